@@ -1,0 +1,143 @@
+"""Values that travel between stages. Immutable, no behaviour beyond arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+MEDIA_RATE = 48_000
+"""Samples per second of the media clock and of everything that is played (the RTP clock of Opus)."""
+
+LISTEN_RATE = 16_000
+"""Samples per second of everything that is listened to (VAD, ASR, audio-driven lips)."""
+
+AUDIO_FRAME = MEDIA_RATE // 50
+"""Samples in one 20 ms packet of played audio."""
+
+VISEME_RATE = 100
+"""Viseme frames per second."""
+
+VISEMES = (
+    "sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou",
+)  # fmt: skip
+"""The 15 Oculus/OVR visemes, in the order of every weight vector of shape (15,)."""
+
+Samples = NDArray[np.int16]
+"""Mono PCM, shape (n,), dtype int16."""
+
+VisemeFrames = NDArray[np.float32]
+"""Viseme weights, shape (n, 15), dtype float32, rows sum to 1, `VISEME_RATE` rows per second."""
+
+Picture = NDArray[np.uint8]
+"""One I420 picture, shape (height * 3 // 2, width), dtype uint8, C-contiguous, BT.601 limited range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pcm:
+    """Mono 16-bit audio. `samples`: shape (n,), int16; `rate`: samples per second."""
+
+    samples: Samples
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Phoneme:
+    """One phoneme of synthesised speech. Times in seconds from the start of the utterance."""
+
+    symbol: str
+    """IPA, as the synthesizer writes it; empty string or "_" for a pause."""
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A piece of one utterance as a synthesizer yields it, in order.
+
+    `phonemes` are those whose start lies in this chunk, timed from the start of the *utterance*
+    (not of the chunk); None when the synthesizer knows no timing (lips then follow the audio).
+    """
+
+    pcm: Pcm
+    phonemes: tuple[Phoneme, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What the user said. Times in seconds on the listening clock of the session."""
+
+    text: str
+    final: bool = True
+    start: float = 0.0
+    end: float = 0.0
+    confidence: float | None = None
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MouthShape:
+    """Blend parameters of a mouth, each in [0, 1]; all zero is a relaxed closed mouth.
+
+    The names follow ARKit where ARKit has one (see docs/avatars.md).
+    """
+
+    jaw_open: float = 0.0
+    close: float = 0.0
+    """Lips together in spite of an open jaw (p, b, m): 1 forces contact."""
+    press: float = 0.0
+    """Lips pressed against each other (the hold of p, b, m)."""
+    funnel: float = 0.0
+    """Lips pushed forward and open (oh, sh)."""
+    pucker: float = 0.0
+    """Lips rounded and narrow (ou, w)."""
+    stretch: float = 0.0
+    """Corners drawn apart (E, ih)."""
+    roll_lower: float = 0.0
+    """Lower lip under the upper teeth (f, v)."""
+    tongue_up: float = 0.0
+    """Tongue tip at or between the teeth (th, l, d, n)."""
+    teeth: float = 0.0
+    """How much of the upper teeth shows."""
+
+
+class Activity(StrEnum):
+    """What the avatar is doing; also the `status` of a `status_update`."""
+
+    IDLE = "idle"
+    LISTENING = "listening"
+    RECOGNIZING = "recognizing"
+    THINKING = "thinking"
+    SPEAKING = "speaking"
+    INTERRUPTED = "interrupted"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCue:
+    """Everything a face needs for one picture.
+
+    `time`: media time of the picture in seconds, strictly increasing within a session.
+    `loudness`: RMS of the avatar's own speech around `time`, 0..1 (for head motion and brows).
+    """
+
+    time: float
+    mouth: MouthShape = field(default_factory=MouthShape)
+    activity: Activity = Activity.IDLE
+    loudness: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One finished turn of a conversation, as a dialogue back end sees it."""
+
+    role: str
+    """"user" or "assistant"."""
+    text: str

@@ -1,0 +1,109 @@
+"""The contracts of all stages. An adapter implements one of them; nothing else is asked of it.
+
+Adapters hold models and configuration and are shared by all sessions; streams hold the state of one
+session or one utterance. Every adapter class is constructed with its own section of the settings as
+keyword arguments, is started once with `start()` and closed once with `close()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from core.frames import FaceCue, Picture, Samples, SpeechChunk, Transcript, Utterance, VisemeFrames
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """Life cycle shared by all adapters."""
+
+    name: str
+    """Short name as used in the settings and in metrics."""
+
+    async def start(self) -> None:
+        """Load what is needed, off the event loop. Raises `AdapterError` with a message that says what to do."""
+
+    async def close(self) -> None:
+        """Free everything. Idempotent."""
+
+
+class RecognizerStream(Protocol):
+    """One listening period (one user turn)."""
+
+    def push(self, samples: Samples) -> None:
+        """Add audio: int16, shape (n,), at `LISTEN_RATE`. Never blocks; bounded by the longest turn allowed."""
+
+    async def finish(self) -> Transcript:
+        """End of the turn: the final transcript (text may be empty). Raises `RecognizerError`."""
+
+    async def cancel(self) -> None:
+        """Drop the turn and free its resources. Idempotent, also after `finish`."""
+
+
+@runtime_checkable
+class Recognizer(Adapter, Protocol):
+    """Speech to text."""
+
+    languages: tuple[str, ...]
+    """BCP-47 primary tags it understands, or ("*",)."""
+
+    def open(self, on_partial: Callable[[Transcript], None]) -> RecognizerStream:
+        """Begin a turn. `on_partial` is called on the event loop with each newer hypothesis (final=False)."""
+
+
+@runtime_checkable
+class Dialogue(Adapter, Protocol):
+    """Decides what to say."""
+
+    def reply(self, history: Sequence[Utterance], text: str) -> AsyncIterator[str]:
+        """Stream the answer to `text` in pieces of any size. `history` holds the earlier turns, oldest first.
+
+        Closing the iterator cancels the request. Raises `DialogueError`.
+        """
+
+
+@runtime_checkable
+class Synthesizer(Adapter, Protocol):
+    """Text to speech."""
+
+    def synthesize(self, text: str, *, voice: str | None = None) -> AsyncIterator[SpeechChunk]:
+        """Speak one sentence. Chunks come in order, all at one sample rate; closing the iterator cancels.
+
+        `voice` overrides the voice that the adapter would choose by the text's language. Raises `SynthesizerError`.
+        """
+
+
+class LipStream(Protocol):
+    """Lips of one utterance."""
+
+    def feed(self, chunk: SpeechChunk) -> VisemeFrames:
+        """Take the next piece (its PCM at `LISTEN_RATE`), return the frames that are now decided, shape (n, 15).
+
+        May lag behind the audio by the look-ahead; CPU-bound, called in a worker thread.
+        """
+
+    def finish(self) -> VisemeFrames:
+        """The remaining frames; afterwards ceil(seconds * VISEME_RATE) frames have been returned in all."""
+
+
+@runtime_checkable
+class LipSync(Adapter, Protocol):
+    """Mouth shapes for speech."""
+
+    def open(self) -> LipStream:
+        """A fresh stream for one utterance."""
+
+
+class FaceStream(Protocol):
+    """The face of one session. Called from one thread at a time, not always the same one."""
+
+    def draw(self, cue: FaceCue) -> Picture:
+        """The picture for `cue.time`. The array is the caller's to keep. Raises `FaceError`."""
+
+
+@runtime_checkable
+class Face(Adapter, Protocol):
+    """A presenter."""
+
+    def open(self, width: int, height: int, *, seed: int = 0) -> FaceStream:
+        """A new session's face. `width` and `height` are even; `seed` varies blinks and idle motion."""
