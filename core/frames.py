@@ -141,3 +141,13 @@ class Utterance:
     role: str
     """"user" or "assistant"."""
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How far the playback of a reply had come when it was cleared."""
+
+    utterances: int = 0
+    """Utterances of the reply that were played to their end."""
+    fraction: float = 0.0
+    """Share of the next one that was played, 0..1."""

@@ -7,10 +7,12 @@ keyword arguments, is started once with `start()` and closed once with `close()`
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol, runtime_checkable
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from core.frames import FaceCue, Picture, Samples, SpeechChunk, Transcript, Utterance, VisemeFrames
+from core.errors import SettingsError
+from core.frames import FaceCue, Heard, Picture, Samples, SpeechChunk, Transcript, Utterance, VisemeFrames
 
 
 @runtime_checkable
@@ -107,3 +109,64 @@ class Face(Adapter, Protocol):
 
     def open(self, width: int, height: int, *, seed: int = 0) -> FaceStream:
         """A new session's face. `width` and `height` are even; `seed` varies blinks and idle motion."""
+
+
+class SpeechWriter(Protocol):
+    """One reply's way onto the stage. Used by one task at a time."""
+
+    async def begin(self, text: str) -> None:
+        """A new utterance (sentence) follows; `text` is what it says, "" for uploaded sound."""
+
+    async def write(self, chunk: SpeechChunk) -> None:
+        """Queue the next piece. Waits while the stage holds enough; raises `LipSyncError` or `SynthesizerError`."""
+
+    async def end(self) -> None:
+        """The utterance is complete; what the lips still held back is queued."""
+
+    async def played(self) -> None:
+        """Wait until everything queued has been played (or was cleared)."""
+
+
+class Stage(Protocol):
+    """Where replies are played. Calls are made on the event loop."""
+
+    def writer(self, reply_id: str) -> SpeechWriter:
+        """Open the stage for a reply. Pieces of any other reply are refused from now on."""
+
+    def clear(self) -> Heard:
+        """Silence now: drop everything that is queued, tell how far playback had come."""
+
+
+class StageListener(Protocol):
+    """Told what is really played, at the moment it is handed to the audio track (on the event loop)."""
+
+    def utterance_started(self, reply_id: str, index: int, text: str, at: float) -> None:
+        """Utterance `index` of the reply begins to sound `at` seconds after the reply's first sound."""
+
+    def utterance_ended(self, reply_id: str, index: int, text: str) -> None:
+        """Utterance `index` has been played to its end."""
+
+
+_Table = Mapping[str, str]
+
+
+def load_adapter(kind: str, engine: str, table: _Table, options: Mapping[str, Any]) -> Any:
+    """Construct the adapter that the settings name.
+
+    `engine` is a key of `table` or "package.module:Class"; `options` are its keyword arguments.
+    Raises `SettingsError` naming what is allowed.
+    """
+    target = table.get(engine, engine)
+    module_name, colon, class_name = target.partition(":")
+    if not colon:
+        raise SettingsError(
+            f"{kind}.engine: {engine!r} is unknown; allowed: {', '.join(sorted(table))} or 'package.module:Class'"
+        )
+    try:
+        factory = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"{kind}.engine: {engine!r} can't be loaded: {error}") from error
+    try:
+        return factory(**options)
+    except TypeError as error:
+        raise SettingsError(f"{kind}: {engine!r} does not take these options: {error}") from error

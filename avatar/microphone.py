@@ -1,0 +1,36 @@
+"""The user's microphone as it arrives over WebRTC."""
+
+from __future__ import annotations
+
+import numpy as np
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from av import AudioFrame, AudioResampler
+
+from core.frames import LISTEN_RATE, Samples
+
+
+class Microphone:
+    """Reads a received audio track until it ends and yields 16 kHz mono PCM.
+
+    The track must be read for as long as it lives: aiortc queues what nobody reads without bound.
+    """
+
+    def __init__(self, track: MediaStreamTrack) -> None:
+        self._track = track
+        self._resampler = AudioResampler(format="s16", layout="mono", rate=LISTEN_RATE)
+
+    def __aiter__(self) -> Microphone:
+        return self
+
+    async def __anext__(self) -> Samples:
+        """The next samples, int16, shape (n,), typically 20 ms."""
+        try:
+            frame = await self._track.recv()
+        except MediaStreamError:
+            raise StopAsyncIteration from None
+        if not isinstance(frame, AudioFrame):
+            raise StopAsyncIteration
+        # decoded packets carry the sender's timestamps, which may jump after loss; the resampler must not stretch
+        frame.pts = None
+        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int16)

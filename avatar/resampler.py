@@ -1,0 +1,47 @@
+"""Sample-rate conversion of a stream of mono PCM."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from core.frames import Samples
+
+
+class Resampler:
+    """Streaming resampler, int16 mono to int16 mono, by FFmpeg's swresample.
+
+    One instance per stream and direction: it keeps the filter's state. Not thread-safe.
+    """
+
+    def __init__(self, source_rate: int, target_rate: int) -> None:
+        self.source_rate = source_rate
+        self.target_rate = target_rate
+        self._inner = (
+            None if source_rate == target_rate else av.AudioResampler(format="s16", layout="mono", rate=target_rate)
+        )
+        self._position = 0
+
+    def feed(self, samples: Samples) -> Samples:
+        """Convert the next samples, shape (n,); the result, shape (m,), lags by the filter's delay."""
+        if self._inner is None or not len(samples):
+            return samples
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
+        frame.sample_rate = self.source_rate
+        frame.pts = self._position
+        frame.time_base = Fraction(1, self.source_rate)
+        self._position += len(samples)
+        return _joined(self._inner.resample(frame))
+
+    def finish(self) -> Samples:
+        """What the filter still holds."""
+        if self._inner is None or not self._position:
+            return np.zeros(0, np.int16)
+        return _joined(self._inner.resample(None))
+
+
+def _joined(frames: list[av.AudioFrame]) -> Samples:
+    parts = [frame.to_ndarray().reshape(-1) for frame in frames]
+    return np.concatenate(parts).astype(np.int16, copy=False) if parts else np.zeros(0, np.int16)

@@ -1,0 +1,116 @@
+"""Prepares synthesised speech for the stage: resampling and lips, in worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import numpy as np
+
+from avatar.resampler import Resampler
+from avatar.stage import Speech, SpeechStage
+from core.errors import SynthesizerError
+from core.frames import LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Heard, Pcm, Samples, SpeechChunk, VisemeFrames
+from core.stages import LipSync, SpeechWriter
+
+_STEP = MEDIA_RATE // VISEME_RATE
+
+
+class Speaker:
+    """The `core.stages.Stage` of one session: opens writers onto its speech queue."""
+
+    def __init__(self, stage: SpeechStage, lipsync: LipSync, executor: Executor) -> None:
+        self._stage = stage
+        self._lipsync = lipsync
+        self._executor = executor
+
+    def writer(self, reply_id: str) -> SpeechWriter:
+        """Open the stage for a reply."""
+        self._stage.open(reply_id)
+        return _Writer(reply_id, self._stage, self._lipsync, self._executor)
+
+    def clear(self) -> Heard:
+        """Silence now."""
+        return self._stage.clear()
+
+
+class _Preparation:
+    """One utterance on its way: native rate in, media-rate PCM with matching viseme frames out."""
+
+    def __init__(self, lipsync: LipSync, rate: int) -> None:
+        self.rate = rate
+        self._lips = lipsync.open()
+        self._to_media = Resampler(rate, MEDIA_RATE)
+        self._to_listen = Resampler(rate, LISTEN_RATE)
+        self._samples: list[Samples] = []
+        self._visemes: list[VisemeFrames] = []
+
+    def feed(self, chunk: SpeechChunk) -> tuple[Samples, VisemeFrames]:
+        """The part that is ready: PCM is held back until its lips are decided."""
+        self._samples.append(self._to_media.feed(chunk.pcm.samples))
+        heard = Pcm(self._to_listen.feed(chunk.pcm.samples), LISTEN_RATE)
+        self._visemes.append(self._lips.feed(SpeechChunk(heard, chunk.phonemes)))
+        return self._take(final=False)
+
+    def finish(self) -> tuple[Samples, VisemeFrames]:
+        """The rest."""
+        self._samples.append(self._to_media.finish())
+        rest = self._to_listen.finish()
+        if len(rest):
+            self._visemes.append(self._lips.feed(SpeechChunk(Pcm(rest, LISTEN_RATE), ())))
+        self._visemes.append(self._lips.finish())
+        return self._take(final=True)
+
+    def _take(self, *, final: bool) -> tuple[Samples, VisemeFrames]:
+        samples, visemes = np.concatenate(self._samples), np.concatenate(self._visemes)
+        whole = min(len(samples) // _STEP, len(visemes))
+        count = len(samples) if final else whole * _STEP
+        rows = len(visemes) if final else whole
+        self._samples, self._visemes = [samples[count:]], [visemes[rows:]]
+        return samples[:count], visemes[:rows]
+
+
+class _Writer:
+    def __init__(self, reply_id: str, stage: SpeechStage, lipsync: LipSync, executor: Executor) -> None:
+        self._reply_id = reply_id
+        self._stage = stage
+        self._lipsync = lipsync
+        self._executor = executor
+        self._index = -1
+        self._text = ""
+        self._fresh = True
+        self._preparation: _Preparation | None = None
+
+    async def begin(self, text: str) -> None:
+        self._index += 1
+        self._text = text
+        self._fresh = True
+        self._preparation = None
+
+    async def write(self, chunk: SpeechChunk) -> None:
+        await self._stage.room()
+        if self._preparation is None:
+            self._preparation = _Preparation(self._lipsync, chunk.pcm.rate)
+        if chunk.pcm.rate != self._preparation.rate:
+            raise SynthesizerError(f"sample rate changed from {self._preparation.rate} to {chunk.pcm.rate} Hz")
+        self._put(*await self._in_thread(self._preparation.feed, chunk), last=False)
+
+    async def end(self) -> None:
+        if self._preparation is not None:
+            self._put(*await self._in_thread(self._preparation.finish), last=True)
+        self._preparation = None
+
+    async def played(self) -> None:
+        await self._stage.drained()
+
+    def _put(self, samples: Samples, visemes: VisemeFrames, *, last: bool) -> None:
+        if len(samples) or last:
+            speech = Speech(self._reply_id, self._index, self._text, samples, visemes, self._fresh, last)
+            self._stage.put(speech)
+            self._fresh = False
+
+    async def _in_thread(
+        self, function: Callable[..., tuple[Samples, VisemeFrames]], *args: SpeechChunk
+    ) -> tuple[Samples, VisemeFrames]:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
