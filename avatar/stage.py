@@ -37,6 +37,10 @@ FADE = MEDIA_RATE // 200
 MOUTH_WINDOW_S = (-0.02, 0.02)
 """The part of the speech around a picture's timestamp that its mouth shows."""
 SILENCE_DB = -100.0
+FPS = 25
+"""Pictures per second."""
+PICTURE = MEDIA_RATE // FPS
+"""Media samples per picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,10 @@ class SpeechStage:
         """Level of the 20 ms that end at `position`, in dBFS; `SILENCE_DB` for silence."""
         rms = _rms(self._samples(position - AUDIO_FRAME, AUDIO_FRAME))
         return 20 * math.log10(rms) if rms > 1e-5 else SILENCE_DB
+
+    def next_position(self) -> int:
+        """Where tracks of a new connection begin: the first whole picture after what was played."""
+        return -(-self._cursor // PICTURE) * PICTURE
 
     # -- inside
 

@@ -11,15 +11,13 @@ import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
-from avatar.stage import SpeechStage
+from avatar.stage import FPS, PICTURE, SpeechStage
 from core.clock import MediaClock
 from core.errors import FaceError
 from core.frames import AUDIO_FRAME, MEDIA_RATE, Picture
 from core.stages import FaceStream
 
-FPS = 25
 VIDEO_CLOCK = 90_000
-_PICTURE_SAMPLES = MEDIA_RATE // FPS
 _AUDIO_TIME_BASE = Fraction(1, MEDIA_RATE)
 _VIDEO_TIME_BASE = Fraction(1, VIDEO_CLOCK)
 
@@ -31,11 +29,11 @@ class VoiceTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, stage: SpeechStage, clock: MediaClock) -> None:
+    def __init__(self, stage: SpeechStage, clock: MediaClock, start: int = 0) -> None:
         super().__init__()
         self._stage = stage
         self._clock = clock
-        self._position = 0
+        self._position = start
 
     async def recv(self) -> AudioFrame:
         """The next 20 ms, when due."""
@@ -60,13 +58,15 @@ class FaceTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, stage: SpeechStage, face: FaceStream, clock: MediaClock, executor: Executor) -> None:
+    def __init__(
+        self, stage: SpeechStage, face: FaceStream, clock: MediaClock, executor: Executor, start: int = 0
+    ) -> None:
         super().__init__()
         self._stage = stage
         self._face = face
         self._clock = clock
         self._executor = executor
-        self._index = 0
+        self._index = start // PICTURE
         self._last: Picture | None = None
         self.sent = 0
         """Pictures handed to the encoder."""
@@ -79,7 +79,7 @@ class FaceTrack(MediaStreamTrack):
         """The next picture, when due."""
         if self.readyState != "live":
             raise MediaStreamError
-        late = await self._clock.wait_until(self._index * _PICTURE_SAMPLES)
+        late = await self._clock.wait_until(self._index * PICTURE)
         missed = int(late * FPS)
         self.skipped += missed
         self._index += missed

@@ -151,3 +151,13 @@ class Heard:
     """Utterances of the reply that were played to their end."""
     fraction: float = 0.0
     """Share of the next one that was played, 0..1."""
+
+
+class LinkState(StrEnum):
+    """Of the media connection to the browser."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+    """Closed by the browser, or failed."""

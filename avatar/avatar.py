@@ -1,0 +1,94 @@
+"""The avatar of one session: stage, face and the connection that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from avatar.ice import IceServers
+from avatar.peer import Peer
+from avatar.speaker import Speaker
+from avatar.stage import SpeechStage
+from avatar.tracks import FaceTrack, VoiceTrack
+from core.clock import MediaClock
+from core.frames import LinkState, Samples
+from core.stages import FaceStream, LipSync, StageListener
+
+
+class Avatar:
+    """Implements `core.sessions.Media`. The stage outlives connections, so a browser can come back to it."""
+
+    def __init__(
+        self,
+        *,
+        listener: StageListener,
+        lipsync: LipSync,
+        face: FaceStream,
+        ice: IceServers,
+        codec: str,
+        executor: Executor,
+        on_audio: Callable[[Samples], None],
+    ) -> None:
+        self.stage = SpeechStage(listener)
+        self.speaker = Speaker(self.stage, lipsync, executor)
+        self._face = face
+        self._ice = ice
+        self._codec = codec
+        self._executor = executor
+        self._on_audio = on_audio
+        self._peer: Peer | None = None
+        self._video: FaceTrack | None = None
+        self._clock = MediaClock()
+
+    async def connect(self, sdp: str) -> str:
+        """See `core.sessions.Media`."""
+        await self.disconnect()
+        clock = MediaClock()
+        start = self.stage.next_position()
+        voice = VoiceTrack(self.stage, clock, start)
+        video = FaceTrack(self.stage, self._face, clock, self._executor, start)
+        peer = Peer(self._ice.usable(), codec=self._codec, on_audio=self._on_audio)
+        answer = await peer.answer(sdp, voice, video)
+        self._peer, self._video, self._clock = peer, video, clock
+        return answer
+
+    async def disconnect(self) -> None:
+        """See `core.sessions.Media`."""
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await peer.close()
+
+    async def close(self) -> None:
+        """See `core.sessions.Media`."""
+        self.stage.clear()
+        await self.disconnect()
+
+    def link(self) -> LinkState:
+        """See `core.sessions.Media`."""
+        if self._peer is None:
+            return LinkState.NEW
+        match self._peer.state:
+            case "connected":
+                return LinkState.CONNECTED
+            case "failed" | "closed":
+                return LinkState.CLOSED
+            case _:
+                return LinkState.CONNECTING
+
+    async def last_heard(self) -> float:
+        """See `core.sessions.Media`."""
+        return await self._peer.last_heard() if self._peer is not None else 0.0
+
+    def status(self) -> dict[str, Any]:
+        """See `core.sessions.Media`."""
+        video = self._video
+        return {
+            "speaking": self.stage.speaking,
+            "queued_seconds": round(self.stage.queued_seconds, 2),
+            "underruns": self.stage.underruns,
+            "clock_resyncs": self._clock.resyncs,
+            "pictures_sent": video.sent if video else 0,
+            "pictures_skipped": video.skipped if video else 0,
+            "pictures_failed": video.failed if video else 0,
+        }

@@ -1,0 +1,135 @@
+"""One WebRTC connection to one browser."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from aiortc import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamTrack
+from aiortc.sdp import SessionDescription
+
+from avatar.microphone import Microphone
+from core.errors import BadRequest
+from core.frames import Samples
+
+logger = logging.getLogger(__name__)
+
+MAX_SDP = 200_000
+CLOSE_TIMEOUT_S = 5.0
+
+
+class Peer:
+    """Answers one offer with the avatar's voice and face; hands on the microphone.
+
+    `on_audio` gets int16 16 kHz mono PCM on the event loop.
+    """
+
+    def __init__(
+        self,
+        ice_servers: list[RTCIceServer],
+        *,
+        codec: str,
+        on_audio: Callable[[Samples], None],
+    ) -> None:
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=ice_servers))
+        self._codec = codec
+        self._on_audio = on_audio
+        self._readers: set[asyncio.Task[None]] = set()
+        self._senders: list[RTCRtpSender] = []
+        self._packets = 0
+        self._heard_at = time.monotonic()
+        self._pc.on("connectionstatechange", self._state_changed)
+        self._pc.on("track", self._track_arrived)
+
+    @property
+    def state(self) -> str:
+        """aiortc's connection state: new, connecting, connected, failed, closed."""
+        return str(self._pc.connectionState)
+
+    async def answer(self, sdp: str, voice: MediaStreamTrack, face: MediaStreamTrack) -> str:
+        """The answer to an offer. Raises `BadRequest` when it is unusable; the connection is then closed."""
+        try:
+            kinds = _offered_kinds(sdp)
+            # transceivers made before the offer is applied are matched to it by kind
+            for track, direction in ((voice, "sendrecv"), (face, "sendonly")):
+                if track.kind in kinds:
+                    transceiver = self._pc.addTransceiver(track, direction=direction)
+                    self._senders.append(transceiver.sender)
+                    if track.kind == "video":
+                        transceiver.setCodecPreferences(_preferring(self._codec))
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except BadRequest:
+            await self.close()
+            raise
+        except Exception as error:
+            # aiortc raises whatever its parser stumbles over; all of it means that the offer is unusable
+            logger.debug("offer refused", exc_info=True)
+            await self.close()
+            raise BadRequest(f"the SDP offer can't be used: {type(error).__name__}", code="bad_sdp") from error
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        return str(self._pc.localDescription.sdp)
+
+    async def last_heard(self) -> float:
+        """When a packet (RTP or RTCP) last arrived, as of this call (monotonic seconds)."""
+        for sender in self._senders[:1]:
+            for report in (await sender.getStats()).values():
+                received = getattr(report, "packetsReceived", None)
+                if report.type == "transport" and received is not None and received != self._packets:
+                    self._packets = received
+                    self._heard_at = time.monotonic()
+        return self._heard_at
+
+    async def close(self) -> None:
+        """Close the connection and stop reading from it. Idempotent."""
+        self._pc.remove_all_listeners()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pc.close()
+        except TimeoutError:
+            logger.warning("peer connection did not close within %.0f s", CLOSE_TIMEOUT_S)
+        for reader in self._readers:
+            reader.cancel()
+        if self._readers:
+            await asyncio.wait(self._readers)
+
+    def _state_changed(self) -> None:
+        logger.debug("connection is %s", self.state)
+        self._heard_at = time.monotonic()
+
+    def _track_arrived(self, track: MediaStreamTrack) -> None:
+        reader = asyncio.create_task(self._read(track), name=f"{track.kind} reader")
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+
+    async def _read(self, track: MediaStreamTrack) -> None:
+        if track.kind != "audio":
+            return  # we answered sendonly: nothing is sent to us
+        async for samples in Microphone(track):
+            self._on_audio(samples)
+
+
+def _offered_kinds(sdp: str) -> set[str]:
+    if len(sdp) > MAX_SDP or not sdp.lstrip().startswith("v=0"):
+        raise BadRequest("sdp is not an SDP session description", code="bad_sdp")
+    kinds = {media.kind for media in SessionDescription.parse(sdp).media}
+    if not kinds & {"audio", "video"}:
+        raise BadRequest("the SDP offer asks for neither audio nor video", code="bad_sdp")
+    return kinds
+
+
+def _preferring(codec: str) -> list[object]:
+    """Our video codecs, the preferred one first; the other serves browsers that offer nothing else."""
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    return sorted(codecs, key=lambda item: item.mimeType.lower() != f"video/{codec}")

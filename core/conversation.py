@@ -1,0 +1,192 @@
+"""One session's conversation: it hears, decides and speaks.
+
+Everything of one session that runs in the background lives in this object's task group. Inputs are
+plain calls on the event loop; outputs are `core.events`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import Refused
+from core.events import Doing, Event, Replying, ReplyState, Typed
+from core.frames import Activity, Heard, SpeechChunk, Utterance
+from core.reply import Reply, Request, Timeouts
+from core.stages import Dialogue, Stage, Synthesizer
+
+logger = logging.getLogger(__name__)
+
+_CANCEL_PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationLimits:
+    """Bounds of one conversation."""
+
+    queued_replies: int = 16
+    history_turns: int = 20
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+class Conversation:
+    """The turns of one session. Also the `StageListener` of its stage.
+
+    `emit` is called on the event loop with every event; `show` tells the face what the avatar is doing.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialogue: Dialogue,
+        synthesizer: Synthesizer,
+        emit: Callable[[Event], None],
+        show: Callable[[Activity], None],
+        limits: ConversationLimits | None = None,
+    ) -> None:
+        self._dialogue = dialogue
+        self._synthesizer = synthesizer
+        self._emit = emit
+        self._show = show
+        self._limits = limits or ConversationLimits()
+        self._stage: Stage | None = None
+        self._history: deque[Utterance] = deque(maxlen=max(1, 2 * self._limits.history_turns))
+        self._pending: deque[Request] = deque()
+        self._wake = asyncio.Event()
+        self._reply: Reply | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._numbers = itertools.count(1)
+        self.activity = Activity.IDLE
+
+    def use_stage(self, stage: Stage) -> None:
+        """The stage it speaks on; set once, before `run`."""
+        self._stage = stage
+
+    # -- inputs
+
+    def say(self, text: str, *, interrupt: bool = False, info: Mapping[str, Any] | None = None) -> None:
+        """Speak `text` as it is (LiveTalking's "echo"). Raises `Refused` when too much is waiting."""
+
+        async def words() -> AsyncIterator[str]:
+            yield text
+
+        voice = str((info or {}).get("voice") or "") or None
+        self._submit(Request(words=words, info=info or {}, voice=voice, engine="echo"), interrupt)
+
+    def chat(
+        self, text: str, *, interrupt: bool = False, info: Mapping[str, Any] | None = None, typed: bool = True,
+        asked_at: float | None = None,
+    ) -> None:  # fmt: skip
+        """Answer `text`. Raises `Refused` when too much is waiting."""
+        if typed:
+            self._emit(Typed(text))
+
+        def words() -> AsyncIterator[str]:
+            return self._dialogue.reply(tuple(self._history), text)
+
+        request = Request(
+            words=words, prompt=text, info=info or {}, engine=self._dialogue.name,
+            asked_at=time.monotonic() if asked_at is None else asked_at,
+        )  # fmt: skip
+        self._submit(request, interrupt)
+
+    def play(self, sound: Callable[[], AsyncIterator[SpeechChunk]], *, interrupt: bool = False) -> None:
+        """Speak ready-made sound (an upload). Raises `Refused` when too much is waiting."""
+        self._submit(Request(sound=sound, engine="upload"), interrupt)
+
+    def interrupt(self) -> bool:
+        """Silence now: the current answer and everything waiting are dropped. False when there was nothing."""
+        busy = bool(self._pending) or self._reply is not None
+        self._pending.clear()
+        if self._reply is not None:
+            heard = self._stage.clear() if self._stage is not None else Heard()
+            self._reply.interrupt(heard)
+            if self._task is not None:
+                self._task.cancel()
+            self.do(Activity.INTERRUPTED)
+        return busy
+
+    def do(self, activity: Activity, detail: str = "") -> None:
+        """Report a change of what the avatar is doing."""
+        if activity != self.activity or detail:
+            self.activity = activity
+            self._show(activity)
+            self._emit(Doing(activity, detail))
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being made or played."""
+        return self._reply is not None or bool(self._pending)
+
+    # -- StageListener
+
+    def utterance_started(self, reply_id: str, index: int, text: str, at: float) -> None:
+        """See `core.stages.StageListener`."""
+        if self._reply is not None and self._reply.reply_id == reply_id:
+            self.do(Activity.SPEAKING)
+            self._reply.utterance_started(text, at)
+
+    def utterance_ended(self, reply_id: str, index: int, text: str) -> None:
+        """See `core.stages.StageListener`."""
+        if self._reply is not None and self._reply.reply_id == reply_id:
+            self._reply.utterance_ended(text)
+
+    # -- running
+
+    async def run(self) -> None:
+        """Answer requests one after the other, until cancelled."""
+        while True:
+            await self._wake.wait()
+            if not self._pending:
+                self._wake.clear()
+                continue
+            await self._answer(self._pending.popleft())
+
+    async def _answer(self, request: Request) -> None:
+        assert self._stage is not None
+        reply = self._reply = Reply(
+            f"r{next(self._numbers)}", request, stage=self._stage, synthesizer=self._synthesizer,
+            emit=self._emit, timeouts=self._limits.timeouts,
+        )  # fmt: skip
+        if request.prompt is not None:
+            self.do(Activity.THINKING)
+        task = self._task = asyncio.create_task(reply.run(), name=f"reply {reply.reply_id}")
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_PATIENCE_S)
+            raise
+        finally:
+            self._reply = self._task = None
+        self._conclude(reply, task)
+
+    def _conclude(self, reply: Reply, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("reply %s broke", reply.reply_id, exc_info=error)
+            reply.fail(RuntimeError("something went wrong inside the server"))
+        if reply.request.prompt is not None:
+            self._history.append(Utterance("user", reply.request.prompt))
+            if reply.heard_text:
+                self._history.append(Utterance("assistant", reply.heard_text))
+        if not self._pending and self.activity in (Activity.SPEAKING, Activity.THINKING, Activity.INTERRUPTED):
+            self.do(Activity.IDLE)
+
+    def _submit(self, request: Request, interrupt: bool) -> None:
+        if interrupt:
+            self.interrupt()
+        if len(self._pending) >= self._limits.queued_replies:
+            raise Refused(f"{len(self._pending)} answers are waiting already", code="busy", retryable=True)
+        self._pending.append(request)
+        self._wake.set()
+
+
+def is_answer(event: Event) -> bool:
+    """Whether the event closes an answer that has text."""
+    return isinstance(event, Replying) and event.state is ReplyState.END and bool(event.text)

@@ -1,0 +1,276 @@
+"""LiveTalking's HTTP API, for its clients unchanged, and a few routes of our own page.
+
+Answers are `{"code": 0, "msg": "ok"[, "data"]}`; errors are `{"code": -1, "msg", "error"}` with HTTP 200,
+except 401, 413 and 429, which carry the same body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from aiohttp import BodyPartReader, web
+from aiohttp.typedefs import Handler
+
+from core.errors import BadRequest, EmanError, PayloadTooLarge, RateLimited, Unauthorized
+from core.frames import LinkState, SpeechChunk
+from core.log import bound
+from core.sessions import Session, Sessions
+from core.sse import EventStreams
+
+logger = logging.getLogger(__name__)
+
+MAX_JSON = 4 << 20
+_UPLOAD_CHUNK = 1 << 18
+_SPOOL_MEMORY = 4 << 20
+_STATUS = {Unauthorized: 401, PayloadTooLarge: 413, RateLimited: 429}
+
+Sound = Callable[[], AsyncIterator[SpeechChunk]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiLimits:
+    """See `limits` in config/default.yaml."""
+
+    max_upload_bytes: int
+    max_text_chars: int
+
+
+class HttpApi:
+    """The routes. `open_sound` turns an uploaded file into speech (raises `BadRequest`)."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        streams: EventStreams,
+        *,
+        open_sound: Callable[[BinaryIO], Awaitable[Sound]],
+        limits: ApiLimits,
+        public_config: Callable[[], Mapping[str, Any]],
+        admin_config: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._sessions = sessions
+        self._streams = streams
+        self._open_sound = open_sound
+        self._limits = limits
+        self._public_config = public_config
+        self._admin_config = admin_config
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `Application.add_routes`."""
+        return [
+            web.post("/offer", self.offer),
+            web.post("/human", self.human),
+            web.post("/humanaudio", self.human_audio),
+            web.post("/interrupt_talk", self.interrupt_talk),
+            web.post("/is_speaking", self.is_speaking),
+            web.get("/sse", self.sse),
+            web.get("/api/admin/config", self.admin_config),
+            web.get("/api/admin/sessions", self.admin_sessions),
+            web.get("/api/config", self.public_config),
+            web.post("/api/hangup", self.hangup),
+        ]
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """SDP offer in, answer and session id out (not in the envelope). `sessionid` and `token` resume a session."""
+        body = await _json(request)
+        sdp, kind = body.get("sdp"), body.get("type", "offer")
+        if not isinstance(sdp, str) or kind != "offer":
+            raise BadRequest('expected {"sdp": "<text>", "type": "offer"}')
+        if body.get("sessionid") not in (None, ""):
+            session, answer = await self._sessions.resume(body["sessionid"], _text(body, "token"), sdp)
+        else:
+            session, answer = await self._sessions.open(sdp)
+        return web.json_response({"sdp": answer, "type": "answer", "sessionid": session.id, "token": session.token})
+
+    async def human(self, request: web.Request) -> web.Response:
+        """Speak a text (`type` echo) or answer it (`type` chat)."""
+        body = await _json(request)
+        session = self._session(body)
+        text = self._clean(body.get("text"))
+        info = body.get("tts")
+        options = dict(interrupt=bool(body.get("interrupt")), info=info if isinstance(info, dict) else {})
+        with bound(session.id):
+            match body.get("type", "echo"):
+                case "echo":
+                    session.conversation.say(text, **options)
+                case "chat":
+                    session.conversation.chat(text, **options)
+                case _:
+                    raise BadRequest('type must be "echo" or "chat"')
+        return _ok(msg=_waiting(session))
+
+    async def human_audio(self, request: web.Request) -> web.Response:
+        """Speak an uploaded audio file (multipart: `sessionid`, `file`)."""
+        if not request.content_type.startswith("multipart/"):
+            raise BadRequest("expected multipart/form-data with sessionid and file")
+        if (request.content_length or 0) > self._limits.max_upload_bytes + (1 << 16):
+            raise self._too_large()
+        fields, file = await self._read_upload(request)
+        try:
+            session = self._session(fields)
+            if file is None:
+                raise BadRequest("file is missing")
+            sound = await self._open_sound(file)
+        except BaseException:
+            if file is not None:
+                file.close()
+            raise
+        with bound(session.id):
+            session.conversation.play(sound, interrupt=fields.get("interrupt") == "true")
+        return _ok(msg=_waiting(session))
+
+    async def interrupt_talk(self, request: web.Request) -> web.Response:
+        """Silence the avatar."""
+        session = self._session(await _json(request))
+        with bound(session.id):
+            session.conversation.interrupt()
+        return _ok()
+
+    async def is_speaking(self, request: web.Request) -> web.Response:
+        """Whether an answer is being made or played."""
+        return _ok(self._session(await _json(request)).conversation.busy)
+
+    async def sse(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: start and end of every utterance, when it is really played."""
+        session = self._session({"sessionid": request.query.get("sessionid", "")})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
+        await response.prepare(request)
+        async for event in self._streams.listen(session.id):
+            await response.write(f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
+        return response
+
+    async def admin_config(self, request: web.Request) -> web.Response:
+        """The settings in force, secrets masked."""
+        return _ok({"config": self._admin_config()})
+
+    async def admin_sessions(self, request: web.Request) -> web.Response:
+        """The live sessions."""
+        return _ok({"sessions": [_described(session) for session in self._sessions.all()]})
+
+    async def public_config(self, request: web.Request) -> web.Response:
+        """What a page needs to know."""
+        return _ok(self._public_config())
+
+    async def hangup(self, request: web.Request) -> web.Response:
+        """End a session at once (sent as a beacon when the page closes)."""
+        body = await _json(request)
+        session = self._session(body)
+        self._sessions.check_token(session, _text(body, "token"))
+        await self._sessions.close(session)
+        return _ok()
+
+    # -- inside
+
+    def _session(self, body: Mapping[str, Any]) -> Session:
+        if "sessionid" not in body:
+            raise BadRequest("sessionid is missing")
+        return self._sessions.find(body["sessionid"])
+
+    def _clean(self, text: object) -> str:
+        if not isinstance(text, str):
+            raise BadRequest("text must be a string")
+        if len(text) > self._limits.max_text_chars:
+            raise BadRequest(f"text is longer than {self._limits.max_text_chars} characters", code="too_long")
+        cleaned = "".join(char if char.isprintable() or char in "\n\t" else " " for char in text).strip()
+        if not cleaned:
+            raise BadRequest("text is empty", code="empty_text")
+        return cleaned
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"the upload is larger than {self._limits.max_upload_bytes >> 20} MB")
+
+    async def _read_upload(self, request: web.Request) -> tuple[dict[str, str], BinaryIO | None]:
+        fields: dict[str, str] = {}
+        file: BinaryIO | None = None
+        try:
+            async for part in await request.multipart():
+                if not isinstance(part, BodyPartReader):
+                    raise BadRequest("nested multipart is not supported")
+                if part.name == "file" and file is None:
+                    file = await self._spool(part)
+                elif part.name:
+                    fields[part.name] = (await part.read(decode=True))[:4096].decode(errors="replace")
+        except (ValueError, AssertionError) as error:
+            raise BadRequest("the multipart body is damaged") from error
+        return fields, file
+
+    async def _spool(self, part: BodyPartReader) -> BinaryIO:
+        loop = asyncio.get_running_loop()
+        file: BinaryIO = tempfile.SpooledTemporaryFile(_SPOOL_MEMORY)  # type: ignore[assignment]  # noqa: SIM115
+        size = 0
+        while chunk := await part.read_chunk(_UPLOAD_CHUNK):
+            size += len(chunk)
+            if size > self._limits.max_upload_bytes:
+                file.close()
+                raise self._too_large()
+            await loop.run_in_executor(None, file.write, chunk)
+        file.seek(0)
+        return file
+
+
+@web.middleware
+async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure as the API's envelope; nothing else leaves the server."""
+    try:
+        return await handler(request)
+    except EmanError as error:
+        return _failure(str(error), error.code, _STATUS.get(type(error), 200))
+    except web.HTTPRequestEntityTooLarge:
+        return _failure("the request is too large", "too_large", 413)
+    except web.HTTPException:
+        raise
+    except ConnectionError:
+        raise
+    except Exception:
+        # the request ends here; the server and its sessions live on
+        logger.exception("%s %s broke", request.method, request.path)
+        return _failure("something went wrong inside the server", "internal", 200)
+
+
+def _ok(data: object = None, msg: str = "ok") -> web.Response:
+    body: dict[str, object] = {"code": 0, "msg": msg}
+    if data is not None:
+        body["data"] = data
+    return web.json_response(body)
+
+
+def _failure(msg: str, error: str, status: int) -> web.Response:
+    return web.json_response({"code": -1, "msg": msg, "error": error}, status=status)
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.text())
+    except (ValueError, LookupError):
+        raise BadRequest("the body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequest("expected a JSON object")
+    return body
+
+
+def _text(body: Mapping[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _waiting(session: Session) -> str:
+    return "ok" if session.media.link() is LinkState.CONNECTED else "ok, spoken once the media connection is up"
+
+
+def _described(session: Session) -> dict[str, Any]:
+    return {
+        "sessionid": session.id,
+        "link": session.media.link().value,
+        "activity": session.conversation.activity.value,
+        "recording": False,
+        "transport": "webrtc",
+        **session.media.status(),
+    }

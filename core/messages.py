@@ -1,0 +1,147 @@
+"""Wire messages of `/ws`: what goes out for each event, and checks of what comes in.
+
+Formats: docs/websocket-api.md. Every message is a flat JSON object with a `type`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import BadRequest
+from core.events import Doing, Event, Heard, Replying, ReplyState, Typed
+from core.frames import Activity
+from core.identity import username_of
+
+Message = dict[str, Any]
+
+STATUS_TEXT = {
+    Activity.IDLE: "就绪",
+    Activity.LISTENING: "聆听中...",
+    Activity.RECOGNIZING: "识别中...",
+    Activity.THINKING: "思考中...",
+    Activity.SPEAKING: "回答中...",
+    Activity.INTERRUPTED: "已打断",
+    Activity.ERROR: "出错了",
+}
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return int(time.time() * 1000)
+
+
+def messages_for(event: Event, session_id: str, avatar_name: str) -> list[Message]:
+    """The messages that tell a session's pages about `event`."""
+    username = username_of(session_id)
+    match event:
+        case Heard(transcript=said):
+            messages = [asr_result(session_id, said.text, said.final)]
+            if said.final and said.text:
+                messages.append(chat_message("回音", said.text, username, said.engine))
+            return messages
+        case Typed(text=text):
+            return [chat_message("user", text, username, "")]
+        case Doing(activity=activity, detail=detail):
+            return [status_update(activity, username, detail)]
+        case Replying():
+            messages = [_reply(event, session_id)]
+            if event.state is ReplyState.END and event.text.strip():
+                messages.append(chat_message(avatar_name, event.text, username, event.engine))
+            return messages
+        case _:
+            return []
+
+
+def chat_message(sender: str, content: str, username: str, model_info: str) -> Message:
+    """A line of the chat: exactly these five keys."""
+    return {
+        "type": "chat_message",
+        "sender": sender,
+        "content": content,
+        "Username": username,
+        "model_info": model_info,
+    }
+
+
+def status_update(activity: Activity, username: str, detail: str = "") -> Message:
+    """What the avatar is doing; `detail` replaces the standard text."""
+    return {
+        "type": "status_update",
+        "sender": "系统",
+        "content": detail or STATUS_TEXT[activity],
+        "status": activity.value,
+        "Username": username,
+        "model_info": "",
+    }
+
+
+def asr_result(session_id: str, text: str, is_final: bool) -> Message:
+    """The recogniser's words."""
+    return {
+        "type": "asr_result",
+        "session_id": session_id,
+        "text": text,
+        "is_final": is_final,
+        "Username": username_of(session_id),
+    }
+
+
+def _reply(event: Replying, session_id: str) -> Message:
+    message: Message = {
+        "type": "reply",
+        "session_id": session_id,
+        "reply_id": event.reply_id,
+        "state": event.state.value,
+        "text": event.text,
+        "at_ms": event.at_ms,
+    }
+    if event.latency_ms is not None:
+        message["latency_ms"] = event.latency_ms
+    return message
+
+
+def wsa_error(code: str, message: str, ref: str = "") -> Message:
+    """A refusal. `code`: not_logged_in, bad_username, bad_message, unknown_type, rate_limited, auth_failed."""
+    return {"type": "wsa_error", "code": code, "message": message, "ref": ref, "timestamp": now_ms()}
+
+
+class Incoming(BaseModel):
+    """Any message from a page; unknown fields are ignored, as old pages send many."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    type: str = Field(min_length=1, max_length=64)
+
+
+class Login(Incoming):
+    session_id: int | str | None = None
+    sessionid: int | str | None = None
+    username: str | None = Field(default=None, max_length=128)
+    token: str | None = Field(default=None, max_length=4096)
+    role: str | None = Field(default=None, max_length=32)
+
+
+class Register(Incoming):
+    username: str = Field(min_length=1, max_length=128)
+
+
+class Listen(Incoming):
+    """`mode`: open, push_to_talk, off; `state`: the talk key went down (start) or up (stop)."""
+
+    mode: Literal["open", "push_to_talk", "off"] | None = None
+    state: Literal["start", "stop"] | None = None
+
+
+IncomingT = TypeVar("IncomingT", bound=Incoming)
+
+
+def parse(model: type[IncomingT], data: Message) -> IncomingT:
+    """`data` as `model`. Raises `BadRequest` naming the field and what is expected."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRequest(f"{where}: {first['msg']}") from None

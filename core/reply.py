@@ -1,0 +1,201 @@
+"""One answer of the avatar: words → sentences → sound → stage, in one cancel scope.
+
+A reply either runs to its end, is interrupted, or fails; each is reported exactly once. Whatever a
+worker thread still delivers after that is refused by the stage, which knows the reply's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from core.errors import DialogueError, EmanError, SynthesizerError
+from core.events import Event, Replying, ReplyState, Sounding
+from core.frames import Heard, SpeechChunk
+from core.sentences import SentenceCutter
+from core.stages import Stage, Synthesizer
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_SENTENCES_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a stage may be silent, in seconds, before the reply ends with an error."""
+
+    dialogue: float = 30.0
+    synthesizer: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a reply is made from: exactly one of `words` (text, in pieces) and `sound` (ready-made speech)."""
+
+    words: Callable[[], AsyncIterator[str]] | None = None
+    sound: Callable[[], AsyncIterator[SpeechChunk]] | None = None
+    prompt: str | None = None
+    """The user's words that it answers; None when it answers nobody (echo, upload)."""
+    asked_at: float = field(default_factory=time.monotonic)
+    """When the user stopped speaking, or the request arrived (monotonic seconds)."""
+    voice: str | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = ""
+
+
+class Reply:
+    """Runs one request. `emit` receives its events; `run` raises nothing but cancellation."""
+
+    def __init__(
+        self,
+        reply_id: str,
+        request: Request,
+        *,
+        stage: Stage,
+        synthesizer: Synthesizer,
+        emit: Callable[[Event], None],
+        timeouts: Timeouts,
+    ) -> None:
+        self.reply_id = reply_id
+        self.request = request
+        self._stage = stage
+        self._synthesizer = synthesizer
+        self._emit = emit
+        self._timeouts = timeouts
+        self._sentences: list[str] = []
+        self._started = False
+        self.finished = False
+        self.heard_text = ""
+        """After the end: what the user has heard of the answer."""
+
+    async def run(self) -> None:
+        """Produce and play the answer; returns when it has been heard, or has failed."""
+        try:
+            await self._perform()
+        except* EmanError as group:
+            self.fail(group.exceptions[0])
+        else:
+            self._finish(ReplyState.END, " ".join(self._sentences))
+
+    def utterance_started(self, text: str, at: float) -> None:
+        """The stage tells that an utterance begins to sound."""
+        if self.finished:
+            return
+        self._start()
+        self._report(ReplyState.SENTENCE, text, at_ms=round(at * 1000))
+        self._emit(Sounding("start", text, self.request.info))
+
+    def utterance_ended(self, text: str) -> None:
+        """The stage tells that an utterance was played to its end."""
+        if not self.finished:
+            self._emit(Sounding("end", text, self.request.info))
+
+    def interrupt(self, heard: Heard) -> None:
+        """End it now; `heard` tells how far the stage had played it."""
+        if not self.finished:
+            self._finish(ReplyState.INTERRUPTED, _heard_text(self._sentences, heard))
+
+    def fail(self, error: BaseException) -> None:
+        """End it with a message that the user can be shown."""
+        if self.finished:
+            return
+        code = error.code if isinstance(error, EmanError) else type(error).__name__
+        logger.warning("reply %s failed: %s: %s", self.reply_id, code, error)
+        self.heard_text = _heard_text(self._sentences, self._stage.clear())
+        self._finish(ReplyState.ERROR, str(error), heard=self.heard_text)
+
+    # -- inside
+
+    async def _perform(self) -> None:
+        writer = self._stage.writer(self.reply_id)
+        async with asyncio.TaskGroup() as group:
+            if self.request.sound is not None:
+                await writer.begin("")
+                self._sentences.append("")
+                async with aclosing(_closable(self.request.sound())) as sound:
+                    async for chunk in sound:
+                        await writer.write(chunk)
+                await writer.end()
+            elif self.request.words is not None:
+                queue: asyncio.Queue[str | None] = asyncio.Queue(_SENTENCES_AHEAD)
+                group.create_task(self._cut(self.request.words(), queue))
+                while (sentence := await queue.get()) is not None:
+                    await self._speak(sentence, writer)
+        await writer.played()
+
+    async def _cut(self, words: AsyncIterator[str], queue: asyncio.Queue[str | None]) -> None:
+        cutter = SentenceCutter()
+        limit = self._timeouts.dialogue
+        async with aclosing(_closable(words)) as pieces:
+            async for piece in _patient(pieces, limit, DialogueError("the dialogue engine did not answer in time")):
+                for sentence in cutter.feed(piece):
+                    await queue.put(sentence)
+        for sentence in cutter.finish():
+            await queue.put(sentence)
+        await queue.put(None)
+
+    async def _speak(self, sentence: str, writer: Any) -> None:
+        self._sentences.append(sentence)
+        await writer.begin(sentence)
+        limit = self._timeouts.synthesizer
+        sound = self._synthesizer.synthesize(sentence, voice=self.request.voice)
+        async with aclosing(_closable(sound)) as chunks:
+            async for chunk in _patient(chunks, limit, SynthesizerError("the voice did not answer in time")):
+                await writer.write(chunk)
+        await writer.end()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            latency = round((time.monotonic() - self.request.asked_at) * 1000)
+            self._report(ReplyState.START, latency_ms=latency)
+
+    def _finish(self, state: ReplyState, text: str, heard: str | None = None) -> None:
+        self._start()
+        self.finished = True
+        self.heard_text = text if heard is None else heard
+        self._report(state, text)
+
+    def _report(self, state: ReplyState, text: str = "", *, at_ms: int = 0, latency_ms: int | None = None) -> None:
+        self._emit(Replying(self.reply_id, state, text, at_ms, latency_ms, self.request.engine))
+
+
+def _closable(source: AsyncIterator[T]) -> Any:
+    # adapters return async generators; anything else with __anext__ is accepted and needs no closing
+    return source if hasattr(source, "aclose") else _generated(source)
+
+
+async def _generated(source: AsyncIterator[T]) -> AsyncIterator[T]:
+    async for item in source:
+        yield item
+
+
+async def _patient(source: AsyncIterator[T], limit: float, error: EmanError) -> AsyncIterator[T]:
+    """Pass items on; raise `error` when the next one takes longer than `limit` seconds."""
+    while True:
+        try:
+            async with asyncio.timeout(limit):
+                item = await anext(source)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise error from None
+        yield item
+
+
+def _heard_text(sentences: list[str], heard: Heard) -> str:
+    """Whole sentences that were played, and the share of words of the one that was cut."""
+    said = sentences[: heard.utterances]
+    if heard.fraction > 0 and heard.utterances < len(sentences):
+        current = sentences[heard.utterances]
+        spaced = " " in current.strip()
+        units = current.split() if spaced else list(current)
+        part = (" " if spaced else "").join(units[: int(len(units) * heard.fraction)])
+        said = [*said, part] if part else said
+    return " ".join(said)
