@@ -1,0 +1,6 @@
+"""Hearing: voice activity and speech recognisers. A recogniser is one module and one line in `ADAPTERS`."""
+
+ADAPTERS: dict[str, str] = {
+    "pocketsphinx": "asr.pocketsphinx:PocketsphinxRecognizer",
+}
+"""Name in the settings → "module:Class" of a `core.stages.Recognizer`; loaded only when chosen."""
