@@ -27,15 +27,16 @@ class Avatar:
         face: FaceStream,
         ice: IceServers,
         codec: str,
-        executor: Executor,
+        speech: Executor,
+        pictures: Executor,
         on_audio: Callable[[Samples], None],
     ) -> None:
         self.stage = SpeechStage(listener)
-        self.speaker = Speaker(self.stage, lipsync, executor)
+        self.speaker = Speaker(self.stage, lipsync, speech)
         self._face = face
         self._ice = ice
         self._codec = codec
-        self._executor = executor
+        self._pictures = pictures
         self._on_audio = on_audio
         self._peer: Peer | None = None
         self._video: FaceTrack | None = None
@@ -47,7 +48,7 @@ class Avatar:
         clock = MediaClock()
         start = self.stage.next_position()
         voice = VoiceTrack(self.stage, clock, start)
-        video = FaceTrack(self.stage, self._face, clock, self._executor, start)
+        video = FaceTrack(self.stage, self._face, clock, self._pictures, start)
         peer = Peer(self._ice.usable(), codec=self._codec, on_audio=self._on_audio)
         answer = await peer.answer(sdp, voice, video)
         self._peer, self._video, self._clock = peer, video, clock

@@ -94,13 +94,14 @@ class HttpApi:
         session = self._session(body)
         text = self._clean(body.get("text"))
         info = body.get("tts")
-        options = dict(interrupt=bool(body.get("interrupt")), info=info if isinstance(info, dict) else {})
+        interrupt = bool(body.get("interrupt"))
+        info = info if isinstance(info, dict) else {}
         with bound(session.id):
             match body.get("type", "echo"):
                 case "echo":
-                    session.conversation.say(text, **options)
+                    session.conversation.say(text, interrupt=interrupt, info=info)
                 case "chat":
-                    session.conversation.chat(text, **options)
+                    session.conversation.chat(text, interrupt=interrupt, info=info)
                 case _:
                     raise BadRequest('type must be "echo" or "chat"')
         return _ok(msg=_waiting(session))

@@ -1,0 +1,64 @@
+"""Serves the pages of `web/` with safe headers, and answers cross-origin requests as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+START_PAGE = "/webrtcapichat.html"
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; "
+        "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; frame-ancestors 'self'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=()",
+}
+
+
+def page_routes(folder: Path, poster: Callable[[], Awaitable[bytes]]) -> list[web.AbstractRouteDef]:
+    """Routes of the pages in `folder`; `poster` gives the PNG of the avatar at rest. Add them last."""
+
+    async def start(request: web.Request) -> web.Response:
+        raise web.HTTPFound(START_PAGE.lstrip("/"))
+
+    async def picture(request: web.Request) -> web.Response:
+        return web.Response(body=await poster(), content_type="image/png", headers={"Cache-Control": "max-age=3600"})
+
+    return [web.get("/", start), web.get("/poster.png", picture), web.static("/", folder)]
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """`on_response_prepare` signal: security headers, and revalidation so that an upgrade shows at once."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.method == "GET":
+        response.headers.setdefault("Cache-Control", "no-cache")
+
+
+def cross_origin(allowed: Sequence[str], *, any_origin: bool) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Middleware that lets pages of other origins call the API: those in `allowed`, or all of them."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin", "")
+        if not origin or not (any_origin or origin in allowed):
+            return await handler(request)
+        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        response = web.Response(status=204) if preflight else await handler(request)
+        if not response.prepared:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+            response.headers["Vary"] = "Origin"
+            if preflight:
+                asked = request.headers.get("Access-Control-Request-Headers", "Content-Type")
+                response.headers["Access-Control-Allow-Headers"] = asked
+                response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
+        return response
+
+    return middleware
