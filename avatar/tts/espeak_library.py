@@ -137,7 +137,7 @@ class EspeakLibrary:
         known = not variant or (self._data / "voices" / "!v" / Path(variant).name).is_file()
         if not voice.name or not known or self._lib.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise SynthesizerError(
-                f'espeak-ng has no voice "{voice.name}". Examples: en-us, en-us+f2, en-gb+f5, cmn+f2, fr, de+m3.',
+                f'espeak-ng has no voice "{voice.name}". Examples: en-us, en-us+f2, en-gb-scotland+f5, cmn, de+m3.',
                 adapter="espeak",
                 code="unknown_voice",
             )

@@ -1,0 +1,95 @@
+"""Lips from the phoneme times that the synthesizer gives."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from avatar.lipsync.bands import BandStream
+from avatar.lipsync.coarticulation import LOOK_AHEAD, Blend
+from core.errors import LipSyncError
+from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, SpeechChunk, VisemeFrames
+
+
+class PhonemeLipSync:
+    """Turns phonemes into co-articulated visemes. Chunks without phonemes are analysed by their sound."""
+
+    name = "phonemes"
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    def open(self) -> PhonemeLipStream:
+        """The lips of one utterance."""
+        return PhonemeLipStream()
+
+
+class PhonemeLipStream:
+    """Decides frames up to 120 ms before the end of what is known; by sound, 40 ms."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._frames = 0
+        self._blend: Blend | None = None
+        self._bands: BandStream | None = None
+
+    def feed(self, chunk: SpeechChunk) -> VisemeFrames:
+        """See `core.stages.LipStream`. Raises `LipSyncError` on another sample rate."""
+        if chunk.pcm.rate != LISTEN_RATE:
+            raise LipSyncError(f"lips need {LISTEN_RATE} Hz, not {chunk.pcm.rate}", adapter=PhonemeLipSync.name)
+        ended = self._end_stretch(by_sound=chunk.phonemes is None)
+        self._samples += len(chunk.pcm.samples)
+        if chunk.phonemes is None:
+            if self._bands is None:
+                self._bands = BandStream()
+            frames = self._bands.feed(chunk.pcm.samples)
+            self._frames += len(frames)
+            return np.concatenate((ended, frames))
+        if self._blend is None:
+            self._blend = Blend(self._frames / VISEME_RATE)
+        for phoneme in chunk.phonemes:
+            self._blend.add(phoneme)
+        # Whatever starts in this chunk came with it: there is nothing else before its end.
+        self._blend.known_until = max(self._blend.known_until, self._samples / LISTEN_RATE)
+        decided = min(self._blend.known_until - LOOK_AHEAD, self._samples / LISTEN_RATE)
+        return np.concatenate((ended, self._take(math.floor(decided * VISEME_RATE))))
+
+    def finish(self) -> VisemeFrames:
+        """See `core.stages.LipStream`."""
+        return self._rest(math.ceil(self._samples * VISEME_RATE / LISTEN_RATE))
+
+    def _end_stretch(self, *, by_sound: bool) -> VisemeFrames:
+        """The remaining frames of a stretch with (without) phonemes when one without (with) follows."""
+        if (self._blend if by_sound else self._bands) is None:
+            return np.zeros((0, len(VISEMES)), np.float32)
+        return self._rest(self._samples * VISEME_RATE // LISTEN_RATE)
+
+    def _rest(self, until: int) -> VisemeFrames:
+        """Frames up to number `until`, ending the stretch."""
+        blend, bands = self._blend, self._bands
+        self._bands = None
+        if bands is not None:
+            frames = bands.finish()[: until - self._frames]
+            self._frames += len(frames)
+            # The analysis counts from its own start: a fraction of a frame may be missing.
+            missing = until - self._frames
+            self._frames = until
+            return np.concatenate((frames, Blend().take(missing)))
+        if blend is None:
+            blend = Blend(self._frames / VISEME_RATE)
+        blend.rest_from(blend.known_until)
+        self._blend = blend
+        frames = self._take(until)
+        self._blend = None
+        return frames
+
+    def _take(self, until: int) -> VisemeFrames:
+        if self._blend is None:
+            raise LipSyncError("no stretch with phonemes is open", adapter=PhonemeLipSync.name)
+        frames = self._blend.take(until - self._frames)
+        self._frames += len(frames)
+        return frames
