@@ -1,0 +1,124 @@
+/** The server's HTTP interface. Every failure is an ApiError with a code that the language tables know. */
+
+/** `code`: machine-readable word, as in the server's envelope; `detail`: its message for people, may be empty. */
+export class ApiError extends Error {
+  constructor(code, detail = "") {
+    super(detail || code);
+    this.name = "ApiError";
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+const BY_STATUS = { 400: "bad_request", 401: "auth_failed", 403: "auth_failed", 404: "bad_request", 413: "too_large", 429: "rate_limited" };
+
+const DEFAULTS = {
+  name: "Eman",
+  avatar_name: "Eman",
+  ice_servers: [],
+  asr: { engine: "", languages: ["*"] },
+  max_upload_mb: 100,
+  max_text_chars: 4000,
+};
+
+/** Paths are relative to the page, so that it also works below a prefix of a proxy. */
+export function address(path) {
+  return new URL(path, document.baseURI);
+}
+
+/** @returns {URL} the WebSocket beside this page */
+export function socketAddress() {
+  const url = address("./ws");
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = "";
+  url.hash = "";
+  return url;
+}
+
+/** What the server is and allows; the defaults where it doesn't say (LiveTalking's servers have no such route). */
+export async function readConfig() {
+  let response;
+  try {
+    response = await fetch(address("./api/config"), { cache: "no-store" });
+  } catch (failure) {
+    throw new ApiError("network", String(failure));
+  }
+  if (response.status === 404) return DEFAULTS;
+  const answer = unwrap(await body(response), response.status);
+  return { ...DEFAULTS, ...answer.data };
+}
+
+/** Send an SDP offer. @returns {Promise<{sdp: string, type: string, sessionid: string, token?: string}>} */
+export async function sendOffer(offer, signal) {
+  const answer = await post("./offer", offer, signal);
+  if (!answer.sdp) throw new ApiError("unknown", answer.msg);
+  return { ...answer, sessionid: String(answer.sessionid) };
+}
+
+/** Say `text` to the avatar; what it was saying is interrupted. */
+export function sendText(credentials, text) {
+  return post("./human", { ...credentials, text, type: "chat", interrupt: true });
+}
+
+export function interruptTalk(credentials) {
+  return post("./interrupt_talk", credentials);
+}
+
+/** Free the session at once. A beacon, because the page may be going away. */
+export function hangUp(credentials) {
+  const message = new Blob([JSON.stringify(credentials)], { type: "application/json" });
+  navigator.sendBeacon?.(address("./api/hangup"), message);
+}
+
+/** Upload an audio file for the avatar to speak. `onProgress` gets 0..1. XHR, because fetch reports no upload progress. */
+export function sendAudio({ sessionid, token }, file, onProgress) {
+  const form = new FormData();
+  form.append("sessionid", sessionid);
+  if (token) form.append("token", token);
+  form.append("file", file, file.name);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address("./humanaudio"));
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onerror = () => reject(new ApiError("network"));
+    request.onload = () => {
+      try {
+        resolve(unwrap(parse(request.responseText), request.status));
+      } catch (failure) {
+        reject(failure);
+      }
+    };
+    request.send(form);
+  });
+}
+
+async function post(path, content, signal) {
+  let response;
+  try {
+    response = await fetch(address(path), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(content),
+      signal,
+    });
+  } catch (failure) {
+    throw new ApiError(failure.name === "AbortError" ? "aborted" : "network", String(failure));
+  }
+  return unwrap(await body(response), response.status);
+}
+
+async function body(response) {
+  return parse(await response.text());
+}
+
+function parse(text) {
+  try { return JSON.parse(text); } catch { return null; }
+}
+
+/** Check the envelope: an answer with `code` other than 0, or no JSON at all, is an error. */
+function unwrap(answer, status) {
+  const byStatus = BY_STATUS[status] ?? (status >= 500 ? "internal" : "unknown");
+  if (answer === null || typeof answer !== "object") throw new ApiError(byStatus, `HTTP ${status}`);
+  if ((answer.code ?? 0) !== 0 || status >= 400) throw new ApiError(answer.error ?? byStatus, String(answer.msg ?? `HTTP ${status}`));
+  return answer;
+}
