@@ -3,9 +3,9 @@
 Time comes in with the data, in seconds on the session's listening clock. Every input returns the events it
 caused, in order. Events of one turn always read
 
-    SpeechStarted  [BargeIn]  [TurnTooLong]  (EndOfTurn | SpeechDiscarded)
+    SpeechStarted  BargeIn*  [TurnTooLong]  (EndOfTurn | SpeechDiscarded)
 
-and a turn never overlaps another one.
+and a turn never overlaps another one. BargeIn comes at most once per utterance of the avatar.
 """
 
 from __future__ import annotations
@@ -294,5 +294,5 @@ class TurnDetector:
         return [EndOfTurn(self._now, turn.start, turn.last_voice)]
 
     def _discard(self, reason: str) -> list[TurnEvent]:
-        self._turn, self._last_end = None, self._now
+        self._turn = None  # a pre-roll may reach back into what was discarded: it may have been a soft onset
         return [SpeechDiscarded(self._now, reason)]
