@@ -1,0 +1,3 @@
+"""Faces: what draws the picture for a moment of media time."""
+
+ADAPTERS: dict[str, str] = {"vector": "avatar.face.vector:VectorFace"}

@@ -1,0 +1,231 @@
+"""The rig of a presenter: anchors, pivots and ranges read from `rig.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import FaceError
+
+Point = tuple[float, float]
+Points = tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Pivot, middle and extent of what moves with the head."""
+
+    pivot: Point
+    centre: Point
+    radius: Point
+    nose: Point
+    neck: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Jaw:
+    """Where the skin follows the jaw, and how far."""
+
+    top: float
+    chin: float
+    width: float
+    drop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Where breathing and the sway of the hair act."""
+
+    shoulders: float
+    hair_tips: Points
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """One eye; `outward` is the sign of the x direction towards its outer corner."""
+
+    centre: Point
+    outward: int
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """Both eyes and the edges of an open eye."""
+
+    art: str
+    upper: Points
+    lower: Points
+    left: Eye
+    right: Eye
+    gaze: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Brows:
+    """Middle of each brow, the skin that moves with it, and its travel."""
+
+    left: Point
+    right: Point
+    radius: Point
+    lift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mouth:
+    """Middle, width and resting contours of the mouth."""
+
+    art: str
+    centre: Point
+    half_width: float
+    line: Points
+    upper: Points
+    lower: Points
+    smile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """Everything `rig.yaml` says. Lengths in art units."""
+
+    name: str
+    folder: Path
+    canvas: tuple[float, float, float, float]
+    background: str
+    figure: tuple[str, ...]
+    head: Head
+    jaw: Jaw
+    body: Body
+    eyes: Eyes
+    brows: Brows
+    mouth: Mouth
+
+
+class _Reader:
+    """Typed access to one mapping; every complaint names the key's path."""
+
+    def __init__(self, data: object, path: str) -> None:
+        if not isinstance(data, dict):
+            raise FaceError(f"{path}: expected a mapping, see docs/avatars.md", adapter="vector", code="bad_rig")
+        self.data: dict[str, Any] = data
+        self.path = path
+
+    def wrong(self, key: str, wanted: str) -> FaceError:
+        return FaceError(
+            f"{self.path}: `{key}` must be {wanted}, see docs/avatars.md", adapter="vector", code="bad_rig"
+        )
+
+    def part(self, key: str) -> _Reader:
+        return _Reader(self.data.get(key), f"{self.path}: {key}")
+
+    def text(self, key: str) -> str:
+        value = self.data.get(key)
+        if not isinstance(value, str) or not value:
+            raise self.wrong(key, "a name")
+        return value
+
+    def number(self, key: str, low: float = -1e5, high: float = 1e5) -> float:
+        value = self.data.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise self.wrong(key, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def numbers(self, key: str, count: int) -> tuple[float, ...]:
+        return self._numbers(self.data.get(key), key, count)
+
+    def point(self, key: str) -> Point:
+        x, y = self.numbers(key, 2)
+        return x, y
+
+    def points(self, key: str, *, least: int, rising: bool = False) -> Points:
+        value = self.data.get(key)
+        if not isinstance(value, list) or len(value) < least:
+            raise self.wrong(key, f"a list of at least {least} points")
+        points = tuple((p[0], p[1]) for p in (self._numbers(v, key, 2) for v in value))
+        if rising and any(b[0] <= a[0] for a, b in zip(points, points[1:], strict=False)):
+            raise self.wrong(key, "a list of points from smaller to larger x")
+        return points
+
+    def _numbers(self, value: object, key: str, count: int) -> tuple[float, ...]:
+        if not isinstance(value, Sequence) or len(value) != count:
+            raise self.wrong(key, f"{count} numbers")
+        if any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+            raise self.wrong(key, f"{count} numbers")
+        return tuple(float(v) for v in value)
+
+
+def load_rig(folder: Path) -> Rig:
+    """Read and check `folder/rig.yaml`. Raises `FaceError` naming the file, the key and what is expected."""
+    path = folder / "rig.yaml"
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FaceError(f"{path} is missing: a presenter needs a rig", adapter="vector", code="bad_rig") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FaceError(f"{path} is not readable YAML: {error}", adapter="vector", code="bad_rig") from error
+    top = _Reader(data, str(path))
+    figure = top.data.get("figure")
+    if not isinstance(figure, list) or not figure or not all(isinstance(name, str) for name in figure):
+        raise top.wrong("figure", "a list of SVG file names")
+    x, y, width, height = top.numbers("canvas", 4)
+    if width <= 0 or height <= 0:
+        raise top.wrong("canvas", "x, y, width, height with a positive size")
+    return Rig(
+        name=top.text("name"),
+        folder=folder,
+        canvas=(x, y, width, height),
+        background=top.text("background"),
+        figure=tuple(figure),
+        head=_head(top.part("head")),
+        jaw=_jaw(top.part("jaw")),
+        body=_body(top.part("body")),
+        eyes=_eyes(top.part("eyes")),
+        brows=_brows(top.part("brows")),
+        mouth=_mouth(top.part("mouth")),
+    )
+
+
+def _head(r: _Reader) -> Head:
+    return Head(r.point("pivot"), r.point("centre"), r.point("radius"), r.point("nose"), r.point("neck"))
+
+
+def _jaw(r: _Reader) -> Jaw:
+    return Jaw(r.number("top"), r.number("chin"), r.number("width", 1), r.number("drop", 0, 200))
+
+
+def _body(r: _Reader) -> Body:
+    return Body(r.number("shoulders"), r.points("hair_tips", least=0))
+
+
+def _eyes(r: _Reader) -> Eyes:
+    return Eyes(
+        art=r.text("art"),
+        upper=r.points("upper", least=3, rising=True),
+        lower=r.points("lower", least=3, rising=True),
+        left=_eye(r.part("left")),
+        right=_eye(r.part("right")),
+        gaze=r.point("gaze"),
+    )
+
+
+def _eye(r: _Reader) -> Eye:
+    return Eye(r.point("centre"), 1 if r.number("outward", -1, 1) > 0 else -1)
+
+
+def _brows(r: _Reader) -> Brows:
+    return Brows(r.point("left"), r.point("right"), r.point("radius"), r.number("lift", 0, 100))
+
+
+def _mouth(r: _Reader) -> Mouth:
+    return Mouth(
+        art=r.text("art"),
+        centre=r.point("centre"),
+        half_width=r.number("half_width", 1),
+        line=r.points("line", least=2, rising=True),
+        upper=r.points("upper", least=2, rising=True),
+        lower=r.points("lower", least=2, rising=True),
+        smile=r.number("smile", 0, 1),
+    )

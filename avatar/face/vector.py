@@ -1,0 +1,154 @@
+"""The embedded face: an SVG presenter, rasterised at load, moved and warped per picture with OpenCV."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import cv2
+import numpy as np
+
+from avatar.face.art import Art, find_presenter
+from avatar.face.motion import Motion, Pose
+from avatar.face.plate import Plate, planes, put
+from avatar.face.rig import load_rig
+from avatar.face.warp import INDEX
+from core.errors import FaceError
+from core.frames import FaceCue, Picture
+
+# One picture is less work than waking a second thread; sessions are the unit of parallelism.
+cv2.setNumThreads(1)
+
+_SMALLEST, _LARGEST = 128, 2160
+_STEPS = 16
+"""Eyes are redrawn when they moved by more than this part of a pixel's worth of gaze or lid."""
+
+
+class VectorFace:
+    """Adapter `vector`. `presenter`: a built-in name or a folder; `background`: None for the presenter's own
+    studio, "#rrggbb", or the path of an image. Wrong arguments raise `FaceError` here or in `start`."""
+
+    name = "vector"
+
+    def __init__(self, presenter: str = "mira", background: str | None = None) -> None:
+        self._presenter = presenter
+        self._background = background
+        self._art: Art | None = None
+        self._plates: dict[tuple[int, int], Plate] = {}
+        self._lock = threading.Lock()
+
+    async def start(self) -> None:
+        """Rasterise the presenter and prepare 512×512, in a thread. Raises `FaceError`."""
+        await asyncio.to_thread(self._load)
+
+    async def close(self) -> None:
+        """Drop the pictures. Streams already open go on. Idempotent."""
+        with self._lock:
+            self._art = None
+            self._plates.clear()
+
+    def open(self, width: int, height: int, *, seed: int = 0) -> VectorStream:
+        """A session's face. The first of a size costs some 100 ms. Raises `FaceError` for sizes out of range."""
+        if width % 2 or height % 2 or not all(_SMALLEST <= side <= _LARGEST for side in (width, height)):
+            raise FaceError(
+                f"a picture of {width}x{height} can't be drawn: both sides must be even, {_SMALLEST} to {_LARGEST}",
+                adapter=self.name,
+            )
+        return VectorStream(self._plate(width, height), seed)
+
+    def _load(self) -> None:
+        # The rig first: it is quick, and most mistakes are in it.
+        load_rig(find_presenter(self._presenter))
+        art = Art.load(self._presenter)
+        with self._lock:
+            self._art = art
+        self._plate(512, 512)
+
+    def _plate(self, width: int, height: int) -> Plate:
+        with self._lock:
+            plate = self._plates.get((width, height))
+            if plate is None:
+                if self._art is None:
+                    raise FaceError("the face is not started", adapter=self.name)
+                plate = self._plates[width, height] = Plate(self._art, width, height, self._background)
+            return plate
+
+
+class VectorStream:
+    """The face of one session: its motion, and a copy of the resting picture that carries the eyes."""
+
+    def __init__(self, plate: Plate, seed: int) -> None:
+        self._plate = plate
+        self._motion = Motion(seed)
+        self._rest: Picture = plate.base.copy()
+        self._eyes: tuple[int, int, int] | None = None
+
+    def draw(self, cue: FaceCue) -> Picture:
+        """The picture for `cue`: a new I420 array, uint8, shape (height * 3 // 2, width)."""
+        pose = self._motion.at(cue)
+        self._draw_eyes(pose)
+        out = self._rest.copy()
+        self._add_mouth_motion(pose, cue)
+        self._warp(out, pose)
+        self._draw_mouth(out, pose, cue)
+        return out
+
+    def _draw_eyes(self, pose: Pose) -> None:
+        gx, gy = pose.gaze
+        state = round(gx * 4 * _STEPS), round(gy * 4 * _STEPS), round(pose.openness * 2 * _STEPS)
+        if state == self._eyes:
+            return
+        self._eyes = state
+        for eye in self._plate.eyes:
+            yuv = eye.paint(state[0] / (4 * _STEPS), state[1] / (4 * _STEPS), max(0.0, state[2] / (2 * _STEPS)))
+            put(self._rest, yuv, eye.box[0], eye.box[1])
+
+    def _add_mouth_motion(self, pose: Pose, cue: FaceCue) -> None:
+        """The skin around the mouth follows it."""
+        mouth, weights = cue.mouth, pose.weights
+        weights[INDEX["jaw"]] = mouth.jaw_open * self._plate.mouth.drop
+        weights[INDEX["corners"]] = 7 * mouth.stretch + 5 * pose.smile - 5 * mouth.jaw_open
+        weights[INDEX["gather"]] = -10 * mouth.pucker - 6 * mouth.funnel
+        weights[INDEX["cheeks"]] += 2.5 * mouth.stretch
+
+    def _warp(self, out: Picture, pose: Pose) -> None:
+        field = self._plate.field
+        grid = field.solve(pose.weights)
+        source, target = planes(self._rest), planes(out)
+        for area in field.areas:
+            full, half = field.maps(grid, area)
+            x0, y0, x1, y1 = area
+            cv2.remap(source[0], full, None, cv2.INTER_LINEAR, dst=target[0][y0:y1, x0:x1], borderMode=cv2.BORDER_REPLICATE)
+            whole, part = cv2.convertMaps(half, None, cv2.CV_16SC2)
+            for chroma, place in zip(source[1:], target[1:], strict=True):
+                cv2.remap(
+                    chroma, whole, part, cv2.INTER_LINEAR,
+                    dst=place[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], borderMode=cv2.BORDER_REPLICATE,
+                )  # fmt: skip
+
+    def _draw_mouth(self, out: Picture, pose: Pose, cue: FaceCue) -> None:
+        plate = self._plate
+        view, rig = plate.view, plate.mouth.rig
+        weights = pose.weights.copy()
+        for name in ("jaw", "corners", "gather", "cheeks"):
+            weights[INDEX[name]] = 0
+        moved = np.tensordot(weights, plate.anchors, 1)
+        at = view.x(rig.centre[0] + float(moved[1, 0])), view.y(rig.centre[1] + float(moved[1, 1]))
+        tilt = float(moved[2, 1] - moved[0, 1]) / (2 * rig.half_width)
+        picture, left, top = plate.mouth.paint(at, tilt, cue.mouth, pose.smile)
+        _lay(out, picture, left, top)
+
+
+def _lay(out: Picture, layer: np.ndarray[tuple[int, ...], np.dtype[np.float32]], left: int, top: int) -> None:
+    """A premultiplied float32 layer (h, w, 4) over an I420 picture at an even corner; parts outside are cut."""
+    y, u, v = planes(out)
+    x0, y0 = max(0, left), max(0, top)
+    x1, y1 = min(y.shape[1], left + layer.shape[1]), min(y.shape[0], top + layer.shape[0])
+    layer = layer[y0 - top : y1 - top, x0 - left : x1 - left]
+    here = y[y0:y1, x0:x1]
+    here[:] = here * (1 - layer[..., 3]) + layer[..., 0] + 0.5
+    small = cv2.resize(layer, ((x1 - x0) // 2, (y1 - y0) // 2), interpolation=cv2.INTER_AREA)
+    rest = 1 - small[..., 3]
+    for plane, channel in ((u, 1), (v, 2)):
+        part = plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
+        part[:] = part * rest + small[..., channel] + 0.5

@@ -1,0 +1,144 @@
+"""Motion of the whole picture as a smooth displacement field.
+
+Every motion (a turn of the head, the jaw, a brow, a breath) is a basis field on a coarse grid; a pose is a
+weighted sum of them. The sum is interpolated to pixels and the resting picture is looked up through it, so
+hair, neck and shoulders stay connected without any layers to composite.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.face.rig import Rig
+from avatar.face.view import View
+
+Floats = NDArray[np.float32]
+
+MOTIONS = (
+    "shift_x", "shift_y", "roll", "zoom", "yaw", "pitch", "brow_left", "brow_right", "brow_inner",
+    "jaw", "corners", "gather", "cheeks", "breath", "sway", "lean",
+)  # fmt: skip
+"""The basis fields. Units: shifts, jaw, brows, corners, gather, cheeks, breath, sway, lean in art units;
+roll in radians; zoom as a ratio minus one; yaw and pitch in art units of travel of the nose."""
+
+INDEX = {name: i for i, name in enumerate(MOTIONS)}
+
+
+def _smooth(low: float, high: float, v: Floats) -> Floats:
+    """Smoothstep from 0 at `low` to 1 at `high` (either order)."""
+    t = np.clip((v - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _bump(x: Floats, y: Floats, cx: float, cy: float, rx: float, ry: float) -> Floats:
+    return np.asarray(np.exp(-(((x - cx) / rx) ** 2) - ((y - cy) / ry) ** 2), np.float32)
+
+
+def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
+    """Displacement of the points (x, y) (art units, any shape s) per unit of each motion.
+
+    Returns float32 of shape (len(MOTIONS), *s, 2), in art units.
+    """
+    head, jaw, brows, mouth = rig.head, rig.jaw, rig.brows, rig.mouth
+    cx, cy = head.centre
+    radius = np.sqrt(((x - cx) / head.radius[0]) ** 2 + ((y - cy) / head.radius[1]) ** 2)
+    whole = _smooth(1.55, 1.0, radius)
+    # The neck and the hair beside it: full motion at the chin, none at the collar.
+    whole = whole * _smooth(head.neck[1] + 60, head.neck[0] - 60, y)
+    px, py = head.pivot
+    ball = np.sqrt(np.clip(1 - (np.clip(radius, 0, 1) * 0.93) ** 2, 0, 1))
+    depth = whole * (0.15 + 0.6 * ball) + 0.25 * _bump(x, y, *head.nose, 60, 80)
+    out = np.zeros((len(MOTIONS), *x.shape, 2), np.float32)
+
+    def put(name: str, dx: Floats | float, dy: Floats | float) -> None:
+        out[INDEX[name], ..., 0] = dx
+        out[INDEX[name], ..., 1] = dy
+
+    put("shift_x", whole, 0)
+    put("shift_y", 0, whole)
+    put("roll", -whole * (y - py), whole * (x - px))
+    put("zoom", whole * (x - px), whole * (y - py))
+    put("yaw", depth, 0)
+    put("pitch", 0, depth)
+    for name, (bx, by) in (("brow_left", brows.left), ("brow_right", brows.right)):
+        # Skin above the brow follows, the lid crease below hardly.
+        ry = np.where(y < by, brows.radius[1] * 1.7, brows.radius[1] * 0.75).astype(np.float32)
+        put(name, 0, -np.exp(-(((x - bx) / brows.radius[0]) ** 2) - ((y - by) / ry) ** 2))
+    middle = (brows.left[0] + brows.right[0]) / 2
+    put("brow_inner", 0, -_bump(x, y, middle, brows.left[1], 46, brows.radius[1]))
+    open_ = _smooth(jaw.top, jaw.top + 46, y) * _smooth(jaw.chin + 125, jaw.chin + 30, y)
+    put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.42, np.abs(x - cx)))
+    mx, my = mouth.centre
+    side = np.tanh((x - mx) / 25)
+    corner = _bump(np.abs(x - mx), y, mouth.half_width + 4, my, 42, 40)
+    put("corners", side * corner, -0.45 * corner)
+    near = _bump(x, y, mx, my, 75, 55)
+    put("gather", -(x - mx) / mouth.half_width * near, 0)
+    cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
+    put("cheeks", side * cheek * 0.3, -cheek)
+    down = _smooth(rig.body.shoulders - 60, rig.body.shoulders + 110, y)
+    put("breath", (x - cx) / 420 * down * 0.5, -down * (0.55 + 0.45 * _smooth(430, 150, np.abs(x - cx))))
+    sway = np.zeros_like(x)
+    for hx, hy in rig.body.hair_tips:
+        sway = sway + _bump(x, y, hx, hy, 75, 120)
+    put("sway", sway, 0)
+    put("lean", _smooth(1500, 700, y), 0)
+    return out
+
+
+class Field:
+    """The basis fields of one view, and the areas of the picture that ever move.
+
+    `areas` are pixel rectangles x0, y0, x1, y1 on even coordinates; all else stays bit-identical.
+    """
+
+    def __init__(self, rig: Rig, view: View) -> None:
+        self.view = view
+        self.cell = max(4, round(view.scale * 16 / 2) * 2)
+        cell = self.cell
+        self.columns = -(-view.width // cell) + 2
+        self.rows = -(-view.height // cell) + 2
+        # Cell centres; one cell more on each side, because interpolation is flat in the outer half cell.
+        px = (np.arange(self.columns, dtype=np.float32) - 0.5) * cell - 0.5
+        py = (np.arange(self.rows, dtype=np.float32) - 0.5) * cell - 0.5
+        gx, gy = np.meshgrid(px, py)
+        self._identity = np.stack([gx, gy], axis=-1)
+        fields = basis(rig, (gx + 0.5) / view.scale + view.left, (gy + 0.5) / view.scale + view.top)
+        self._basis = (fields * view.scale).reshape(len(MOTIONS), -1)
+        self.areas = self._moving()
+
+    def _moving(self) -> list[tuple[int, int, int, int]]:
+        """Head area and body area, on cell borders."""
+        view, cell = self.view, self.cell
+        head = view.box(512 - 420, -30, 512 + 420, 790)
+        x0, y0 = head[0] // cell * cell, head[1] // cell * cell
+        x1 = min(view.width, -(-head[2] // cell) * cell)
+        y1 = min(view.height, -(-head[3] // cell) * cell)
+        areas = [(x0, y0, x1, y1)]
+        if y1 < view.height:
+            body = view.box(-10, 0, 1034, 10)
+            areas.append((body[0] // cell * cell, y1, min(view.width, -(-body[2] // cell) * cell), view.height))
+        return areas
+
+    def solve(self, weights: Floats) -> Floats:
+        """The look-up grid for a pose: `weights` has shape (len(MOTIONS),). Returns (rows, columns, 2), pixels."""
+        moved = weights @ self._basis
+        return self._identity - moved.reshape(self.rows, self.columns, 2)
+
+    def maps(self, grid: Floats, area: tuple[int, int, int, int]) -> tuple[Floats, Floats]:
+        """Pixel maps of an area, for the Y plane and for a half-size plane; both relative to the whole plane."""
+        x0, y0, x1, y1 = area
+        cell = self.cell
+        c0, c1 = x0 // cell, -(-x1 // cell) + 2
+        r0, r1 = y0 // cell, -(-y1 // cell) + 2
+        part = grid[r0:r1, c0:c1]
+        size = (c1 - c0) * cell, (r1 - r0) * cell
+        full = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        half = cv2.resize(part * np.float32(0.5) - np.float32(0.25), (size[0] // 2, size[1] // 2))
+        h = cell // 2
+        return (
+            full[cell : cell + y1 - y0, cell : cell + x1 - x0],
+            half[h : h + (y1 - y0) // 2, h : h + (x1 - x0) // 2],
+        )
