@@ -41,9 +41,11 @@ class PhonemeLipStream:
         """See `core.stages.LipStream`. Raises `LipSyncError` on another sample rate."""
         if chunk.pcm.rate != LISTEN_RATE:
             raise LipSyncError(f"lips need {LISTEN_RATE} Hz, not {chunk.pcm.rate}", adapter=PhonemeLipSync.name)
-        ended = self._end_stretch(by_sound=chunk.phonemes is None)
+        # An empty tuple may be the tail of any stretch: it says "no phoneme starts here", which is true of both.
+        by_sound = chunk.phonemes is None or (not chunk.phonemes and self._bands is not None)
+        ended = self._end_stretch(by_sound=by_sound)
         self._samples += len(chunk.pcm.samples)
-        if chunk.phonemes is None:
+        if chunk.phonemes is None or by_sound:
             if self._bands is None:
                 self._bands = BandStream()
             frames = self._bands.feed(chunk.pcm.samples)

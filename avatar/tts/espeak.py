@@ -17,7 +17,7 @@ from avatar.tts.language import language_of
 from core.errors import SynthesizerError
 from core.frames import Samples, SpeechChunk
 
-_MANDARIN = ("cmn", "zh")
+_MANDARIN = ("cmn", "zh", "zh-cmn", "cmn-latn-pinyin")
 _CALIBRATION = "1 2 3 4 5 6 7 8 9 10"
 _SPEECH_FLOOR = 0.01
 _GAIN_LIMITS = (0.25, 4.0)
@@ -118,7 +118,7 @@ class EspeakSynthesizer:
         name = voice or self._voice or self._voices.get(language, language)
         if "+" not in name and self._variant:
             name = f"{name}+{self._variant}"
-        rate = self._chinese_rate if name.startswith(_MANDARIN) else self._style.rate_wpm
+        rate = self._chinese_rate if _is_mandarin(name) else self._style.rate_wpm
         return replace(self._style, name=name, rate_wpm=rate)
 
     def _load(self) -> None:
@@ -157,8 +157,12 @@ class EspeakSynthesizer:
             utterance.hand_over(utterance.assembler.finish())
             return
         utterance.assembler.next_text()
-        mandarin = voice.name.startswith(_MANDARIN)
+        mandarin = _is_mandarin(voice.name)
         engine.speak(mandarin_markup(part) if mandarin else part, voice, utterance.listen, markup=mandarin)
+
+
+def _is_mandarin(voice: str) -> bool:
+    return voice.partition("+")[0].lower() in _MANDARIN
 
 
 class _Utterance:

@@ -89,6 +89,7 @@ class EspeakLibrary:
                 f"espeak-ng has no voice data in {data}: set `data` to the folder that holds `phontab`.",
                 adapter="espeak",
             )
+        self._voices = _voice_names(self._data / "lang")
         self._lock = threading.Lock()
         self._current: Voice | None = None
         self._sink: Sink | None = None
@@ -132,12 +133,14 @@ class EspeakLibrary:
         if voice == self._current:
             return
         self._current = None
-        variant = voice.name.partition("+")[2]
-        # The engine takes a variant it doesn't have for none at all, silently.
-        known = not variant or (self._data / "voices" / "!v" / Path(variant).name).is_file()
-        if not voice.name or not known or self._lib.espeak_SetVoiceByName(voice.name.encode()) != 0:
+        language, _, variant = voice.name.partition("+")
+        file = self._voices.get(language.strip().lower())
+        # The engine takes a variant it doesn't have for none at all, silently; and either could be a path.
+        known = not variant or ("/" not in variant and "\\" not in variant and self._has_variant(variant))
+        name = f"{file}+{variant}" if variant else str(file)
+        if file is None or not known or self._lib.espeak_SetVoiceByName(name.encode()) != 0:
             raise SynthesizerError(
-                f'espeak-ng has no voice "{voice.name}". Examples: en-us, en-us+f2, en-gb-scotland+f5, cmn, de+m3.',
+                f'espeak-ng has no voice "{voice.name}". Examples: en-us, en-gb+f5, en-gb-scotland, cmn+f2, de+m3.',
                 adapter="espeak",
                 code="unknown_voice",
             )
@@ -149,6 +152,9 @@ class EspeakLibrary:
         ):
             self._lib.espeak_SetParameter(parameter, value, 0)
         self._current = voice
+
+    def _has_variant(self, variant: str) -> bool:
+        return (self._data / "voices" / "!v" / variant).is_file()
 
     def _on_audio(self, wave: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         """Called by the engine with each buffer; 1 stops it. An exception can't cross C, so it is kept."""
@@ -173,6 +179,24 @@ def _phonemes(events: ctypes._Pointer[_Event]) -> list[PhonemeEvent]:
             found.append(PhonemeEvent(raw.split(b"\0", 1)[0].decode("utf-8", "ignore"), event.sample))
         index += 1
     return found
+
+
+def _voice_names(folder: Path) -> dict[str, str]:
+    """Lower-case name → file of every voice: its file's name, and the names and language codes written in it.
+
+    The engine itself finds no voice by "en-gb" or "zh", though its files declare these.
+    """
+    names: dict[str, str] = {}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        for line in path.read_text("utf-8", "replace").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "language":
+                names.setdefault(value.split()[0].lower() if value.split() else "", path.name)
+            elif key == "name":
+                names.setdefault(value.strip().lower(), path.name)
+    names.update({path.name.lower(): path.name for path in files})
+    return names
 
 
 _loaded: dict[tuple[str, str], EspeakLibrary] = {}
