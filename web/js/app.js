@@ -12,6 +12,7 @@ import { Latency } from "./latency.js";
 import { Meter, wakeAudio } from "./meter.js";
 import { Microphone } from "./microphone.js";
 import { Notices } from "./notice.js";
+import { Room } from "./room.js";
 import { Session } from "./session.js";
 import { Stage } from "./stage.js";
 import { Subtitles } from "./subtitles.js";
@@ -19,10 +20,13 @@ import { Upload } from "./upload.js";
 
 const $ = (id) => document.getElementById(id);
 
+/** A lost message channel is worth a word only when it doesn't come back at once. */
+const PATIENCE_MS = 2000;
+
 const link = new URLSearchParams(location.search);
+const room = new Room(new Curtain($("curtain")));
 const chat = new Chat($("log"));
 const notices = new Notices($("notice"));
-const curtain = new Curtain($("curtain"));
 const latency = new Latency($("latency"));
 const subtitles = new Subtitles($("subtitle"));
 const activity = new Activity($("state"), document.querySelector(".portrait"));
@@ -33,10 +37,7 @@ const microphone = new Microphone();
 const myVoice = new Meter((level) => { controls.level(level); activity.voice({ mine: level }); });
 const theirVoice = new Meter((level) => activity.voice({ theirs: level }));
 const conversation = new Conversation(chat, subtitles, {
-  onStatus: (status, content) => {
-    activity.set(status, content);
-    if (status === "error" && content) notices.show({ code: "status", kind: "error", title: content });
-  },
+  onStatus: showStatus,
   onNotice: (text) => text && notices.show({ code: "broadcast", title: text }),
   onControl: (action) => {
     if (action === "interrupt") subtitles.clear();
@@ -48,41 +49,26 @@ const conversation = new Conversation(chat, subtitles, {
 const controls = new Controls(
   microphone,
   { mic: $("mic"), ptt: $("ptt"), talk: $("talk"), interrupt: $("interrupt"), upload: $("upload"), hangup: $("hangup") },
-  { live: () => connection === "connected", needMicrophone: turnOnMicrophone, interrupt, upload: () => upload.choose(), hangup: hangUp },
+  { live: () => room.live, needMicrophone: turnOnMicrophone, interrupt, upload: () => upload.choose(), hangup: hangUp },
 );
 
 let config = null;
 let session = null;
-let connection = "idle";
 let wakeLock = null;
 
-/* Language and server information ------------------------------------------------------------------------------- */
-
-function describeServer() {
-  const languages = config?.asr?.languages ?? ["*"];
-  const named = !languages.includes("*") && languages.length > 0;
-  $("microphone-note").textContent = named ? t("welcome.note.languages", { languages: languageNames(languages) }) : t("welcome.note.any");
-}
-
-/** The connection in words. */
-function connectionText() {
-  return t(`connection.${{ welcome: "idle", ended: "closed" }[connection] ?? connection}`);
-}
-
-function writeConnection() {
-  $("connection").dataset.state = connection;
-  $("connection").querySelector(".readout-text").textContent = connectionText();
-  $("language").querySelector(".language-name").textContent = t("language.switch");
-  $("language").setAttribute("aria-label", t("language.switch.label"));
-  $("language").title = t("language.switch.label");
-  $("language").lang = currentLanguage() === "zh" ? "en" : "zh-CN";
-}
+/* The server ---------------------------------------------------------------------------------------------------- */
 
 async function learnServer() {
   config = await readConfig();
   composer.limit = config.max_text_chars;
   upload.limitMegabytes = config.max_upload_mb;
   define({ avatar: config.avatar_name });
+}
+
+function describeServer() {
+  const languages = config?.asr?.languages ?? ["*"];
+  const named = languages.length > 0 && !languages.includes("*");
+  $("microphone-note").textContent = named ? t("welcome.note.languages", { languages: languageNames(languages) }) : t("welcome.note.any");
 }
 
 /** The face's own picture, where the server has one; otherwise the drawn silhouette stays. */
@@ -93,97 +79,77 @@ function loadPoster() {
   picture.src = "./poster.png";
 }
 
-/* Conversation ---------------------------------------------------------------------------------------------------- */
-
-function setPhase(phase, { error, attempt, limit } = {}) {
-  connection = phase;
-  document.body.dataset.phase = phase;
-  const welcoming = phase === "ended" || phase === "welcome";
-  $("stage").inert = welcoming;
-  $("welcome").inert = !welcoming;
-  composer.ready = phase === "connected";
-  for (const id of ["interrupt", "upload"]) $(id).disabled = phase !== "connected";
-  for (const chip of document.querySelectorAll(".chip")) chip.disabled = phase !== "connected";
-  writeConnection();
-  if (phase !== "welcome") $("status").textContent = connectionText();
-  if (phase === "connecting") curtain.wait(() => ({ title: t("curtain.connecting") }));
-  if (phase === "reconnecting") {
-    conversation.settle();
-    curtain.wait(() => ({ title: t("curtain.reconnecting"), text: t("curtain.reconnecting.text", { attempt, limit }) }));
-  }
-  if (phase === "connected") curtain.hide();
-  if (phase === "failed") fail(error);
-}
-
-function fail(error) {
-  conversation.settle();
-  latency.stop();
-  activity.set("idle");
-  curtain.error(error.code, () => describe(error));
-  const { title, text } = describe(error);
-  $("status").textContent = `${title} ${text}`;
-}
-
-function watch(current) {
-  let before = current.phase;
-  current.addEventListener("phase", ({ detail }) => {
-    setPhase(detail.phase, detail);
-    if (detail.phase === "connected" && before === "reconnecting") notices.show({ code: "reconnected", title: t("notice.reconnected") });
-    before = detail.phase;
-  });
-  current.addEventListener("stream", ({ detail }) => { stage.show(detail); theirVoice.attach(detail); });
-  current.addEventListener("message", ({ detail }) => conversation.receive(detail));
-  current.addEventListener("renewed", () => notices.show({ code: "renewed", title: t("notice.new_session") }));
-  current.addEventListener("socket", ({ detail }) => {
-    if (detail === "open") {
-      notices.dismiss("socket_lost");
-      current.send({ type: "listen", mode: microphone.mode });
-    } else if (detail === "refused") {
-      notices.show({ kind: "error", ...describe({ code: "auth_failed" }) });
-    } else if (connection === "connected") {
-      setTimeout(() => {
-        if (session !== current || current.socketOpen || connection !== "connected") return;
-        notices.show({ code: "socket_lost", kind: "warning", title: t("notice.socket_lost"), text: t("notice.socket_lost.text") });
-      }, 2000);
-    }
-  });
-}
+/* The call ------------------------------------------------------------------------------------------------------ */
 
 async function start() {
   wakeAudio();
-  setPhase("connecting");
-  $("ended").hidden = true;
   if ($("use-microphone").checked) {
-    curtain.wait(() => ({ title: t("curtain.starting"), text: t("curtain.starting.text") }));
+    enter("asking");
     await acquireMicrophone();
-    if (connection !== "connecting") return microphone.close();
+    if (room.phase !== "asking") { microphone.close(); return; }
   }
   await connect();
-  if (connection === "connected" && !microphone.available) composer.focus();
-  return undefined;
+  if (room.live && !microphone.available) composer.focus();
 }
 
 async function connect() {
-  setPhase("connecting");
+  enter("connecting");
   try {
     if (!config) await learnServer();
   } catch (failure) {
-    setPhase("failed", { error: failure });
+    enter("failed", { error: failure });
     return;
   }
-  if (connection !== "connecting") return;
-  if (!session) {
-    session = new Session({ iceServers: config.ice_servers ?? [], avatar: link.get("avatar") ?? undefined, token: link.get("token") ?? undefined });
-    watch(session);
-  }
+  if (room.phase !== "connecting") return;
+  session ??= newSession();
   const current = session;
   latency.start(() => current.stats());
   keepAwake();
   await current.open(microphone.track);
 }
 
+function newSession() {
+  const created = new Session({ iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: link.get("token") });
+  created.addEventListener("phase", ({ detail }) => {
+    const healed = room.phase === "reconnecting" && detail.phase === "connected";
+    enter(detail.phase, detail);
+    if (healed) notices.show({ code: "reconnected", title: t("notice.reconnected") });
+  });
+  created.addEventListener("stream", ({ detail }) => { stage.show(detail); theirVoice.attach(detail); });
+  created.addEventListener("message", ({ detail }) => conversation.receive(detail));
+  created.addEventListener("socket", ({ detail }) => channelChanged(created, detail));
+  created.addEventListener("renewed", () => {
+    conversation.settle();
+    notices.show({ code: "renewed", title: t("notice.new_session") });
+  });
+  return created;
+}
+
+function enter(phase, more) {
+  room.enter(phase, more);
+  composer.ready = room.live;
+  if (phase !== "failed") return;
+  conversation.settle();
+  latency.stop();
+  activity.set("idle");
+}
+
+function channelChanged(current, state) {
+  if (state === "open") {
+    notices.dismiss("socket_lost");
+    current.send({ type: "listen", mode: microphone.mode });
+  } else if (state === "refused") {
+    tell({ code: "auth_failed" });
+  } else {
+    setTimeout(() => {
+      if (session !== current || current.socketOpen || !room.live) return;
+      notices.show({ code: "socket_lost", kind: "warning", title: t("notice.socket_lost"), text: t("notice.socket_lost.text") });
+    }, PATIENCE_MS);
+  }
+}
+
 function hangUp() {
-  if (connection === "welcome" || connection === "ended") return;
+  if (["welcome", "ended"].includes(room.phase)) return;
   session?.close();
   session = null;
   conversation.settle();
@@ -191,19 +157,19 @@ function hangUp() {
   stage.clear();
   theirVoice.detach();
   microphone.close();
-  curtain.hide();
   activity.set("idle");
   wakeLock?.release();
   wakeLock = null;
-  setPhase("ended");
-  $("ended").hidden = false;
-  $("start").dataset.i18n = "welcome.again";
-  $("start").textContent = t("welcome.again");
+  enter("ended");
   if (!chat.empty) chat.add("system", "final", t("chat.ended"));
-  $("start").focus({ preventScroll: true });
 }
 
-/* Microphone -------------------------------------------------------------------------------------------------------- */
+/** A phone must not fall asleep in the middle of a talk. Refused on low battery, which is fine. */
+async function keepAwake() {
+  try { wakeLock ??= await navigator.wakeLock?.request("screen"); } catch { wakeLock = null; }
+}
+
+/* The microphone ------------------------------------------------------------------------------------------------ */
 
 async function acquireMicrophone() {
   try {
@@ -214,16 +180,17 @@ async function acquireMicrophone() {
   }
 }
 
-function tellMicrophone(failure) {
-  const hopeless = ["insecure", "unsupported"].includes(failure.code);
-  notices.show({ kind: "warning", ...describeMicrophone(failure), action: hopeless ? null : { label: t("notice.retry"), run: turnOnMicrophone } });
-}
-
 /** Later than at the start: the running connection has to learn of the new track. */
 async function turnOnMicrophone() {
   wakeAudio();
   await acquireMicrophone();
   if (microphone.available) await session?.useMicrophone(microphone.track);
+}
+
+function tellMicrophone(failure) {
+  const hopeless = ["insecure", "unsupported"].includes(failure.code);
+  const action = hopeless ? null : { label: t("notice.retry"), run: turnOnMicrophone };
+  notices.show({ kind: "warning", ...describeMicrophone(failure), action });
 }
 
 microphone.onChange = () => {
@@ -234,7 +201,15 @@ microphone.onChange = () => {
 microphone.onListen = (change) => session?.send({ type: "listen", ...change });
 microphone.onEnded = () => tellMicrophone({ code: "ended" });
 
-/* Talking ----------------------------------------------------------------------------------------------------------- */
+/* Talking ------------------------------------------------------------------------------------------------------- */
+
+/** The server writes its standard texts in Chinese; only what goes beyond the bare word is worth showing. */
+function showStatus(status, content = "") {
+  activity.set(status, content);
+  chat.waiting = status === "thinking";
+  if (status !== "error") return;
+  notices.show({ code: "status", kind: "error", title: t("state.error"), text: content === "出错了" ? "" : content });
+}
 
 async function say(text) {
   try {
@@ -247,7 +222,7 @@ async function say(text) {
 }
 
 async function interrupt() {
-  if (connection !== "connected") return;
+  if (!room.live) return;
   subtitles.clear();
   try {
     await interruptTalk(session.credentials);
@@ -269,12 +244,7 @@ async function copyConversation() {
   }
 }
 
-/** A phone must not fall asleep in the middle of a talk. Refused on low battery, which is fine. */
-async function keepAwake() {
-  try { wakeLock ??= await navigator.wakeLock?.request("screen"); } catch { wakeLock = null; }
-}
-
-/* Wiring ------------------------------------------------------------------------------------------------------------ */
+/* Wiring -------------------------------------------------------------------------------------------------------- */
 
 composer.onSend = say;
 upload.credentials = () => session.credentials;
@@ -282,7 +252,7 @@ chat.onChange = () => {
   $("suggestions").hidden = !chat.empty;
   $("copy").hidden = chat.empty;
 };
-onLanguage(() => { writeConnection(); describeServer(); });
+onLanguage(describeServer);
 $("start").addEventListener("click", start);
 $("retry").addEventListener("click", connect);
 $("language").addEventListener("click", switchLanguage);
@@ -297,7 +267,7 @@ Object.defineProperty(window, "eman", {
     get state() {
       return Object.freeze({
         sessionid: session?.id ?? "",
-        connection,
+        connection: room.phase,
         socket: session?.socketOpen ?? false,
         activity: activity.status,
         microphone: microphone.mode,
@@ -308,7 +278,7 @@ Object.defineProperty(window, "eman", {
   }),
 });
 
-setPhase("welcome");
+enter("welcome");
 fill();
 loadPoster();
 learnServer().catch(() => { /* asked again on Start, which then says what is wrong */ });

@@ -42,21 +42,11 @@ export class Message {
   /** Add a sentence, as its own node so that a screen reader says only what is new. */
   append(sentence) {
     this.#log.following(() => {
-      this.#said.querySelector(".dots")?.remove();
       const before = this.text;
       const span = document.createElement("span");
       span.textContent = (before && !WIDE_END.test(before) ? " " : "") + sentence.trim();
       this.#said.append(span);
     });
-  }
-
-  /** Three dots: something is coming. */
-  wait() {
-    const dots = document.createElement("span");
-    dots.className = "dots";
-    dots.setAttribute("aria-hidden", "true");
-    dots.append(...[0, 1, 2].map(() => document.createElement("i")));
-    this.#said.replaceChildren(dots);
   }
 
   /** Show how far a transfer is, 0..1; null takes the bar away. */
@@ -80,6 +70,7 @@ export class Message {
 export class Chat {
   #list;
   #scroll;
+  #dots;
   /** Called when messages come or go. */
   onChange = () => {};
 
@@ -87,7 +78,13 @@ export class Chat {
   constructor(list) {
     this.#list = list;
     this.#scroll = list.parentElement;
+    this.#dots = this.#scroll.querySelector(".waiting");
     onLanguage(() => this.#relabel());
+  }
+
+  /** Three dots below the log: an answer is being thought of. */
+  set waiting(waiting) {
+    this.following(() => { this.#dots.hidden = !waiting; });
   }
 
   get empty() {

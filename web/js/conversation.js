@@ -4,6 +4,9 @@ import { avatarName, t } from "./i18n.js";
 /** The sender under which the server repeats what it recognised. */
 const ECHO = "回音";
 
+/** The server joins sentences with spaces; Chinese has none between them. */
+const WIDE_GAP = /(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])/g;
+
 const plain = (text) => String(text ?? "").replace(/\s+/g, " ").trim();
 const same = (one, other) => plain(one).replaceAll(" ", "") === plain(other).replaceAll(" ", "");
 
@@ -44,10 +47,10 @@ export class Conversation {
     this.#partial?.remove();
     this.#partial = null;
     for (const bubble of this.#replies.values()) {
-      if (bubble.state !== "speaking") continue;
-      if (bubble.text) bubble.setState("done"); else bubble.remove();
+      if (bubble.state === "speaking") bubble.setState("done");
     }
     this.#replies.clear();
+    this.#chat.waiting = false;
     this.#subtitles.clear();
   }
 
@@ -72,9 +75,10 @@ export class Conversation {
 
   #reply({ reply_id: id, state, text, latency_ms: latency }) {
     if (state === "start") {
-      this.#bubble(id);
       this.#events.onAnswer(latency);
     } else if (state === "sentence") {
+      // An uploaded file sounds without words.
+      if (!plain(text)) return;
       this.#bubble(id).append(plain(text));
       this.#subtitles.show(plain(text));
     } else if (state === "end") {
@@ -92,7 +96,6 @@ export class Conversation {
     let bubble = this.#replies.get(id);
     if (!bubble) {
       bubble = this.#chat.add("avatar", "speaking", "", avatarName());
-      bubble.wait();
       this.#replies.set(id, bubble);
     }
     return bubble;
@@ -106,7 +109,7 @@ export class Conversation {
       return;
     }
     const target = bubble ?? this.#bubble(id);
-    if (!same(target.text, text)) target.setText(text);
+    if (!same(target.text, text)) target.setText(text.replace(WIDE_GAP, ""));
     target.setState(state);
   }
 
@@ -126,7 +129,7 @@ export class Conversation {
     } else if (sender === ECHO) {
       if (!same(text, this.#lastHeard)) this.#chat.add("user", "final", text);
     } else if (sender === avatarName()) {
-      if (!this.#shown(text)) this.#chat.add("avatar", "done", text, avatarName());
+      if (!this.#shown(text)) this.#chat.add("avatar", "done", text.replace(WIDE_GAP, ""), avatarName());
     } else {
       this.#chat.add("avatar", "done", text, String(sender ?? ""));
     }

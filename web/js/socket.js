@@ -21,7 +21,7 @@ export class Socket {
   /**
    * @param {{sessionid: string, token?: string}} credentials
    * @param {(message: object) => void} onMessage every message but the channel's own
-   * @param {(state: "open" | "lost" | "refused") => void} onState "open" after each registration
+   * @param {(state: "open" | "lost" | "refused") => void} onState "open" after each login
    */
   constructor(credentials, onMessage, onState) {
     this.#credentials = credentials;
@@ -94,10 +94,8 @@ export class Socket {
     try { message = JSON.parse(data); } catch { return; }
     switch (message?.type) {
       case "login_success":
-        this.send({ type: "wsa_register_web", username: this.#username, session_id: this.sessionid, timestamp: Date.now() });
-        break;
-      case "wsa_registered":
         this.#failures = 0;
+        this.send({ type: "wsa_register_web", username: this.#username, session_id: this.sessionid, timestamp: Date.now() });
         this.#onState("open");
         break;
       case "sync":
@@ -107,6 +105,7 @@ export class Socket {
         this.#refused(message);
         break;
       case "heartbeat_response":
+      case "wsa_registered":
       case "wsa_status":
         break;
       default:

@@ -1,17 +1,22 @@
 /** The picture: the video element, its light on the room, and a way out when the browser forbids sound. */
 
 const LIGHT_PERIOD_MS = 4000;
+/** The picture is looked at through this many points in each direction; enough for a tint. */
+const POINTS = 8;
 
 export class Stage {
   #video;
   #unmute;
   #ambient;
+  #lens = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   #timer = 0;
 
   constructor(video, unmute, ambient) {
     this.#video = video;
     this.#unmute = unmute;
     this.#ambient = ambient;
+    this.#lens.canvas.width = POINTS;
+    this.#lens.canvas.height = POINTS;
     unmute.addEventListener("click", () => {
       video.muted = false;
       unmute.hidden = true;
@@ -48,16 +53,26 @@ export class Stage {
     }
   }
 
-  /** A few pixels of the picture, stretched over the page, tint the room; cheap because it's eight by eight. */
+  /** The colours of the picture tint the room, as a screen's light does. */
   #light() {
     clearInterval(this.#timer);
     const draw = () => {
       if (document.hidden || this.#video.readyState < 2) return;
-      const { width, height } = this.#ambient;
-      this.#ambient.getContext("2d").drawImage(this.#video, 0, 0, width, height);
+      this.#lens.drawImage(this.#video, 0, 0, POINTS, POINTS);
+      const points = this.#lens.getImageData(0, 0, POINTS, POINTS).data;
+      const half = points.length / 2;
+      this.#ambient.style.setProperty("--light-above", mean(points.subarray(0, half)));
+      this.#ambient.style.setProperty("--light-below", mean(points.subarray(half)));
       this.#ambient.dataset.lit = "true";
     };
     draw();
     this.#timer = setInterval(draw, LIGHT_PERIOD_MS);
   }
+}
+
+/** The mean colour of RGBA points, as CSS. */
+function mean(points) {
+  const sums = [0, 0, 0];
+  points.forEach((value, index) => { if (index % 4 < 3) sums[index % 4] += value; });
+  return `rgb(${sums.map((sum) => Math.round((sum * 4) / points.length)).join(" ")})`;
 }
