@@ -75,6 +75,8 @@ class Art:
         root = self._files[name]
         one = ET.Element(root.tag, root.attrib)
         one.set("viewBox", " ".join(f"{v:.6g}" for v in box))
+        one.set("width", str(size[0]))
+        one.set("height", str(size[1]))
         one.extend(e for e in root if e.tag == f"{{{SVG}}}defs" or e.get("id") == group)
         image = rasterise(ET.tostring(one, encoding="unicode"), *size).astype(np.float32)
         alpha = image[..., 3:] / 255

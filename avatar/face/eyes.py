@@ -14,7 +14,7 @@ from avatar.face.view import View
 Floats = NDArray[np.float32]
 
 _BLACK = np.array([16, 128, 128], np.float32)
-_LASH = np.array([34, 126, 133], np.float32)
+_LASH = np.array([36, 125, 136], np.float32)
 _RIM = np.array([168, 120, 146], np.float32)
 
 
@@ -34,7 +34,7 @@ class EyePainter:
         """`skin`: the resting picture of the view as float32 Y U V, shape (height, width, 3)."""
         rig = art.rig.eyes
         cx, cy = eye.centre
-        self.box = view.box(cx - 64, cy - 46, cx + 64, cy + 42)
+        self.box = view.box(cx - 70, cy - 50, cx + 70, cy + 44)
         x0, y0, x1, y1 = self.box
         self.scale = k = view.scale
         box = (x0 / k + view.left, y0 / k + view.top, (x1 - x0) / k, (y1 - y0) / k)

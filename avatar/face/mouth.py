@@ -135,7 +135,7 @@ class MouthPainter:
         """Soft shade where the lips meet or roll inwards."""
         k = self.scale
         near = np.minimum(np.abs(self._rows - upper_in), np.abs(self._rows - lower_in))
-        light = 1 - 0.34 * np.exp(-((near / np.float32(2.0 * k)) ** 2))
+        light = 1 - 0.30 * np.exp(-((near / np.float32(1.5 * k)) ** 2))
         picture -= _BLACK
         picture *= light[..., None]
         picture += _BLACK

@@ -86,7 +86,8 @@ def backdrop(art: Art, width: int, height: int, background: str | None) -> Float
     Returns B G R float32 (height, width, 3). Raises `FaceError`.
     """
     if background is None:
-        studio = cv2.resize(art.background, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+        studio = cv2.resize(art.background, (width, height), interpolation=cv2.INTER_CUBIC)
+        studio = cv2.GaussianBlur(studio.astype(np.float32), (0, 0), height / 64)
         # One grey level of noise keeps the gradients free of bands after 8-bit rounding and encoding.
         noise = np.random.default_rng(1).uniform(-0.7, 0.7, (height, width, 1))
         return np.asarray(studio + noise, np.float32)
