@@ -88,7 +88,8 @@ class PocketsphinxStream:
 class PocketsphinxRecognizer:
     """Owns the worker process: starts it, restarts it with back-off when it dies, routes its messages.
 
-    `max_turn_s`: audio beyond it is ignored. `partial_interval_s`: at most one partial per turn in that time.
+    `max_turn_s`: audio beyond it is ignored. `vocabulary`: the most frequent words that are known, 0 for all
+    (more memory, twice the work). `partial_interval_s`: at most one partial per turn in that time.
     `nice`: added to the worker's niceness so that media comes first. `finish_timeout_s`: then it counts as stuck.
     """
 
@@ -99,6 +100,7 @@ class PocketsphinxRecognizer:
         self,
         *,
         max_turn_s: float = 40.0,
+        vocabulary: int = 20_000,
         partial_interval_s: float = 0.2,
         nice: int = 5,
         start_timeout_s: float = 30.0,
@@ -107,7 +109,8 @@ class PocketsphinxRecognizer:
     ) -> None:
         self.max_turn_s = max_turn_s
         self.finish_timeout_s = finish_timeout_s
-        self._worker_settings = json.dumps({"nice": nice, "partial_interval": partial_interval_s})
+        settings = {"vocabulary": vocabulary, "nice": nice, "partial_interval": partial_interval_s}
+        self._worker_settings = json.dumps(settings)
         self._start_timeout_s = start_timeout_s
         self._longest_backoff_s = longest_backoff_s
         self._numbers = itertools.count(1)
