@@ -43,15 +43,14 @@ _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]+\.)+(?:com|org|net|io|dev|ai|cn|edu|gov|c
 _ADDRESS = re.compile(r"[^\s<>\"`{}|\\^\u0080-\U0010ffff]+")
 
 _ACTED = (
-    *("smiles smiling laughs laughing waves waving nods nodding sighs sighing grins grinning winks winking".split()),
-    *("chuckles chuckling giggles giggling smirks shrugs claps bows blushes gasps coughs pauses blinks leans".split()),
-    *("tilts whispers cheers yawns gestures beams sobs snickers frowns hums".split()),
-    *("clears throat,clears my throat,takes a breath,takes a deep breath,rolls eyes,rolls my eyes".split(",")),
-    *("raises an eyebrow,looks up,looks down,looks away,looks around,looks at".split(",")),
+    "smiles|smiling|laughs|laughing|waves|waving|nods|nodding|sighs|sighing|grins|grinning|winks|winking|chuckles|"
+    "chuckling|giggles|giggling|smirks|shrugs|claps|bows|blushes|gasps|coughs|pauses|blinks|leans|tilts|whispers|"
+    "cheers|yawns|gestures|beams|sobs|snickers|frowns|hums|clears throat|clears my throat|takes a breath|"
+    "takes a deep breath|rolls eyes|rolls my eyes|raises an eyebrow|looks up|looks down|looks away|looks around"
 )
-_ACTED_FIRST = frozenset(words.split()[0] for words in _ACTED)
+_ACTED_FIRST = frozenset(words.split()[0] for words in _ACTED.split("|"))
 _DIRECTION = re.compile(
-    rf"(?:[a-z]+ly )?(?:{'|'.join(_ACTED)})\b[^*\n]*"
+    rf"(?:[a-z]+ly )?(?:{_ACTED})\b[^*\n]*"
     "|[一-鿿]{0,4}?(?:笑|点头|挥手|眨眼|叹气|鞠躬|摇头|耸肩|停顿)[一-鿿]{0,3}"
 )
 

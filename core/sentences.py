@@ -21,11 +21,16 @@ _CLAUSES_CJK = frozenset("，、：")
 _CLAUSES_LATIN = frozenset(",:—–")
 _CLOSERS = frozenset("\"'”’)）」』】》]")
 
-_TITLES = frozenset("dr mr mrs ms prof st vs e.g i.e cf fig gen col lt capt rev hon approx no nr vol pp ca".split())
-_MAYBE_ENDS = frozenset("etc inc ltd co corp jr sr dept est a.m p.m ph.d b.c a.d".split())
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TITLES = _words("dr mr mrs ms prof st vs e.g i.e cf fig gen col lt capt rev hon approx no nr vol pp ca")
+_MAYBE_ENDS = _words("etc inc ltd co corp jr sr dept est a.m p.m ph.d b.c a.d")
 _INITIALS = re.compile(r"(?:[a-z]\.)+[a-z]|[b-hj-z]", re.IGNORECASE)
-_CONNECTIVES = frozenset(
-    "and but because that which who so or when if with for to in of on at from by about as than then while".split()
+_CONNECTIVES = _words(
+    "and but because that which who so or when if with for to in of on at from by about as than then while"
 )
 _LOOSE_MARK = re.compile(r"\s+([.!?,;:，。！？；：、])(?=\s|$)")
 
