@@ -117,6 +117,7 @@ class Listener:
         self._recent: deque[Samples] = deque()
         self._recent_count = 0
         self._position = 0
+        self._frame_end = 0.0
         self._stream: RecognizerStream | None = None
         self._finished: asyncio.Queue[_Finished] = asyncio.Queue(MAX_UNFINISHED)
         self._dropped: set[asyncio.Task[None]] = set()
@@ -180,10 +181,12 @@ class Listener:
 
     def _on_frames(self, frames: Sequence[VoiceFrame]) -> None:
         for frame in frames:
+            # the avatar's state counts from the frame's beginning: the detector takes a frame's length from its clock
             speaking = self._avatar.speaking
-            self._detector.avatar_speaking(speaking, frame.time)
+            self._detector.avatar_speaking(speaking, self._frame_end)
             if speaking:
-                self._detector.on_avatar_level(frame.time, self._avatar.recent_level_db())
+                self._detector.on_avatar_level(self._frame_end, self._avatar.recent_level_db())
+            self._frame_end = frame.time
             self._handle(self._detector.on_frame(frame.time, frame.probability, frame.level_db))
 
     def _handle(self, events: Sequence[TurnEvent]) -> None:

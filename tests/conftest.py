@@ -1,0 +1,42 @@
+"""Servers for tests: the real application on a free port, with fake or embedded stages."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from app import Server
+from config.settings import load_settings
+
+FAKES = {
+    "server.port": "0",
+    "asr.engine": "tests.fakes:EchoRecognizer",
+    "dialogue.engine": "tests.fakes:ScriptedDialogue",
+    "tts.engine": "tests.fakes:ToneSynthesizer",
+    "face.engine": "tests.fakes:GreyFace",
+    "lifecycle.reaper_interval_s": "0.1",
+}
+
+Serve = Callable[..., AbstractAsyncContextManager[Server]]
+
+
+@contextlib.asynccontextmanager
+async def serve(**overrides: str) -> AsyncIterator[Server]:
+    """A running server; `section__key="value"` overrides the fakes' settings."""
+    settings = load_settings(overrides={**FAKES, **{k.replace("__", "."): v for k, v in overrides.items()}}, env={})
+    server = Server(settings)
+    try:
+        await server.start()
+        server.url = server.url.replace("localhost", "127.0.0.1")
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+def serving() -> Serve:
+    """`async with serving(limits__max_sessions="1") as server:`"""
+    return serve
