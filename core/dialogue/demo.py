@@ -6,7 +6,8 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
-from core.dialogue.intents import Heard, answer
+from core.dialogue.heard import Heard
+from core.dialogue.intents import answer
 from core.frames import Utterance
 
 _PIECE = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]*\s*")

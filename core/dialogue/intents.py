@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
 from fractions import Fraction
 
 from core.dialogue.arithmetic import Sum, Unanswerable, find_sum, solve
+from core.dialogue.heard import Heard, name_in
 from core.dialogue.numbers import say_chinese, say_english
-from core.dialogue.phrases import MONTHS, WEEKDAYS, phrase
-from core.frames import Utterance
+from core.dialogue.phrases import MONTHS, WEEKDAYS
 
-_CJK = re.compile(r"[\u3400-\u9fff]")
 _LONGEST_ECHO = 80
-_LONGEST_REPEAT = re.compile(
+_LONGEST_REPEAT = 400
+
+_REPEAT = re.compile(
     r"^(?:please |can you |could you |now |and )*"
     r"(?:repeat(?: after me)?|say after me|say|read(?: this)?(?: aloud)?)\b[\s:,.]*(.*)$",
     re.IGNORECASE | re.DOTALL,
@@ -26,6 +25,21 @@ _REPEAT_CHINESE = re.compile(
     re.DOTALL,
 )
 _AGAIN = re.compile(r"(?:that|it|again|that again|please)?[.!?]*|(?:刚才的话|一遍|吧)?[。！？]*")
+
+
+def answer(heard: Heard) -> str:
+    """The demo's answer, one or two sentences."""
+    if not re.search(r"\w", heard.text):
+        return heard.say("empty")
+    for intent in INTENTS:
+        if (words := intent(heard)) is not None:
+            return words
+    return heard.say("unknown", value=_shortened(heard.text))
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".!?。！？ ")
+    return text if len(text) <= _LONGEST_ECHO else text[:_LONGEST_ECHO].rsplit(" ", 1)[0] + "…"
 
 
 def _repeat(heard: Heard) -> str | None:
@@ -39,26 +53,8 @@ def _repeat(heard: Heard) -> str | None:
     return words if words[-1] in ".!?。！？…" else words + ("。" if heard.chinese else ".")
 
 
-_NAME = re.compile(
-    r"\b(?:my name is|my names|my name's|call me|i am called|i'm called)\s+([a-z][\w'-]*(?:\s+[a-z][\w'-]*)?)",
-    re.IGNORECASE,
-)
-_NAME_CHINESE = re.compile(r"(?:我叫做?|我的名字叫?是?|叫我)([^\s，。！？,.!?吧啊什么谁不]{1,8})")
-_NO_NAMES = frozenset({"not", "what", "a", "the", "when", "later", "back", "is", "who"})
-
-
-def _name_in(text: str) -> str:
-    """The name given in `text`, or ""."""
-    if found := _NAME_CHINESE.search(text):
-        return found[1]
-    found = _NAME.search(text.replace("’", "'"))
-    if found is None or found[1].split()[0].lower() in _NO_NAMES:
-        return ""
-    return " ".join(part[:1].upper() + part[1:] for part in found[1].split()[:2] if part.lower() != "and")[:40]
-
-
 def _name_told(heard: Heard) -> str | None:
-    name = _name_in(heard.text)
+    name = name_in(heard.text)
     return heard.say("name told", value=name) if name else None
 
 
@@ -190,7 +186,7 @@ INTENTS: tuple[Callable[[Heard], str | None], ...] = (
     ),
     _spoken_to(
         "fine",
-        r"(?:im|i am|i m) (?:fine|good|great|okay|ok|well|very well|doing well)|fine thank you|very good|great|nice|cool",
+        r"(?:im|i am|i m) (?:fine|good|great|okay|ok|well|very well|doing well)|fine thank you|very good|great|nice",
         r"我很好|我也很好|不错|很好|太好了",
         6,
     ),
