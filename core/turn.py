@@ -102,43 +102,54 @@ class EchoGuard:
     """Tells the user's voice from the avatar's own, coming back through the microphone.
 
     The expected echo is the loudest the avatar was during the last `echo_tail_ms`, plus the coupling. The
-    coupling starts at the configured worst case and follows what is observed: while the avatar is loud
-    throughout that window and no voice is heard, the microphone's level bounds its echo from above.
+    coupling starts at the configured worst case and follows what is observed: once the avatar has sounded for
+    longer than any echo takes, a frame without voice shows how weak the echo is at most, and a voice that is
+    just below the threshold how strong it is.
     """
 
     _LOUD_DB = -45.0
     _LOWEST_COUPLING_DB = -50.0
     _LEARN = 0.03
+    _LONGEST_DELAY = 1.0
+    _NOW = 0.1
 
     def __init__(self, settings: TurnSettings) -> None:
         self._settings = settings
         self._levels: deque[tuple[float, float]] = deque()
+        self._since = 0.0
         self._coupling = settings.echo_coupling_db
 
     def hear_avatar(self, time_s: float, level_db: float) -> None:
         """The avatar plays at `level_db` (dBFS) now."""
-        self._levels.append((time_s, level_db))
         self._forget(time_s)
+        if not self._levels:
+            self._since = time_s
+        self._levels.append((time_s, level_db))
+
+    def is_user(self, time_s: float, probability: float, level_db: float) -> bool:
+        """Whether a frame of the microphone may be the user's; learns from it."""
+        self._forget(time_s)
+        if not self._levels:
+            return True
+        loudest = max(level for _, level in self._levels)
+        mine = level_db > loudest + self._coupling + self._settings.echo_margin_db
+        still_sounds = time_s - self._levels[-1][0] < self._NOW
+        if still_sounds and time_s - self._since > self._LONGEST_DELAY:
+            self._learn(probability, level_db, loudest, mine)
+        return mine
 
     def _forget(self, time_s: float) -> None:
         while self._levels and self._levels[0][0] < time_s - self._settings.echo_tail_ms / 1000:
             self._levels.popleft()
 
-    def threshold_db(self, time_s: float) -> float:
-        """The level that the microphone must exceed at `time_s` to be the user; -inf while the avatar is silent."""
-        self._forget(time_s)
-        if not self._levels:
-            return -math.inf
-        return max(level for _, level in self._levels) + self._coupling + self._settings.echo_margin_db
-
-    def observe(self, time_s: float, probability: float, level_db: float) -> None:
-        """Learn the coupling from a frame of the microphone without voice."""
-        if probability >= self._settings.stop_probability or len(self._levels) < 2:
-            return
+    def _learn(self, probability: float, level_db: float, loudest: float, mine: bool) -> None:
         quietest = min(level for _, level in self._levels)
-        covered = time_s - self._levels[0][0] > 0.8 * self._settings.echo_tail_ms / 1000
-        if covered and quietest > self._LOUD_DB:
-            seen = min(max(level_db - quietest, self._LOWEST_COUPLING_DB), self._settings.echo_coupling_db)
+        if quietest < self._LOUD_DB:
+            return  # a pause of the avatar teaches nothing
+        voice = probability >= self._settings.stop_probability
+        seen = level_db - (loudest if voice else quietest)
+        seen = min(max(seen, self._LOWEST_COUPLING_DB), self._settings.echo_coupling_db)
+        if not voice or (not mine and seen > self._coupling):
             self._coupling += self._LEARN * (seen - self._coupling)
 
 
@@ -189,8 +200,7 @@ class TurnDetector:
             return []
         length = min(max(0.0, time_s - self._now), self._LONGEST_FRAME)
         self._advance(time_s)
-        self._guard.observe(self._now, probability, level_db)
-        mine = not level_db <= self._guard.threshold_db(self._now)
+        mine = self._guard.is_user(self._now, probability, level_db)
         threshold = self.settings.start_probability if self._turn is None else self.settings.stop_probability
         voice = mine and length > 0 and probability >= threshold
         events: list[TurnEvent] = []
