@@ -39,10 +39,10 @@ class EspeakSynthesizer:
         voice: str | None = None,
         english_voice: str = "en-us",
         chinese_voice: str = "cmn",
-        variant: str = "f2",
-        rate_wpm: int = 165,
+        variant: str = "f5",
+        rate_wpm: int = 160,
         chinese_rate_wpm: int = 200,
-        pitch: int = 50,
+        pitch: int = 38,
         pitch_range: int = 50,
         level_dbfs: float = -20.0,
         gap_ms: int = 120,
@@ -51,6 +51,7 @@ class EspeakSynthesizer:
     ) -> None:
         """`voice` speaks everything; without it the text's language chooses.
 
+        The defaults are, of the women's voices that ship with espeak-ng, those that a recogniser understands best.
         `variant` is the timbre added to voices that name none ("f1".."f5" female, "m1".."m8" male, "" plain).
         `rate_wpm` 80..450, `pitch` and `pitch_range` 0..99. `level_dbfs` is the RMS of speech, `gap_ms` the silence
         after each text. `library` and `data` replace the espeak-ng of the wheel. Raises `SynthesizerError`.
