@@ -119,7 +119,7 @@ class Motion:
         if self._glances.jumped:
             self._blinks.suggest(time)
         shut = self._blinks.at(time, cue.activity, cue.loudness)
-        openness = (1.0 + lids - 0.12 * gaze[1]) * (1 - shut)
+        openness = (0.95 + lids - 0.12 * gaze[1]) * (1 - shut)
         return Pose(weights, gaze, openness, smile)
 
     def _approach(self, look: Look, step: float) -> None:

@@ -37,6 +37,8 @@ class Lips:
     """Thickness of the lower lip relative to rest."""
     lift: float
     """Lift of the corners."""
+    rounded: float
+    """How far the outline is an oval instead of an almond, 0..1."""
 
     @property
     def gap(self) -> float:
@@ -51,8 +53,10 @@ def lips_of(shape: MouthShape, rest_width: float, drop: float, smile: float) -> 
     open_ += 7 * shape.funnel + 4 * shape.pucker + 5.5 * shape.teeth + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart
-    up = (0.24 * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.0 * roll
-    down = (0.76 * open_) * apart * (1 - roll) + 0.4 * roll
+    rounded = min(1.0, shape.pucker + 0.7 * shape.funnel)
+    share = 0.24 + 0.16 * rounded
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.0 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) + 0.4 * roll
     width = 1 + 0.17 * shape.stretch - 0.40 * shape.pucker - 0.22 * shape.funnel - 0.07 * shape.jaw_open
     full = 0.16 * shape.pucker + 0.22 * shape.funnel - 0.14 * shape.stretch - 0.10 * shape.jaw_open
     return Lips(
@@ -61,7 +65,8 @@ def lips_of(shape: MouthShape, rest_width: float, drop: float, smile: float) -> 
         down=down,
         upper=max(0.3, 1 + full - 0.42 * shape.press - 0.12 * roll),
         lower=max(0.3, 1 + full - 0.38 * shape.press - 0.55 * roll),
-        lift=5.5 * smile * (1 - 0.6 * max(shape.pucker, shape.funnel)) + 1.5 * shape.stretch - 2.5 * shape.jaw_open,
+        lift=5.5 * smile * (1 - 0.7 * rounded) + 1.5 * shape.stretch - 0.30 * down - 3.5 * rounded,
+        rounded=rounded,
     )
 
 
@@ -101,11 +106,14 @@ class MouthPainter:
         base = my + (self._columns - mx) * np.float32(tilt)
         inside = np.clip(v, 0, 1)
         line = base + (through(self.rig.line, inside) - np.float32(lips.lift) * inside * inside) * np.float32(k)
-        round_ = np.clip(v * 1.06, 0, 1)
-        profile = np.power(1 - np.power(round_, 2.3), 0.85, dtype=np.float32)
+        oval = np.sqrt(1 - inside * inside)
+        inner = np.clip(v * np.float32(1.04 + 0.22 * lips.rounded), 0, 1)
+        profile = np.power(1 - np.power(inner, 2.2 - 0.2 * lips.rounded), 0.75 - 0.25 * lips.rounded, dtype=np.float32)
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         rest_up, rest_low = through(self.rig.upper, inside), through(self.rig.lower, inside)
+        rest_up += (16 * oval - rest_up) * np.float32(0.8 * lips.rounded)
+        rest_low += (21 * oval - rest_low) * np.float32(0.8 * lips.rounded)
         upper_out = upper_in - rest_up * np.float32(lips.upper * k)
         lower_out = lower_in + rest_low * np.float32(lips.lower * k)
         ends = np.clip((1 - v) * (lips.width * k) + 0.5, 0, 1)
@@ -155,10 +163,10 @@ class MouthPainter:
         jaw = shape.jaw_open * self.drop
         rounded = max(shape.pucker, shape.funnel)
         show = max(shape.teeth, shape.roll_lower, 0.8 * shape.stretch)
-        teeth_up = -1.5 + 1.5 * show - 7 * rounded * (1 - shape.roll_lower)
-        teeth_low = 2.5 + 0.80 * jaw - 3.0 * show + 6 * rounded
-        tongue = 9 + 0.62 * jaw + 5 * rounded
-        tongue += (4.0 - tongue) * shape.tongue_up
+        teeth_up = -1.5 + 1.5 * show - 7 * rounded * (1 - shape.roll_lower) - 2.5 * shape.tongue_up
+        teeth_low = 3.5 + 0.58 * jaw - 3.5 * show + 5 * rounded
+        tongue = 6 + 0.36 * jaw + 3 * rounded
+        tongue += (2.0 - tongue) * shape.tongue_up
 
         def put(layer: Floats, dy: float, light: Floats | float = 1.0) -> None:
             shift = np.array(
@@ -171,12 +179,12 @@ class MouthPainter:
             colour = (moved[..., :3] - _BLACK * alpha) * light + _BLACK * alpha
             inside = inside * (1 - alpha) + colour
 
-        inside = np.asarray(self._cavity[: r1 - r0] + 0, np.float32)
-        side = np.clip(1 - 0.75 * u * u, 0.15, 1)
+        inside = np.array(self._cavity[r0:r1])
+        side = np.clip(1 - 0.6 * u * u, 0.2, 1)
         below_lip = np.clip((rows - upper_in) / np.float32(9 * k), 0, 1)
         shade = (side * (0.55 + 0.45 * below_lip))[..., None]
         put(self._lower_teeth, teeth_low, shade * 0.8)
-        put(self._tongue, tongue, (side * (0.35 + 0.55 * np.clip((rows - upper_in) / np.float32(16 * k), 0, 1)))[..., None])
+        put(self._tongue, tongue, (side * (0.5 + 0.5 * np.clip((rows - upper_in) / np.float32(14 * k), 0, 1)))[..., None])
         put(self._upper_teeth, teeth_up, shade)
         part = picture[r0:r1]
         part += (inside - part) * mask[..., None]

@@ -7,6 +7,7 @@ import threading
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from avatar.face.art import Art, find_presenter
 from avatar.face.motion import Motion, Pose
@@ -14,10 +15,12 @@ from avatar.face.plate import Plate, planes, put
 from avatar.face.rig import load_rig
 from avatar.face.warp import INDEX
 from core.errors import FaceError
-from core.frames import FaceCue, Picture
+from core.frames import FaceCue, MouthShape, Picture
 
 # One picture is less work than waking a second thread; sessions are the unit of parallelism.
 cv2.setNumThreads(1)
+
+Floats = NDArray[np.float32]
 
 _SMALLEST, _LARGEST = 128, 2160
 _STEPS = 16
@@ -85,12 +88,20 @@ class VectorStream:
 
     def draw(self, cue: FaceCue) -> Picture:
         """The picture for `cue`: a new I420 array, uint8, shape (height * 3 // 2, width)."""
-        pose = self._motion.at(cue)
+        return self.render(self.pose(cue), cue.mouth)
+
+    def pose(self, cue: FaceCue) -> Pose:
+        """Move on to `cue`; what everything but the mouth does then."""
+        return self._motion.at(cue)
+
+    def render(self, pose: Pose, mouth: MouthShape) -> Picture:
+        """A pose as a picture; does not move time."""
+        weights = pose.weights.copy()
+        self._follow_mouth(weights, mouth, pose.smile)
         self._draw_eyes(pose)
         out = self._rest.copy()
-        self._add_mouth_motion(pose, cue)
-        self._warp(out, pose)
-        self._draw_mouth(out, pose, cue)
+        self._warp(out, weights)
+        self._draw_mouth(out, pose, mouth)
         return out
 
     def _draw_eyes(self, pose: Pose) -> None:
@@ -103,17 +114,16 @@ class VectorStream:
             yuv = eye.paint(state[0] / (4 * _STEPS), state[1] / (4 * _STEPS), max(0.0, state[2] / (2 * _STEPS)))
             put(self._rest, yuv, eye.box[0], eye.box[1])
 
-    def _add_mouth_motion(self, pose: Pose, cue: FaceCue) -> None:
+    def _follow_mouth(self, weights: Floats, mouth: MouthShape, smile: float) -> None:
         """The skin around the mouth follows it."""
-        mouth, weights = cue.mouth, pose.weights
         weights[INDEX["jaw"]] = mouth.jaw_open * self._plate.mouth.drop
-        weights[INDEX["corners"]] = 7 * mouth.stretch + 5 * pose.smile - 5 * mouth.jaw_open
-        weights[INDEX["gather"]] = -10 * mouth.pucker - 6 * mouth.funnel
+        weights[INDEX["corners"]] = 7 * mouth.stretch + 5 * smile - 5 * mouth.jaw_open
+        weights[INDEX["gather"]] = -18 * mouth.pucker - 9 * mouth.funnel
         weights[INDEX["cheeks"]] += 2.5 * mouth.stretch
 
-    def _warp(self, out: Picture, pose: Pose) -> None:
+    def _warp(self, out: Picture, weights: Floats) -> None:
         field = self._plate.field
-        grid = field.solve(pose.weights)
+        grid = field.solve(weights)
         source, target = planes(self._rest), planes(out)
         for area in field.areas:
             full, half = field.maps(grid, area)
@@ -126,20 +136,17 @@ class VectorStream:
                     dst=place[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], borderMode=cv2.BORDER_REPLICATE,
                 )  # fmt: skip
 
-    def _draw_mouth(self, out: Picture, pose: Pose, cue: FaceCue) -> None:
+    def _draw_mouth(self, out: Picture, pose: Pose, mouth: MouthShape) -> None:
         plate = self._plate
         view, rig = plate.view, plate.mouth.rig
-        weights = pose.weights.copy()
-        for name in ("jaw", "corners", "gather", "cheeks"):
-            weights[INDEX[name]] = 0
-        moved = np.tensordot(weights, plate.anchors, 1)
+        moved = np.tensordot(pose.weights, plate.anchors, 1)
         at = view.x(rig.centre[0] + float(moved[1, 0])), view.y(rig.centre[1] + float(moved[1, 1]))
         tilt = float(moved[2, 1] - moved[0, 1]) / (2 * rig.half_width)
-        picture, left, top = plate.mouth.paint(at, tilt, cue.mouth, pose.smile)
+        picture, left, top = plate.mouth.paint(at, tilt, mouth, pose.smile)
         _lay(out, picture, left, top)
 
 
-def _lay(out: Picture, layer: np.ndarray[tuple[int, ...], np.dtype[np.float32]], left: int, top: int) -> None:
+def _lay(out: Picture, layer: Floats, left: int, top: int) -> None:
     """A premultiplied float32 layer (h, w, 4) over an I420 picture at an even corner; parts outside are cut."""
     y, u, v = planes(out)
     x0, y0 = max(0, left), max(0, top)

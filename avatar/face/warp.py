@@ -74,7 +74,7 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     side = np.tanh((x - mx) / 25)
     corner = _bump(np.abs(x - mx), y, mouth.half_width + 4, my, 42, 40)
     put("corners", side * corner, -0.45 * corner)
-    near = _bump(x, y, mx, my, 75, 55)
+    near = _bump(x, y, mx, my, 80, 50)
     put("gather", -(x - mx) / mouth.half_width * near, 0)
     cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
     put("cheeks", side * cheek * 0.3, -cheek)
