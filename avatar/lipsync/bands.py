@@ -47,6 +47,8 @@ _PEAKINESS = 0.35
 _QUIETEST = -58.0
 _RANGE = 36.0
 _OVER_NOISE = 8.0
+_NOISIEST_START, _SILENT = -48.0, -90.0
+"""dBFS: the noise floor is at most the first until a quieter frame is heard, and at least the second."""
 _DIP, _DIP_SLOPE, _DIP_BOOST = 6.0, 6.0, 5.0
 _SURE = 0.45
 """A closure this probable in one frame is kept at its peak: smoothing would part the lips again."""
@@ -80,8 +82,8 @@ class BandStream:
         self._samples = 0
         self._returned = 0
         self._loud = -24.0
-        self._noise = -70.0
-        self._levels = np.full(_DIP_BEHIND, -90.0, np.float32)
+        self._noise = _NOISIEST_START
+        self._levels = np.full(_DIP_BEHIND, _SILENT, np.float32)
         self._raw: Floats = np.zeros((0, len(VISEMES)), np.float32)
         self._rows: Floats = np.zeros((_REACH, len(VISEMES)), np.float32)
         self._rows[:, _SIL] = 1.0
@@ -128,7 +130,7 @@ class BandStream:
         loud = np.empty_like(levels)
         voiced = np.empty_like(levels)
         for i, level in enumerate(levels.tolist()):
-            self._noise = min(self._noise + _RISE, max(level, -90.0))
+            self._noise = min(self._noise + _RISE, max(level, _SILENT))
             if level > self._loud:
                 self._loud += 0.3 * (level - self._loud)
             elif level > self._loud - _RANGE:

@@ -59,12 +59,14 @@ class Blend:
         self._segments = [_Segment(SILENCE, start - 1.0, start - 0.01)]
         self._holds: list[tuple[float, float]] = []
         self._frame = 0
+        self._spoken_until = start
         self.known_until = start
         """Everything before this time is known."""
 
     def add(self, phoneme: Phoneme) -> None:
         """The next phoneme; phonemes come in the order of their starts."""
         length = phoneme.end - phoneme.start
+        self._spoken_until = max(self._spoken_until, phoneme.end)
         self.known_until = max(self.known_until, phoneme.end)
         at = phoneme.start
         for target in targets_of(phoneme.symbol):
@@ -103,9 +105,17 @@ class Blend:
         prepare = min(_PREPARE, 0.3 * (end - start))
         self._segments.append(_Segment(SILENCE, start + settle, end - prepare))
 
-    def rest_from(self, time: float) -> None:
-        """Speech is over at `time`: the mouth closes."""
-        self._segments.append(_Segment(SILENCE, time, time + 10.0))
+    def know(self, until: float) -> None:
+        """No further phoneme starts before `until`; where none is spoken the mouth rests."""
+        self.known_until = max(self.known_until, until)
+        if self.known_until - self._spoken_until > LOOK_AHEAD:
+            self._rest(self._spoken_until, self.known_until)
+            self._spoken_until = self.known_until
+
+    def end(self) -> None:
+        """Speech is over: the mouth closes."""
+        at = self._spoken_until
+        self._segments.append(_Segment(SILENCE, at, at + 10.0))
 
 
 def _log_dominance(segment: _Segment, times: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ class PhonemeLipStream:
         for phoneme in chunk.phonemes:
             self._blend.add(phoneme)
         # Whatever starts in this chunk came with it: there is nothing else before its end.
-        self._blend.known_until = max(self._blend.known_until, self._samples / LISTEN_RATE)
+        self._blend.know(self._samples / LISTEN_RATE)
         decided = min(self._blend.known_until - LOOK_AHEAD, self._samples / LISTEN_RATE)
         return np.concatenate((ended, self._take(math.floor(decided * VISEME_RATE))))
 
@@ -83,7 +83,7 @@ class PhonemeLipStream:
             return np.concatenate((frames, Blend().take(missing)))
         if blend is None:
             blend = Blend(self._frames / VISEME_RATE)
-        blend.rest_from(blend.known_until)
+        blend.end()
         self._blend = blend
         frames = self._take(until)
         self._blend = None
