@@ -73,9 +73,8 @@ function describeServer() {
 
 /** The face's own picture, where the server has one; otherwise the drawn silhouette stays. */
 function loadPoster() {
-  stage.poster = $("poster").src;
   const picture = new Image();
-  picture.onload = () => { $("poster").src = picture.src; stage.poster = picture.src; };
+  picture.onload = () => { for (const id of ["poster", "still"]) $(id).src = picture.src; };
   picture.src = "./poster.png";
 }
 
@@ -131,6 +130,7 @@ function enter(phase, more) {
   if (phase !== "failed") return;
   conversation.settle();
   latency.stop();
+  stage.clear();
   activity.set("idle");
 }
 

@@ -1,6 +1,8 @@
 /** The picture: the video element, its light on the room, and a way out when the browser forbids sound. */
 
 const LIGHT_PERIOD_MS = 4000;
+/** Browsers show a black dot of two by two pixels for a track that has not begun. */
+const NO_PICTURE = 16;
 /** The picture is looked at through this many points in each direction; enough for a tint. */
 const POINTS = 8;
 
@@ -22,11 +24,7 @@ export class Stage {
       unmute.hidden = true;
       this.#play();
     });
-    video.addEventListener("playing", () => this.#light());
-  }
-
-  set poster(url) {
-    this.#video.poster = url;
+    for (const event of ["playing", "resize"]) video.addEventListener(event, () => this.#look());
   }
 
   show(stream) {
@@ -37,6 +35,7 @@ export class Stage {
   clear() {
     clearInterval(this.#timer);
     this.#video.srcObject = null;
+    this.#video.dataset.live = "false";
     this.#unmute.hidden = true;
     this.#ambient.dataset.lit = "false";
   }
@@ -51,6 +50,12 @@ export class Stage {
       this.#video.muted = true;
       this.#video.play().catch(() => {});
     }
+  }
+
+  #look() {
+    const live = this.#video.videoWidth > NO_PICTURE;
+    this.#video.dataset.live = String(live);
+    if (live) this.#light();
   }
 
   /** The colours of the picture tint the room, as a screen's light does. */

@@ -3,24 +3,31 @@
 const LINGER_MS = 1800;
 /** Reading pace of the parts of a long sentence, characters per second; the voice itself sets the pace between sentences. */
 const PACE = { wide: 4.5, narrow: 14 };
+/** A sentence is over after these; anything else is a clause whose rest follows. */
+const OVER = /[.!?…。！？]["'”’」』)）]*$/;
 const WIDE = /[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]/;
 
 export class Subtitles {
   #box;
   #words;
   #timers = [];
+  #clause = "";
 
   constructor(box) {
     this.#box = box;
     this.#words = box.querySelector("span");
   }
 
-  /** Show one sentence; a long one advances in parts of two lines. */
+  /** Show one sentence or clause; what continues a clause joins it, what is long advances in parts of two lines. */
   show(text) {
     this.#stop();
     const wide = WIDE.test(text);
+    const capacity = this.#capacity(wide);
+    const joined = `${this.#clause}${this.#clause && !wide ? " " : ""}${text.trim()}`;
+    const words = joined.length <= capacity ? joined : text.trim();
+    this.#clause = OVER.test(words) ? "" : words;
     let at = 0;
-    for (const part of split(text.trim(), this.#capacity(wide), wide)) {
+    for (const part of split(words, capacity, wide)) {
       this.#timers.push(setTimeout(() => this.#write(part), at));
       at += (part.length / (wide ? PACE.wide : PACE.narrow)) * 1000;
     }
@@ -28,11 +35,13 @@ export class Subtitles {
 
   /** Speech is over: leave the last words for a moment. */
   finish() {
+    this.#clause = "";
     this.#timers.push(setTimeout(() => this.clear(), LINGER_MS));
   }
 
   clear() {
     this.#stop();
+    this.#clause = "";
     this.#box.dataset.shown = "false";
   }
 
