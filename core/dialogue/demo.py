@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 
 from core.dialogue.heard import Heard
@@ -35,7 +35,7 @@ class DemoDialogue:
     async def close(self) -> None:
         """Nothing to free."""
 
-    async def reply(self, history: Sequence[Utterance], text: str) -> AsyncIterator[str]:
+    async def reply(self, history: Sequence[Utterance], text: str) -> AsyncGenerator[str, None]:
         """The answer word by word (Chinese: character by character)."""
         heard = Heard(text=text.strip(), history=history, now=self._clock())
         for piece in _PIECE.findall(answer(heard)):
