@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ def build(table: dict[str, str], name: str) -> Any:
 
 
 SYNTHESIZERS: dict[str, Callable[[], Any]] = {
-    name: lambda name=name: build(avatar.tts.ADAPTERS, name) for name in avatar.tts.ADAPTERS
+    name: partial(build, avatar.tts.ADAPTERS, name) for name in avatar.tts.ADAPTERS
 }
 LIP_SYNCS: dict[str, Callable[[], Any]] = {
-    name: lambda name=name: build(avatar.lipsync.ADAPTERS, name) for name in avatar.lipsync.ADAPTERS
+    name: partial(build, avatar.lipsync.ADAPTERS, name) for name in avatar.lipsync.ADAPTERS
 }
 
 every_synthesizer = pytest.mark.parametrize("name", list(avatar.tts.ADAPTERS))

@@ -27,8 +27,8 @@ def frames_of(*parts: tuple[str, float]) -> VisemeFrames:
     return lips_of(PhonemeLipSync(), chunks_of(silence, 960, phonemes))
 
 
-def at(frames: VisemeFrames, time: float) -> np.ndarray:
-    return frames[int(time * VISEME_RATE)]
+def at(frames: VisemeFrames, time: float) -> VisemeFrames:
+    return np.asarray(frames[int(time * VISEME_RATE)])
 
 
 async def said(text: str) -> tuple[VisemeFrames, list[Phoneme]]:

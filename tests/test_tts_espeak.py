@@ -1,5 +1,6 @@
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ RATE = 22050
 
 
 @pytest.fixture
-async def voice():
+async def voice() -> AsyncIterator[EspeakSynthesizer]:
     synthesizer = EspeakSynthesizer()
     await synthesizer.start()
     yield synthesizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -87,7 +87,7 @@ class EspeakSynthesizer:
         if worker is not None:
             worker.shutdown(wait=False, cancel_futures=True)
 
-    async def synthesize(self, text: str, *, voice: str | None = None) -> AsyncIterator[SpeechChunk]:
+    async def synthesize(self, text: str, *, voice: str | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """Speak `text`: 22 050 Hz chunks of 40 ms and more, each with its phonemes. Nothing for unspeakable text.
 
         Markup is read as text. Closing the iterator stops the engine at its next buffer (60 ms of audio, some
