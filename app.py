@@ -29,11 +29,13 @@ import core.dialogue
 from asr.vad_worker import VadWorker
 from avatar.audio_file import AudioFile
 from avatar.avatar import Avatar
+from avatar.diagnosis import check_media
 from avatar.ice import IceServerConfig, IceServers
 from avatar.poster import Poster
 from config.settings import Settings, load_settings, public_view
 from core import log
 from core.conversation import Conversation, ConversationLimits
+from core.doctor import Verdict, ask, check_origin, check_port, check_stage, draw, listen, move, speak
 from core.errors import EmanError, SettingsError
 from core.events import Event
 from core.frames import Activity
@@ -246,6 +248,26 @@ async def serve(settings: Settings, ready: Callable[[Server], None] = lambda ser
         await server.stop()
 
 
+async def doctor(settings: Settings) -> int:
+    """Check this machine, print what was found; 0 when Eman can run."""
+    server = Server(settings)
+    print(f"Eman {VERSION} on Python {sys.version.split()[0]}\n")
+    findings = [check_port(settings.server.host, settings.server.port), check_origin(settings.server.host)]
+    findings += await check_media(server.ice)
+    findings += [
+        await check_stage("hearing", server.recognizer, listen),
+        await check_stage("mind", server.dialogue, ask),
+        await check_stage("voice", server.synthesizer, speak),
+        await check_stage("lips", server.lipsync, move),
+        await check_stage("face", server.face, draw),
+    ]
+    for finding in findings:
+        print(finding)
+    bad = sum(finding.verdict is Verdict.BAD for finding in findings)
+    print(f"\n{bad} problem(s) to solve." if bad else "\nAll good: python app.py starts Eman.")
+    return 1 if bad else 0
+
+
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="app.py", description="A voice avatar you can talk to.")
@@ -282,6 +304,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.print_config:
             print(yaml.safe_dump(public_view(settings), sort_keys=False, allow_unicode=True))
             return 0
+        if options.command == "doctor":
+            log.configure("error")
+            return asyncio.run(doctor(settings))
         log.configure(settings.log.level)
         asyncio.run(serve(settings))
     except (EmanError, OSError) as error:

@@ -8,7 +8,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import numpy as np
 
 from core.errors import DialogueError, SynthesizerError
-from core.frames import FaceCue, Pcm, Picture, Samples, SpeechChunk, Transcript, Utterance
+from core.frames import (
+    LISTEN_RATE,
+    VISEME_RATE,
+    FaceCue,
+    Pcm,
+    Picture,
+    Samples,
+    SpeechChunk,
+    Transcript,
+    Utterance,
+    VisemeFrames,
+)
 
 RATE = 24_000
 
@@ -108,3 +119,31 @@ class _EchoStream:
 
     async def cancel(self) -> None:
         self._count = 0
+
+
+class FrozenLips(_Adapter):
+    """Lips that never move: shows that a test of lips can fail."""
+
+    name = "frozen"
+
+    def open(self) -> _FrozenStream:
+        return _FrozenStream()
+
+
+class _FrozenStream:
+    def __init__(self) -> None:
+        self._samples = 0
+        self._rows = 0
+
+    def feed(self, chunk: SpeechChunk) -> VisemeFrames:
+        self._samples += len(chunk.pcm.samples)
+        return self._until(self._samples * VISEME_RATE // LISTEN_RATE)
+
+    def finish(self) -> VisemeFrames:
+        return self._until(-(-self._samples * VISEME_RATE // LISTEN_RATE))
+
+    def _until(self, rows: int) -> VisemeFrames:
+        frames = np.zeros((rows - self._rows, 15), np.float32)
+        frames[:, 0] = 1
+        self._rows = rows
+        return frames

@@ -30,3 +30,12 @@ def load(path: Path | str, rate: int = 48_000) -> NDArray[np.int16]:
             parts += [part.to_ndarray().reshape(-1) for part in resampler.resample(frame)]
     parts += [part.to_ndarray().reshape(-1) for part in resampler.resample(None)]
     return np.concatenate(parts).astype(np.int16)
+
+
+def resample(samples: NDArray[np.int16], source: int, target: int) -> NDArray[np.int16]:
+    """Mono int16 from one rate to another."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=target)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
+    frame.sample_rate = source
+    parts = [part.to_ndarray().reshape(-1) for part in [*resampler.resample(frame), *resampler.resample(None)]]
+    return np.concatenate(parts).astype(np.int16)
