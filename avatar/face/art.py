@@ -22,7 +22,8 @@ Rgba = NDArray[np.uint8]
 """Shape (h, w, 4), dtype uint8, order B G R A, alpha not multiplied in."""
 
 Layer = NDArray[np.float32]
-"""Shape (h, w, 4), dtype float32: Y, U, V of BT.601 limited range, each times alpha, then alpha 0..1."""
+"""Shape (4, h, w), dtype float32: Y, U, V of BT.601 limited range, each times alpha, then alpha 0..1. Plane by
+plane, because numpy is several times faster on long rows than on runs of three channels."""
 
 ET.register_namespace("", SVG)
 
@@ -80,7 +81,8 @@ class Art:
         one.extend(e for e in root if e.tag == f"{{{SVG}}}defs" or e.get("id") == group)
         image = rasterise(ET.tostring(one, encoding="unicode"), *size).astype(np.float32)
         alpha = image[..., 3:] / 255
-        return np.concatenate([to_yuv(image[..., :3]) * alpha, alpha], axis=2)
+        stacked = np.concatenate([to_yuv(image[..., :3]) * alpha, alpha], axis=2)
+        return np.ascontiguousarray(stacked.transpose(2, 0, 1))
 
 
 def read_svg(path: Path) -> str:
@@ -120,8 +122,7 @@ def _grouped(rig: Rig, name: str, wanted: tuple[str, ...]) -> ET.Element:
     missing = [group for group in wanted if group not in have]
     if missing:
         raise FaceError(
-            f"{path} has no top-level group with id {missing[0]!r}: name the layer in the drawing, "
-            "see docs/avatars.md",
+            f"{path} has no top-level group with id {missing[0]!r}: name the layer in the drawing, see docs/avatars.md",
             adapter="vector",
             code="bad_rig",
         )

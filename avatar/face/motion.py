@@ -62,7 +62,13 @@ _CHANNELS = ("roll", "yaw", "pitch", "zoom", "brows", "inner", "lids", "smile", 
 _SPEED = np.array([5.0, 5.0, 5.0, 4.0, 7.0, 6.0, 8.0, 5.0, 3.0])
 """Natural frequency of each channel's approach, 1/s."""
 
-_WAVES = (("shift_x", 3.4, 0.11), ("shift_y", 1.8, 0.16), ("roll", 0.013, 0.09), ("yaw", 5.0, 0.13), ("pitch", 2.6, 0.17))
+_WAVES = (
+    ("shift_x", 3.4, 0.11),
+    ("shift_y", 1.8, 0.16),
+    ("roll", 0.013, 0.09),
+    ("yaw", 5.0, 0.13),
+    ("pitch", 2.6, 0.17),
+)
 """Idle motion: name, amplitude, base frequency in Hz."""
 
 _LONGEST_STEP = 0.2
@@ -102,7 +108,9 @@ class Motion:
         weights[INDEX["shift_x"]] = idle["shift_x"]
         weights[INDEX["shift_y"]] = idle["shift_y"] + 2.2 * accent
         weights[INDEX["roll"]] = idle["roll"] + roll + 0.010 * talk * math.sin(2 * math.pi * 0.31 * time)
-        weights[INDEX["yaw"]] = idle["yaw"] + yaw + 3.0 * talk * math.sin(2 * math.pi * 0.43 * time + self._phases[0][3])
+        weights[INDEX["yaw"]] = (
+            idle["yaw"] + yaw + 3.0 * talk * math.sin(2 * math.pi * 0.43 * time + self._phases[0][3])
+        )
         weights[INDEX["pitch"]] = idle["pitch"] + pitch + 6.0 * accent
         weights[INDEX["zoom"]] = zoom
         lift = 9.0 * (brows + 0.75 * max(0.0, accent))

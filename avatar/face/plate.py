@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.art import Art, to_yuv
+from avatar.face.art import Art, Layer, to_yuv
 from avatar.face.eyes import EyePainter
 from avatar.face.mouth import MouthPainter
 from avatar.face.view import View
@@ -34,14 +34,29 @@ def planes(picture: Picture) -> tuple[Plane, Plane, Plane]:
 
 
 def put(picture: Picture, yuv: Floats, left: int, top: int) -> None:
-    """Write float32 Y U V pixels (h, w, 3) at an even corner of an I420 picture."""
-    height, width = yuv.shape[:2]
+    """Write float32 Y U V pixels (3, h, w), 0..255, at an even corner of an I420 picture."""
+    height, width = yuv.shape[1:]
     y, u, v = planes(picture)
-    y[top : top + height, left : left + width] = np.clip(np.rint(yuv[..., 0]), 0, 255)
-    small = cv2.resize(yuv[..., 1:], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    y[top : top + height, left : left + width] = yuv[0] + 0.5
     half = slice(top // 2, (top + height) // 2), slice(left // 2, (left + width) // 2)
-    u[half] = np.rint(small[..., 0])
-    v[half] = np.rint(small[..., 1])
+    for plane, full in ((u, yuv[1]), (v, yuv[2])):
+        plane[half] = cv2.resize(full, (width // 2, height // 2), interpolation=cv2.INTER_AREA) + 0.5
+
+
+def lay(picture: Picture, layer: Layer, left: int, top: int) -> None:
+    """A layer (4, h, w) over an I420 picture at an even corner; parts outside are cut."""
+    y, u, v = planes(picture)
+    x0, y0 = max(0, left), max(0, top)
+    x1, y1 = min(y.shape[1], left + layer.shape[2]), min(y.shape[0], top + layer.shape[1])
+    layer = layer[:, y0 - top : y1 - top, x0 - left : x1 - left]
+    here = y[y0:y1, x0:x1]
+    here[:] = here * (1 - layer[3]) + (layer[0] + 0.5)
+    size = (x1 - x0) // 2, (y1 - y0) // 2
+    cb, cr, alpha = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in layer[1:])
+    rest = 1 - alpha
+    for plane, colour in ((u, cb), (v, cr)):
+        part = plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
+        part[:] = part * rest + (colour + 0.5)
 
 
 class Plate:
@@ -53,7 +68,7 @@ class Plate:
         bgr = _figure_on(backdrop(art, width, height, background), art, self.view)
         yuv = to_yuv(bgr)
         self.base: Picture = np.empty((height * 3 // 2, width), np.uint8)
-        put(self.base, yuv, 0, 0)
+        put(self.base, np.ascontiguousarray(yuv.transpose(2, 0, 1)), 0, 0)
         self.field = Field(rig, self.view)
         self.eyes = tuple(EyePainter(art, self.view, eye, yuv) for eye in (rig.eyes.left, rig.eyes.right))
         self.mouth = MouthPainter(art, self.view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ class _Reader:
         if not isinstance(value, list) or len(value) < least:
             raise self.wrong(key, f"a list of at least {least} points")
         points = tuple((p[0], p[1]) for p in (self._numbers(v, key, 2) for v in value))
-        if rising and any(b[0] <= a[0] for a, b in zip(points, points[1:], strict=False)):
+        if rising and any(b[0] <= a[0] for a, b in pairwise(points)):
             raise self.wrong(key, "a list of points from smaller to larger x")
         return points
 

@@ -120,7 +120,9 @@ def strip(face: VectorFace, size: int) -> list[Bgr]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m avatar.face.sheet", description="Draw a presenter's contact sheet.")
+    parser = argparse.ArgumentParser(
+        prog="python -m avatar.face.sheet", description="Draw a presenter's contact sheet."
+    )
     parser.add_argument("presenter", help="name of a built-in presenter, or a folder with a rig.yaml")
     parser.add_argument("-o", "--output", default="sheet.png", help="image file to write (default: sheet.png)")
     parser.add_argument("--size", type=int, default=256, help="side of one picture (default: 256)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from avatar.face.art import Art, find_presenter
 from avatar.face.motion import Motion, Pose
-from avatar.face.plate import Plate, planes, put
+from avatar.face.plate import Plate, lay, planes, put
 from avatar.face.rig import load_rig
 from avatar.face.warp import INDEX
 from core.errors import FaceError
@@ -21,6 +22,9 @@ from core.frames import FaceCue, MouthShape, Picture
 cv2.setNumThreads(1)
 
 Floats = NDArray[np.float32]
+
+_NONE: Any = None
+"""OpenCV's empty second map; its type stubs don't know that None is allowed."""
 
 _SMALLEST, _LARGEST = 128, 2160
 _STEPS = 16
@@ -128,8 +132,10 @@ class VectorStream:
         for area in field.areas:
             full, half = field.maps(grid, area)
             x0, y0, x1, y1 = area
-            cv2.remap(source[0], full, None, cv2.INTER_LINEAR, dst=target[0][y0:y1, x0:x1], borderMode=cv2.BORDER_REPLICATE)
-            whole, part = cv2.convertMaps(half, None, cv2.CV_16SC2)
+            cv2.remap(
+                source[0], full, _NONE, cv2.INTER_LINEAR, dst=target[0][y0:y1, x0:x1], borderMode=cv2.BORDER_REPLICATE
+            )
+            whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
             for chroma, place in zip(source[1:], target[1:], strict=True):
                 cv2.remap(
                     chroma, whole, part, cv2.INTER_LINEAR,
@@ -143,19 +149,4 @@ class VectorStream:
         at = view.x(rig.centre[0] + float(moved[1, 0])), view.y(rig.centre[1] + float(moved[1, 1]))
         tilt = float(moved[2, 1] - moved[0, 1]) / (2 * rig.half_width)
         picture, left, top = plate.mouth.paint(at, tilt, mouth, pose.smile)
-        _lay(out, picture, left, top)
-
-
-def _lay(out: Picture, layer: Floats, left: int, top: int) -> None:
-    """A premultiplied float32 layer (h, w, 4) over an I420 picture at an even corner; parts outside are cut."""
-    y, u, v = planes(out)
-    x0, y0 = max(0, left), max(0, top)
-    x1, y1 = min(y.shape[1], left + layer.shape[1]), min(y.shape[0], top + layer.shape[0])
-    layer = layer[y0 - top : y1 - top, x0 - left : x1 - left]
-    here = y[y0:y1, x0:x1]
-    here[:] = here * (1 - layer[..., 3]) + layer[..., 0] + 0.5
-    small = cv2.resize(layer, ((x1 - x0) // 2, (y1 - y0) // 2), interpolation=cv2.INTER_AREA)
-    rest = 1 - small[..., 3]
-    for plane, channel in ((u, 1), (v, 2)):
-        part = plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
-        part[:] = part * rest + small[..., channel] + 0.5
+        lay(out, picture, left, top)

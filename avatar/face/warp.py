@@ -44,7 +44,7 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     head, jaw, brows, mouth = rig.head, rig.jaw, rig.brows, rig.mouth
     cx, cy = head.centre
     radius = np.sqrt(((x - cx) / head.radius[0]) ** 2 + ((y - cy) / head.radius[1]) ** 2)
-    whole = _smooth(1.55, 1.0, radius)
+    whole = _smooth(1.42, 0.98, radius)
     # The neck and the hair beside it: full motion at the chin, none at the collar.
     whole = whole * _smooth(head.neck[1] + 60, head.neck[0] - 60, y)
     px, py = head.pivot
@@ -52,7 +52,7 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     depth = whole * (0.15 + 0.6 * ball) + 0.25 * _bump(x, y, *head.nose, 60, 80)
     out = np.zeros((len(MOTIONS), *x.shape, 2), np.float32)
 
-    def put(name: str, dx: Floats | float, dy: Floats | float) -> None:
+    def put(name: str, dx: NDArray[np.floating] | float, dy: NDArray[np.floating] | float) -> None:
         out[INDEX[name], ..., 0] = dx
         out[INDEX[name], ..., 1] = dy
 
@@ -71,7 +71,7 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     open_ = _smooth(jaw.top, jaw.top + 46, y) * _smooth(jaw.chin + 125, jaw.chin + 30, y)
     put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.42, np.abs(x - cx)))
     mx, my = mouth.centre
-    side = np.tanh((x - mx) / 25)
+    side = np.asarray(np.tanh((x - mx) / 25), np.float32)
     corner = _bump(np.abs(x - mx), y, mouth.half_width + 4, my, 42, 40)
     put("corners", side * corner, -0.45 * corner)
     near = _bump(x, y, mx, my, 80, 50)
@@ -107,12 +107,13 @@ class Field:
         self._identity = np.stack([gx, gy], axis=-1)
         fields = basis(rig, (gx + 0.5) / view.scale + view.left, (gy + 0.5) / view.scale + view.top)
         self._basis = (fields * view.scale).reshape(len(MOTIONS), -1)
-        self.areas = self._moving()
+        self.areas = self._moving(rig)
 
-    def _moving(self) -> list[tuple[int, int, int, int]]:
+    def _moving(self, rig: Rig) -> list[tuple[int, int, int, int]]:
         """Head area and body area, on cell borders."""
         view, cell = self.view, self.cell
-        head = view.box(512 - 420, -30, 512 + 420, 790)
+        cx, reach = rig.head.centre[0], rig.head.radius[0] * 1.42
+        head = view.box(cx - reach, -200, cx + reach, 790)
         x0, y0 = head[0] // cell * cell, head[1] // cell * cell
         x1 = min(view.width, -(-head[2] // cell) * cell)
         y1 = min(view.height, -(-head[3] // cell) * cell)
@@ -135,8 +136,9 @@ class Field:
         r0, r1 = y0 // cell, -(-y1 // cell) + 2
         part = grid[r0:r1, c0:c1]
         size = (c1 - c0) * cell, (r1 - r0) * cell
-        full = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        half = cv2.resize(part * np.float32(0.5) - np.float32(0.25), (size[0] // 2, size[1] // 2))
+        full = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        small = part * np.float32(0.5) - np.float32(0.25)
+        half = np.asarray(cv2.resize(small, (size[0] // 2, size[1] // 2)), np.float32)
         h = cell // 2
         return (
             full[cell : cell + y1 - y0, cell : cell + x1 - x0],
