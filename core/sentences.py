@@ -78,7 +78,15 @@ class SentenceCutter:
         self._text += char
         self._width += _columns(char)
         if self._width >= _LONGEST:
-            self._cut(_best_cut(self._text), pieces)
+            self._shorten(pieces)
+
+    def _shorten(self, pieces: list[str]) -> None:
+        """The text has grown too long without a boundary; marks alone that long are not worth a piece."""
+        if _speakable(self._text[: (at := _best_cut(self._text))]):
+            self._cut(at, pieces)
+        else:
+            self._text = self._text[at:].lstrip()
+            self._width = sum(map(_columns, self._text))
 
     def _cut(self, at: int, pieces: list[str]) -> None:
         """Emit the text up to `at`; marks without a word are kept for the next piece."""

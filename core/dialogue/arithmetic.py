@@ -84,7 +84,7 @@ def find_sum(text: str) -> Sum | None:
     """The sum in `text`, if all of it (apart from the words of asking) is one and it has an operator."""
     if len(text) > _LONGEST_TEXT:
         return None
-    plain = text.lower().replace("’", "'").replace("-", " - " if re.search(r"[\d\s]-|-\d", text) else " ")
+    plain = text.lower().replace("’", "'").replace("-", " - " if re.search(r"[\d\s)]-|-[\d(]", text) else " ")
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain)
     plain = _apply(_CJK_RULES, plain)
     plain = _ASKING.sub(" ", re.sub(r"what's|whats", " ", plain))

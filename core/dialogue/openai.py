@@ -144,7 +144,9 @@ class OpenAIDialogue:
             kept = history[starts[-self._history_turns] if len(starts) > self._history_turns else 0 :]
         messages = [{"role": turn.role, "content": turn.text} for turn in kept if turn.text.strip()]
         system = [{"role": "system", "content": self._system_prompt}] if self._system_prompt else []
-        return [*system, *messages, {"role": "user", "content": text}]
+        # A lone surrogate (half an emoji from a page) can not be sent as UTF-8.
+        question = text.encode("utf-8", "replace").decode()
+        return [*system, *messages, {"role": "user", "content": question}]
 
     async def _once(self, history: Sequence[Utterance], text: str) -> AsyncGenerator[str, None]:
         """One attempt. Raises `_Failure`."""
