@@ -49,12 +49,12 @@ def lips_of(shape: MouthShape, rest_width: float, drop: float, smile: float) -> 
     width = 1 + 0.17 * shape.stretch - 0.40 * shape.pucker - 0.22 * shape.funnel - 0.07 * shape.jaw_open
     full = 0.16 * shape.pucker + 0.22 * shape.funnel - 0.14 * shape.stretch - 0.10 * shape.jaw_open
     return Lips(
-        width=rest_width * max(0.42, width + 0.05 * (smile - 0.35)),
+        width=rest_width * max(0.42, width + 0.10 * (smile - 0.35)),
         up=up,
         down=down,
         upper=max(0.3, 1 + full - 0.42 * shape.press - 0.12 * roll),
         lower=max(0.3, 1 + full - 0.38 * shape.press - 0.55 * roll),
-        lift=5.5 * smile * (1 - 0.7 * rounded) + 1.5 * shape.stretch - 0.30 * down - 3.5 * rounded,
+        lift=8.0 * smile * (1 - 0.7 * rounded) + 1.5 * shape.stretch - 0.30 * down - 3.5 * rounded,
         rounded=rounded,
     )
 

@@ -43,17 +43,17 @@ class Look:
     brows: float = 0.0
     inner: float = 0.0
     lids: float = 0.0
-    smile: float = 0.42
+    smile: float = 0.62
     restless: float = 1.0
     """Amplitude of the idle motion."""
 
 
 LOOKS = {
     Activity.IDLE: Look(),
-    Activity.LISTENING: Look(roll=0.030, pitch=1.5, zoom=0.016, brows=0.42, lids=0.05, smile=0.52, restless=0.7),
-    Activity.RECOGNIZING: Look(roll=0.022, pitch=2.0, zoom=0.016, brows=0.30, lids=0.02, smile=0.45, restless=0.6),
-    Activity.THINKING: Look(roll=-0.024, yaw=6.0, pitch=-4.5, brows=0.30, inner=0.35, smile=0.25, restless=0.8),
-    Activity.SPEAKING: Look(zoom=0.008, brows=0.12, smile=0.40, restless=1.25),
+    Activity.LISTENING: Look(roll=0.030, pitch=1.5, zoom=0.016, brows=0.42, lids=0.03, smile=0.75, restless=0.7),
+    Activity.RECOGNIZING: Look(roll=0.022, pitch=2.0, zoom=0.016, brows=0.30, lids=0.02, smile=0.6, restless=0.6),
+    Activity.THINKING: Look(roll=-0.024, yaw=6.0, pitch=-4.5, brows=0.30, inner=0.3, smile=0.42, restless=0.8),
+    Activity.SPEAKING: Look(zoom=0.008, brows=0.12, smile=0.55, restless=1.25),
     Activity.INTERRUPTED: Look(zoom=0.012, roll=0.012, brows=0.55, lids=0.08, smile=0.35, restless=0.5),
     Activity.ERROR: Look(roll=-0.015, pitch=2.0, brows=0.05, inner=0.6, smile=0.12, restless=0.6),
 }
