@@ -94,7 +94,7 @@ class PocketsphinxRecognizer:
     """
 
     name = _NAME
-    languages = ("en",)
+    languages: tuple[str, ...] = ("en",)
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class PocketsphinxRecognizer:
         partial_interval_s: float = 0.2,
         nice: int = 5,
         start_timeout_s: float = 30.0,
-        finish_timeout_s: float = 15.0,
+        finish_timeout_s: float = 8.0,
         longest_backoff_s: float = 10.0,
     ) -> None:
         self.max_turn_s = max_turn_s

@@ -35,6 +35,9 @@ HEAD = RATE * 2
 WRONG_GAIN_DB = 5.0
 """If the level turns out to be this wrong once twice the audio is there, the utterance is decoded again."""
 
+STEADY_DB = 6.0
+"""Audio whose level varies less than this is noise, whatever words the decoder finds in it."""
+
 TARGET_DB = -20.0
 """Level of the voiced parts to which every utterance is brought."""
 
@@ -54,8 +57,9 @@ class Utterance:
     decoded: int = 0
     """Bytes that the decoder has seen since it (re)started on this utterance."""
     gain_db: float = 0.0
+    spread_db: float = 0.0
     judged: int = 0
-    """Bytes from which `gain_db` was judged."""
+    """Bytes from which `gain_db` and `spread_db` were judged."""
     finished: bool = False
     partial: str = ""
     partial_at: float = 0.0
@@ -66,20 +70,22 @@ def clean(text: str) -> str:
     return " ".join(_FILLER.sub(" ", text).split())
 
 
-def gain_for(pcm: bytes) -> float:
-    """Decibels that bring the voiced parts of `pcm` (int16 LE) to `TARGET_DB`, at most ±30, without clipping."""
+def measure(pcm: bytes) -> tuple[float, float]:
+    """Of `pcm` (int16 LE): decibels that bring its voiced parts to `TARGET_DB` without clipping, at most ±30;
+    and how far its loud and its quiet parts are apart, in decibels (speech: 20 and more, steady noise: 1)."""
     samples = array("h", pcm)
-    powers = []
+    levels = []
     for start in range(0, len(samples) - 319, 320):
         part = samples[start : start + 320]
-        powers.append(sum(map(int.__mul__, part, part)) / 320)
-    if not powers or max(powers) < 1:
-        return 0.0
-    levels = [10 * math.log10(power / 32768**2) for power in powers if power > 0]
-    voiced = [level for level in levels if level > max(levels) - 25]
+        levels.append(10 * math.log10(sum(map(int.__mul__, part, part)) / 320 / 32768**2 + 1e-10))
+    levels.sort()
+    if not levels or levels[-1] < -90:
+        return 0.0, 0.0
+    voiced = [level for level in levels if level > levels[-1] - 25]
     gain = TARGET_DB - sum(voiced) / len(voiced)
-    headroom = -20 * math.log10(max(max(samples), -min(samples), 1) / 32768)
-    return max(-30.0, min(30.0, gain, headroom + 3))
+    headroom = -20 * math.log10(max(max(samples), -min(samples)) / 32768)
+    spread = levels[int(len(levels) * 0.95)] - levels[int(len(levels) * 0.05)]
+    return max(-30.0, min(30.0, gain, headroom + 3)), spread
 
 
 def amplify(pcm: bytes, gain_db: float) -> bytes:
@@ -140,7 +146,7 @@ class Worker:
         return None
 
     def _work(self, utterance: Utterance) -> None:
-        if self._holder is not utterance or self._misjudged(utterance):
+        if self._judge(utterance) or self._holder is not utterance:
             self._release()
             self._take(utterance)
         piece = bytes(utterance.audio[utterance.decoded : utterance.decoded + STEP])
@@ -154,18 +160,25 @@ class Worker:
 
     def _take(self, utterance: Utterance) -> None:
         utterance.decoded = 0
-        utterance.judged = len(utterance.audio)
-        utterance.gain_db = gain_for(bytes(utterance.audio))
         self._decoder.set_cmn(CEPSTRAL_MEAN)
         self._decoder.start_utt()
         self._holder = utterance
 
-    def _misjudged(self, utterance: Utterance) -> bool:
-        """Whether there is now enough more audio to see that the gain was wrong (its start was only noise)."""
-        if len(utterance.audio) < utterance.judged * (1.3 if utterance.finished else 2):
-            return False
-        utterance.judged = len(utterance.audio)
-        return abs(gain_for(bytes(utterance.audio)) - utterance.gain_db) > WRONG_GAIN_DB
+    def _judge(self, utterance: Utterance) -> bool:
+        """Judge the level of the first second, two, four …: always of the same audio, however it arrived.
+        True if the gain changed, because what came first was only noise."""
+        changed = False
+        while utterance.judged < len(utterance.audio):
+            upto = max(HEAD, utterance.judged * 2)
+            if len(utterance.audio) < upto:
+                if not utterance.finished:
+                    break
+                upto = len(utterance.audio)
+            gain, utterance.spread_db = measure(bytes(utterance.audio[:upto]))
+            if utterance.judged == 0 or abs(gain - utterance.gain_db) > WRONG_GAIN_DB:
+                utterance.gain_db, changed = gain, True
+            utterance.judged = upto
+        return changed
 
     def _release(self) -> None:
         if self._holder is not None:
@@ -192,7 +205,7 @@ class Worker:
         self._release()
         self._utterances.pop(utterance.number)
         result: dict[str, Any] = {"text": "", "start": 0.0, "end": 0.0, "confidence": None}
-        hypothesis = self._decoder.hyp() if utterance.audio else None
+        hypothesis = self._decoder.hyp() if utterance.spread_db > STEADY_DB else None
         if hypothesis and (text := clean(hypothesis.hypstr)):
             words = [segment for segment in self._decoder.seg() if clean(segment.word)]
             # The posterior falls with every word; its geometric mean per word is comparable between utterances.
