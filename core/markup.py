@@ -39,6 +39,7 @@ _TABLE_LINE = re.compile(r":?-+:?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+@-]*")
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _SCHEME = re.compile(r"(?:https?|ftp|mailto|file)")
+_GLUED_SCHEME = re.compile(r".+?(?=(?:https?|ftp)$)")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]+\.)+(?:com|org|net|io|dev|ai|cn|edu|gov|co|app|me|de|uk)")
 _ADDRESS = re.compile(r"[^\s<>\"`{}|\\^\u0080-\U0010ffff]+")
 
@@ -269,6 +270,8 @@ class MarkupFilter:
             return None if len(word) < _LONGEST_ADDRESS else self._take(len(word), word)
         after = self._held[found.end()]
         lower = word.lower()
+        if after == ":" and (glued := _GLUED_SCHEME.match(lower)):
+            return self._take(glued.end(), word[: glued.end()])
         if (after == ":" and _SCHEME.fullmatch(lower)) or (after == "/" and _DOMAIN.fullmatch(lower)):
             return self._address()
         if lower.startswith("www.") and len(lower) > 4:

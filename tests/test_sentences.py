@@ -106,6 +106,7 @@ def test_long_chinese_is_bounded_by_its_width() -> None:
         ("go to https://x.y/z?q=1, now", "go to link, now"),
         ("(see https://x.y/a_(b)) or www.foo.com.", "(see link) or link."),
         ("访问https://a.cn/吧", "访问链接吧"),
+        ("seehttps://x.y now", "seelink now"),
         ("<https://x.y> and <b@x.org>", "link and link"),
         ("mail bob.x+y@mail.example.org!", "mail email address!"),
         ("example.com and example.com/a/b", "example.com and link"),

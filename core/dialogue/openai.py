@@ -103,12 +103,18 @@ class OpenAIDialogue:
             raise self._error(f"dialogue.openai.base_url must begin with http:// or https://, not {self._base_url!r}")
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             raise self._error("dialogue.openai.api_key holds characters that no key has; copy it again")
-        self._client = openai.AsyncOpenAI(
+        self._client = await asyncio.to_thread(self._connect)
+
+    def _connect(self) -> openai.AsyncOpenAI:
+        """The client, with everything loaded that it would otherwise load during the first answer."""
+        client = openai.AsyncOpenAI(
             base_url=self._base_url,
             api_key=self._api_key or "none",
             max_retries=0,
             timeout=openai.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_S)),
         )
+        _ = client.chat.completions, openai.types.chat.ChatCompletionChunk
+        return client
 
     async def close(self) -> None:
         """Close all connections."""
