@@ -127,6 +127,19 @@ def test_short_dip_between_vowels_closes_the_lips() -> None:
     assert mouth[65] > 0.4
 
 
+def test_short_dip_is_likelier_a_closure_than_a_long_murmur() -> None:
+    tone = np.asarray(800 * np.sin(2 * np.pi * 200 / LISTEN_RATE * np.arange(9600)), np.int16)
+    closure = VISEMES.index("PP")
+    short = frames_of(np.concatenate((hum(0.4), tone[:1440], hum(0.4))))[42:47, closure]
+    long = frames_of(np.concatenate((hum(0.4), tone, hum(0.4))))[55:85, closure]
+    assert short.max() > 1.15 * long.max()
+
+
+def test_loud_voice_is_measured_by_its_own_level() -> None:
+    usual, loud = frames_of(hum(1.0)), frames_of(np.asarray(hum(1.0) * 5.0, np.int16))
+    assert np.abs(usual[60:90] - loud[60:90]).max() < 0.05
+
+
 def test_frames_lag_by_the_look_ahead_and_no_more() -> None:
     stream = EnergyLipSync().open()
     rows = len(stream.feed(SpeechChunk(Pcm(hum(1.0), LISTEN_RATE))))

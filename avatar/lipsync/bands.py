@@ -17,7 +17,7 @@ HOP = LISTEN_RATE // VISEME_RATE
 _WINDOW = 400
 _BEFORE = (_WINDOW - HOP) // 2
 """Samples of a frame's window before the frame itself; the window is centred on it."""
-_DIP_BEHIND, _DIP_AHEAD = 6, 2
+_DIP_BEHIND, _DIP_AHEAD = 9, 2
 """Frames around a closure that must be louder than it."""
 _SMOOTH = np.array([1, 2, 3, 2, 1], np.float32) / 9
 _REACH = len(_SMOOTH) // 2
