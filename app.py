@@ -80,7 +80,12 @@ class Server:
         self.voice_activity = VadWorker()
         self.sockets = UnifiedWebSocketManager()
         self.streams = EventStreams()
-        self.sessions = Sessions(self._build, self._lifecycle(), self.streams.close)
+        self.sessions = Sessions(
+            self._build,
+            self._lifecycle(),
+            on_gone=self.streams.close,
+            watched=lambda session_id: bool(self.sockets.get_sessions_by_id(session_id)),
+        )
         self.poster = Poster(self.face, settings.media.width, settings.media.height)
         self._pictures = ThreadPoolExecutor(2, "picture")
         self._speech = ThreadPoolExecutor(2, "speech")

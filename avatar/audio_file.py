@@ -19,6 +19,10 @@ PIECE = MEDIA_RATE // 2
 """Samples per piece: a short first one so that sound begins soon, then enough to be efficient."""
 
 
+FORMATS = "aac,aiff,amr,asf,au,caf,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,ogg,w64,wav,wv"
+"""FFmpeg's demuxers that may be used; none is a playlist, which would open other files and addresses from here."""
+
+
 class AudioFile:
     """Any file that FFmpeg reads, as mono pieces at `MEDIA_RATE`. Decoding runs in `executor`.
 
@@ -65,7 +69,7 @@ class AudioFile:
 
     def _decode(self) -> Iterator[Samples]:
         try:
-            with av.open(self._file, mode="r") as container:
+            with av.open(self._file, mode="r", container_options={"format_whitelist": FORMATS}) as container:
                 yield from self._resampled(container)
         except (av.FFmpegError, ValueError) as error:
             raise BadRequest("the file can't be read as audio", code="bad_audio") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -12,6 +13,7 @@ from avatar.speaker import Speaker
 from avatar.stage import SpeechStage
 from avatar.tracks import FaceTrack, VoiceTrack
 from core.clock import MediaClock
+from core.errors import SessionNotFound
 from core.frames import LinkState, Samples
 from core.stages import FaceStream, LipSync, StageListener
 
@@ -41,18 +43,27 @@ class Avatar:
         self._peer: Peer | None = None
         self._video: FaceTrack | None = None
         self._clock = MediaClock()
+        self._answering = asyncio.Lock()
+        self._closed = False
 
     async def connect(self, sdp: str) -> str:
         """See `core.sessions.Media`."""
-        await self.disconnect()
-        clock = MediaClock()
-        start = self.stage.next_position()
-        voice = VoiceTrack(self.stage, clock, start)
-        video = FaceTrack(self.stage, self._face, clock, self._pictures, start)
-        peer = Peer(self._ice.usable(), codec=self._codec, on_audio=self._on_audio)
-        answer = await peer.answer(sdp, voice, video)
-        self._peer, self._video, self._clock = peer, video, clock
-        return answer
+        async with self._answering:
+            clock = MediaClock()
+            voice = VoiceTrack(self.stage, clock)
+            video = FaceTrack(self.stage, self._face, clock, self._pictures)
+            peer = Peer(self._ice.usable(), codec=self._codec, on_audio=self._on_audio)
+            answer = await peer.answer(sdp, voice, video)
+            # a useless offer has raised by now: only a good one replaces the connection that there is
+            earlier, self._peer, self._video, self._clock = self._peer, peer, video, clock
+            if earlier is not None:
+                await earlier.close()
+            if self._closed:
+                await self.disconnect()
+                raise SessionNotFound("the session has ended")
+            for track in (voice, video):
+                track.begin(self.stage.next_position())
+            return answer
 
     async def disconnect(self) -> None:
         """See `core.sessions.Media`."""
@@ -62,6 +73,7 @@ class Avatar:
 
     async def close(self) -> None:
         """See `core.sessions.Media`."""
+        self._closed = True
         self.stage.clear()
         await self.disconnect()
 

@@ -25,6 +25,8 @@ from core.frames import Samples
 logger = logging.getLogger(__name__)
 
 MAX_SDP = 200_000
+MAX_MEDIA = 8
+"""Sections of an offer; each costs a transport with its sockets. Browsers send at most three."""
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -68,6 +70,9 @@ class Peer:
                     if track.kind == "video":
                         transceiver.setCodecPreferences(_preferring(self._codec))
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+            for transceiver in self._pc.getTransceivers():
+                if transceiver.sender not in self._senders:
+                    transceiver.direction = "inactive"  # a second microphone, or a camera, which nobody would read
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except BadRequest:
             await self.close()
@@ -124,7 +129,10 @@ class Peer:
 def _offered_kinds(sdp: str) -> set[str]:
     if len(sdp) > MAX_SDP or not sdp.lstrip().startswith("v=0"):
         raise BadRequest("sdp is not an SDP session description", code="bad_sdp")
-    kinds = {media.kind for media in SessionDescription.parse(sdp).media}
+    sections = SessionDescription.parse(sdp).media
+    if len(sections) > MAX_MEDIA:
+        raise BadRequest(f"the SDP offer has more than {MAX_MEDIA} media sections", code="bad_sdp")
+    kinds = {media.kind for media in sections}
     if not kinds & {"audio", "video"}:
         raise BadRequest("the SDP offer asks for neither audio nor video", code="bad_sdp")
     return kinds

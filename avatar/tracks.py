@@ -29,11 +29,15 @@ class VoiceTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, stage: SpeechStage, clock: MediaClock, start: int = 0) -> None:
+    def __init__(self, stage: SpeechStage, clock: MediaClock) -> None:
         super().__init__()
         self._stage = stage
         self._clock = clock
-        self._position = start
+        self._position = 0
+
+    def begin(self, position: int) -> None:
+        """Where on the stage's media clock the first `recv` is (0 without this)."""
+        self._position = position
 
     async def recv(self) -> AudioFrame:
         """The next 20 ms, when due."""
@@ -58,15 +62,13 @@ class FaceTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(
-        self, stage: SpeechStage, face: FaceStream, clock: MediaClock, executor: Executor, start: int = 0
-    ) -> None:
+    def __init__(self, stage: SpeechStage, face: FaceStream, clock: MediaClock, executor: Executor) -> None:
         super().__init__()
         self._stage = stage
         self._face = face
         self._clock = clock
         self._executor = executor
-        self._index = start // PICTURE
+        self._index = 0
         self._last: Picture | None = None
         self.sent = 0
         """Pictures handed to the encoder."""
@@ -74,6 +76,10 @@ class FaceTrack(MediaStreamTrack):
         """Pictures left out because they would have been late."""
         self.failed = 0
         """Pictures that could not be drawn."""
+
+    def begin(self, position: int) -> None:
+        """Where on the stage's media clock the first `recv` is, a whole picture (0 without this)."""
+        self._index = position // PICTURE
 
     async def recv(self) -> VideoFrame:
         """The next picture, when due."""

@@ -76,25 +76,24 @@ class Conversation:
         async def words() -> AsyncIterator[str]:
             yield text
 
-        voice = str((info or {}).get("voice") or "") or None
-        self._submit(Request(words=words, info=info or {}, voice=voice, engine="echo"), interrupt)
+        self._submit(Request(words=words, info=info or {}, voice=_voice(info), engine="echo"), interrupt)
 
     def chat(
         self, text: str, *, interrupt: bool = False, info: Mapping[str, Any] | None = None, typed: bool = True,
         asked_at: float | None = None,
     ) -> None:  # fmt: skip
         """Answer `text`. Raises `Refused` when too much is waiting."""
-        if typed:
-            self._emit(Typed(text))
 
         def words() -> AsyncIterator[str]:
             return self._dialogue.reply(tuple(self._history), text)
 
         request = Request(
-            words=words, prompt=text, info=info or {}, engine=self._dialogue.name,
+            words=words, prompt=text, info=info or {}, voice=_voice(info), engine=self._dialogue.name,
             asked_at=time.monotonic() if asked_at is None else asked_at,
         )  # fmt: skip
         self._submit(request, interrupt)
+        if typed:
+            self._emit(Typed(text))
 
     def play(self, sound: Callable[[], AsyncIterator[SpeechChunk]], *, interrupt: bool = False) -> None:
         """Speak ready-made sound (an upload). Raises `Refused` when too much is waiting."""
@@ -185,6 +184,11 @@ class Conversation:
             raise Refused(f"{len(self._pending)} answers are waiting already", code="busy", retryable=True)
         self._pending.append(request)
         self._wake.set()
+
+
+def _voice(info: Mapping[str, Any] | None) -> str | None:
+    voice = (info or {}).get("voice")
+    return voice if isinstance(voice, str) and voice else None
 
 
 def is_answer(event: Event) -> bool:

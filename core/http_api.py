@@ -6,28 +6,26 @@ except 401, 413 and 429, which carry the same body.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from core.errors import BadRequest, EmanError, PayloadTooLarge, RateLimited, Unauthorized
 from core.frames import LinkState, SpeechChunk
 from core.log import bound
+from core.messages import json_value
 from core.sessions import Session, Sessions
 from core.sse import EventStreams
+from core.upload import read_upload
 
 logger = logging.getLogger(__name__)
 
-MAX_JSON = 4 << 20
-_UPLOAD_CHUNK = 1 << 18
-_SPOOL_MEMORY = 4 << 20
+_SSE_LOOK_S = 2.0
 _STATUS = {Unauthorized: 401, PayloadTooLarge: 413, RateLimited: 429}
 
 Sound = Callable[[], AsyncIterator[SpeechChunk]]
@@ -110,20 +108,18 @@ class HttpApi:
         """Speak an uploaded audio file (multipart: `sessionid`, `file`)."""
         if not request.content_type.startswith("multipart/"):
             raise BadRequest("expected multipart/form-data with sessionid and file")
-        if (request.content_length or 0) > self._limits.max_upload_bytes + (1 << 16):
-            raise self._too_large()
-        fields, file = await self._read_upload(request)
+        fields, file = await read_upload(request, self._limits.max_upload_bytes)
         try:
             session = self._session(fields)
             if file is None:
                 raise BadRequest("file is missing")
             sound = await self._open_sound(file)
+            with bound(session.id):
+                session.conversation.play(sound, interrupt=fields.get("interrupt") == "true")
         except BaseException:
             if file is not None:
                 file.close()
             raise
-        with bound(session.id):
-            session.conversation.play(sound, interrupt=fields.get("interrupt") == "true")
         return _ok(msg=_waiting(session))
 
     async def interrupt_talk(self, request: web.Request) -> web.Response:
@@ -143,9 +139,16 @@ class HttpApi:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         )
-        await response.prepare(request)
-        async for event in self._streams.listen(session.id):
-            await response.write(f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
+        with self._streams.open(session.id) as stream:
+            await response.prepare(request)
+            while request.transport is not None and not request.transport.is_closing():
+                try:
+                    event = await stream.next(_SSE_LOOK_S)
+                except TimeoutError:
+                    continue  # nothing is sent on an idle stream, so only the transport tells that the reader left
+                if event is None:
+                    break
+                await response.write(f"data: {json.dumps(event)}\n\n".encode())
         return response
 
     async def admin_config(self, request: web.Request) -> web.Response:
@@ -185,37 +188,6 @@ class HttpApi:
             raise BadRequest("text is empty", code="empty_text")
         return cleaned
 
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the upload is larger than {self._limits.max_upload_bytes >> 20} MB")
-
-    async def _read_upload(self, request: web.Request) -> tuple[dict[str, str], BinaryIO | None]:
-        fields: dict[str, str] = {}
-        file: BinaryIO | None = None
-        try:
-            async for part in await request.multipart():
-                if not isinstance(part, BodyPartReader):
-                    raise BadRequest("nested multipart is not supported")
-                if part.name == "file" and file is None:
-                    file = await self._spool(part)
-                elif part.name:
-                    fields[part.name] = (await part.read(decode=True))[:4096].decode(errors="replace")
-        except (ValueError, AssertionError) as error:
-            raise BadRequest("the multipart body is damaged") from error
-        return fields, file
-
-    async def _spool(self, part: BodyPartReader) -> BinaryIO:
-        loop = asyncio.get_running_loop()
-        file: BinaryIO = tempfile.SpooledTemporaryFile(_SPOOL_MEMORY)  # type: ignore[assignment]  # noqa: SIM115
-        size = 0
-        while chunk := await part.read_chunk(_UPLOAD_CHUNK):
-            size += len(chunk)
-            if size > self._limits.max_upload_bytes:
-                file.close()
-                raise self._too_large()
-            await loop.run_in_executor(None, file.write, chunk)
-        file.seek(0)
-        return file
-
 
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -226,6 +198,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         return _failure(str(error), error.code, _STATUS.get(type(error), 200))
     except web.HTTPRequestEntityTooLarge:
         return _failure("the request is too large", "too_large", 413)
+    except web.RequestPayloadError:
+        return _failure("the request's body is damaged", "bad_request", 200)
     except web.HTTPException:
         raise
     except ConnectionError:
@@ -249,7 +223,7 @@ def _failure(msg: str, error: str, status: int) -> web.Response:
 
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.text())
+        body = json_value(await request.text())
     except (ValueError, LookupError):
         raise BadRequest("the body is not valid JSON") from None
     if not isinstance(body, dict):

@@ -5,10 +5,11 @@ Formats: docs/websocket-api.md. Every message is a flat JSON object with a `type
 
 from __future__ import annotations
 
+import json
 import time
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from core.errors import BadRequest
 from core.events import Doing, Event, Heard, Replying, ReplyState, Typed
@@ -26,6 +27,18 @@ STATUS_TEXT = {
     Activity.INTERRUPTED: "已打断",
     Activity.ERROR: "出错了",
 }
+
+
+def json_value(text: str) -> Any:
+    """What `text` says as JSON; strict, as what comes in may go out to a browser. Raises `ValueError`."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
 
 
 def now_ms() -> int:
@@ -116,8 +129,8 @@ class Incoming(BaseModel):
 
 
 class Login(Incoming):
-    session_id: int | str | None = None
-    sessionid: int | str | None = None
+    session_id: StrictInt | StrictStr | None = None
+    sessionid: StrictInt | StrictStr | None = None
     username: str | None = Field(default=None, max_length=128)
     token: str | None = Field(default=None, max_length=4096)
     role: str | None = Field(default=None, max_length=32)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.conversation import Conversation
-from core.errors import ServerFull, SessionNotFound, Unauthorized
+from core.errors import Refused, ServerFull, SessionNotFound, Unauthorized
 from core.frames import LinkState, Samples
 from core.identity import new_session_id, new_token, session_id_of
 from core.log import bound
 
 logger = logging.getLogger(__name__)
+
+RELOAD_SHARE = 6
+"""A cleanly closed session without a socket is kept for this fraction of `resume_s`: enough to reload the page."""
 
 
 class Media(Protocol):
@@ -92,19 +95,24 @@ class Session:
         self.offered_at = self.created_at
         self.detached_at: float | None = None
         """When the browser was last heard, once it has vanished; None while it is there."""
+        self.left = False
+        """It did not vanish: it closed its connection."""
         self._task = asyncio.create_task(self._run(), name=f"session {session_id}")
 
     async def connect(self, sdp: str) -> str:
         """Answer an offer; also re-attaches a browser that comes back."""
         answer = await self.media.connect(sdp)
+        self.ears.rest()  # what an earlier connection's microphone was saying has no end
         self.offered_at = time.monotonic()
         self.detached_at = None
+        self.left = False
         return answer
 
-    async def detach(self, heard_at: float) -> None:
+    async def detach(self, heard_at: float, *, left: bool = False) -> None:
         """The browser is gone: free its connection, keep the conversation for a while."""
         if self.detached_at is None:
             self.detached_at = heard_at
+            self.left = left
             self.ears.rest()
             self.conversation.interrupt()
             await self.media.disconnect()
@@ -132,15 +140,25 @@ class Session:
 
 
 class Sessions:
-    """All live sessions. `build(session_id)` makes the parts of a new one."""
+    """All live sessions. `build(session_id)` makes the parts of a new one.
+
+    `on_gone(session_id)` is called when one has ended; `watched(session_id)` tells whether a page still has
+    a socket for it.
+    """
 
     def __init__(
-        self, build: Callable[[str], Parts], limits: LifecycleLimits, on_gone: Callable[[str], None] | None = None
+        self,
+        build: Callable[[str], Parts],
+        limits: LifecycleLimits,
+        on_gone: Callable[[str], None] = lambda session_id: None,
+        watched: Callable[[str], bool] = lambda session_id: False,
     ) -> None:
         self._build = build
         self._limits = limits
-        self._on_gone = on_gone or (lambda session_id: None)
+        self._on_gone = on_gone
+        self._watched = watched
         self._sessions: dict[str, Session] = {}
+        self._stopping = False
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -158,6 +176,8 @@ class Sessions:
 
     async def open(self, sdp: str) -> tuple[Session, str]:
         """Admit a new session and answer its offer. Raises `ServerFull`, `BadRequest`; then nothing is held."""
+        if self._stopping:
+            raise Refused("the server is stopping", code="stopping", retryable=True)
         if len(self._sessions) >= self._limits.max_sessions:
             limit = self._limits.max_sessions
             raise ServerFull(f"Maximum session limit reached ({len(self._sessions)}/{limit})")
@@ -193,21 +213,31 @@ class Sessions:
             logger.info("session %s closed (%d left)", session.id, len(self))
 
     async def close_all(self) -> None:
-        """End all sessions at once (server shutdown)."""
+        """End all sessions at once and admit no others (server shutdown)."""
+        self._stopping = True
         await asyncio.gather(*(self.close(session) for session in self.all()))
 
     async def reap(self) -> None:
         """One look at every session's clocks: detach what vanished, close what is over."""
-        for session in self.all():
-            if await self._is_over(session):
-                await self.close(session)
+        await asyncio.gather(*(self._look_at(session) for session in self.all()))
+
+    async def _look_at(self, session: Session) -> None:
+        try:
+            with bound(session.id):
+                if await self._is_over(session):
+                    await self.close(session)
+        except Exception:
+            # a session ends here: one that can't be looked at is freed, the others keep their clocks
+            logger.exception("session %s broke while it was looked at", session.id)
+            self._sessions.pop(session.id, None)
+            self._on_gone(session.id)
 
     async def _is_over(self, session: Session) -> bool:
         now = time.monotonic()
         if session.broken:
             return True
         if session.detached_at is not None:
-            return now - session.detached_at > self._limits.resume_s
+            return now - session.detached_at > self._patience(session)
         link = session.media.link()
         if link is LinkState.CONNECTED:
             heard_at = await session.media.last_heard()
@@ -215,8 +245,15 @@ class Sessions:
                 logger.info("session %s: browser vanished", session.id)
                 await session.detach(heard_at)
         elif link is LinkState.CLOSED:
-            await session.detach(now)
+            logger.info("session %s: browser closed the connection", session.id)
+            await session.detach(now, left=True)
         elif now - session.offered_at > self._limits.handshake_timeout_s:
             logger.info("session %s: never connected", session.id)
             return True
         return False
+
+    def _patience(self, session: Session) -> float:
+        # a page that closed its connection and has no socket either is being reloaded, or is gone for good
+        if session.left and not self._watched(session.id):
+            return self._limits.resume_s / RELOAD_SHARE
+        return self._limits.resume_s

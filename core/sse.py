@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 from core.events import Event, Sounding
@@ -16,7 +16,7 @@ QUEUE_SIZE = 64
 
 
 class EventStreams:
-    """Listeners per session id."""
+    """The open streams of every session."""
 
     def __init__(self) -> None:
         self._queues: dict[str, set[asyncio.Queue[dict[str, Any] | None]]] = {}
@@ -24,7 +24,7 @@ class EventStreams:
     def publish(self, session_id: str, event: Event) -> None:
         """Pass on what LiveTalking's clients expect: start and end of each utterance."""
         if isinstance(event, Sounding):
-            message = {"status": event.status, **event.info}
+            message = {**event.info, "status": event.status}
             if event.text:
                 message["text"] = event.text
             for queue in self._queues.get(session_id, ()):
@@ -40,18 +40,42 @@ class EventStreams:
         for session_id in self._queues:
             self.close(session_id)
 
-    async def listen(self, session_id: str) -> AsyncIterator[dict[str, Any]]:
-        """The events of a session, until it is closed."""
+    def open(self, session_id: str) -> EventStream:
+        """The events of a session from now on; use it as a context manager."""
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(QUEUE_SIZE)
         self._queues.setdefault(session_id, set()).add(queue)
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
+
+        def forget() -> None:
             listeners = self._queues[session_id]
             listeners.discard(queue)
             if not listeners:
                 del self._queues[session_id]
+
+        return EventStream(queue, forget)
+
+    @property
+    def listeners(self) -> int:
+        """Open streams of all sessions."""
+        return sum(map(len, self._queues.values()))
+
+
+class EventStream:
+    """One reader's events."""
+
+    def __init__(self, queue: asyncio.Queue[dict[str, Any] | None], forget: Callable[[], None]) -> None:
+        self._queue = queue
+        self._forget = forget
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._forget()
+
+    async def next(self, patience_s: float) -> dict[str, Any] | None:
+        """The next event; None when the session has ended. Raises `TimeoutError` when none came in time."""
+        async with asyncio.timeout(patience_s):
+            return await self._queue.get()
 
 
 def _put(queue: asyncio.Queue[dict[str, Any] | None], item: dict[str, Any] | None) -> None:

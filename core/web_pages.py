@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 
 START_PAGE = "/webrtcapichat.html"
 
+_ALLOWED_ORIGIN = "allowed origin"
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -34,11 +35,16 @@ def page_routes(folder: Path, poster: Callable[[], Awaitable[bytes]]) -> list[we
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """`on_response_prepare` signal: security headers, and revalidation so that an upgrade shows at once."""
+    """`on_response_prepare` signal: security headers, revalidation so that an upgrade shows at once, and CORS."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if request.method == "GET":
         response.headers.setdefault("Cache-Control", "no-cache")
+    if (origin := request.get(_ALLOWED_ORIGIN)) is not None:
+        # here and not in the middleware: event streams send their headers before the handler returns
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Vary"] = "Origin"
 
 
 def cross_origin(allowed: Sequence[str], *, any_origin: bool) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -49,16 +55,14 @@ def cross_origin(allowed: Sequence[str], *, any_origin: bool) -> Callable[..., A
         origin = request.headers.get("Origin", "")
         if not origin or not (any_origin or origin in allowed):
             return await handler(request)
-        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        response = web.Response(status=204) if preflight else await handler(request)
-        if not response.prepared:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-            response.headers["Vary"] = "Origin"
-            if preflight:
-                asked = request.headers.get("Access-Control-Request-Headers", "Content-Type")
-                response.headers["Access-Control-Allow-Headers"] = asked
-                response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
-        return response
+        request[_ALLOWED_ORIGIN] = origin
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return await handler(request)
+        asked = request.headers.get("Access-Control-Request-Headers", "Content-Type")
+        headers = {
+            "Access-Control-Allow-Headers": asked,
+            "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+        }
+        return web.Response(status=204, headers=headers)
 
     return middleware

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 QUEUE_SIZE = 256
 """Messages that may wait for one socket; a reader that falls further behind is dropped."""
 SEND_TIMEOUT_S = 3.0
+CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_TIMEOUT_S = 90.0
 
 Handler = Callable[["WebSocketSession", Message], Awaitable[None]]
@@ -40,7 +42,6 @@ class WebSocketSession:
         """Role ("web", "human") → username it registered under."""
         self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_SIZE)
         self._closed = False
-        self._drop: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write(), name=f"ws writer {session_id}")
 
     def __eq__(self, other: object) -> bool:
@@ -59,25 +60,31 @@ class WebSocketSession:
         self.last_frame = time.monotonic()
 
     def send_message(self, message: Message) -> bool:
-        """Queue a message. False when the socket is gone or its queue is full (it is then closed)."""
+        """Queue a message. False when the socket is gone or its queue is full (it is then dropped)."""
         if not self.alive:
             return False
         try:
-            self._queue.put_nowait(json.dumps(message, ensure_ascii=False))
+            self._queue.put_nowait(_encoded(message))
         except asyncio.QueueFull:
             logger.warning("socket of session %s reads too slowly: dropped", self.session_id)
-            self._drop = asyncio.create_task(self.close(WSCloseCode.TRY_AGAIN_LATER))
+            self._writer.cancel()
+            self._abort()
             return False
         return True
 
     async def close(self, code: int = WSCloseCode.OK) -> None:
-        """Close the socket and stop the writer. Idempotent; waits `SEND_TIMEOUT_S` at the most."""
-        if self._closed:
-            return
-        self._closed = True
+        """Close the socket and stop the writer. Idempotent; waits `CLOSE_TIMEOUT_S` at the most."""
+        first, self._closed = not self._closed, True
         self._writer.cancel()
         await asyncio.wait({self._writer})
-        await self._close_socket(code)
+        if not first:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.websocket.close(code=code)
+        except (ConnectionError, TimeoutError) as error:
+            logger.warning("socket of session %s was gone on close: %r", self.session_id, error)
+            self._abort()
 
     async def _write(self) -> None:
         try:
@@ -87,16 +94,22 @@ class WebSocketSession:
                     await self.websocket.send_str(text)
         except (ConnectionError, TimeoutError) as error:
             logger.warning("socket of session %s: %r", self.session_id, error)
-            self._closed = True
-            await self._close_socket(WSCloseCode.TRY_AGAIN_LATER)
+            self._abort()
 
-    async def _close_socket(self, code: int) -> None:
-        # closing wakes the task that reads this socket, which then forgets the session
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self.websocket.close(code=code)
-        except (ConnectionError, TimeoutError) as error:
-            logger.warning("socket of session %s was gone on close: %r", self.session_id, error)
+    def _abort(self) -> None:
+        # no closing handshake: one would wait behind everything that the peer does not read
+        self._closed = True
+        connection = self.websocket.get_extra_info("socket")
+        if connection is not None and connection.fileno() >= 0:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)  # wakes the task that reads it, which then forgets the session
+            except OSError:
+                return  # gone already
+
+
+def _encoded(message: Message) -> str:
+    # a lone surrogate, which JSON can carry, has no place in a text frame
+    return json.dumps(message, ensure_ascii=False).encode(errors="replace").decode()
 
 
 class UnifiedWebSocketManager:

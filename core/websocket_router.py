@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ from aiohttp import WSMsgType, web
 from core.errors import BadRequest, EmanError, Unauthorized
 from core.identity import normalize_username, session_id_of, username_of
 from core.log import bound
-from core.messages import Login, Message, now_ms, parse, wsa_error
+from core.messages import Login, Message, json_value, now_ms, parse, wsa_error
 from core.websocket_manager import UnifiedWebSocketManager, WebSocketSession
 
 logger = logging.getLogger(__name__)
@@ -37,6 +36,8 @@ class WebSocketRouter:
         await websocket.prepare(request)
         try:
             async for frame in websocket:
+                if (session := self._manager.get_session(websocket)) is not None:
+                    session.touch()
                 if frame.type is WSMsgType.TEXT:
                     await self._on_text(websocket, frame.data)
                 elif frame.type is WSMsgType.BINARY:
@@ -51,7 +52,7 @@ class WebSocketRouter:
 
     async def _on_text(self, websocket: web.WebSocketResponse, text: str) -> None:
         try:
-            data = json.loads(text)
+            data = json_value(text)
         except ValueError:
             await self._refuse(websocket, wsa_error("bad_message", "not valid JSON"))
             return
@@ -71,8 +72,6 @@ class WebSocketRouter:
         self, websocket: web.WebSocketResponse, session: WebSocketSession | None, data: Message
     ) -> None:
         kind = data["type"]
-        if session is not None:
-            session.touch()
         if kind == "login":
             self._login(websocket, data)
         elif kind in ("heartbeat", "ping"):

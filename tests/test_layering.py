@@ -16,7 +16,14 @@ LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.sessions", 
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file", "poster", "diagnosis",
 )}  # fmt: skip
-SERVICE = {"core.websocket_manager", "core.websocket_router", "core.http_api", "core.sse", "core.web_pages"}
+SERVICE = {
+    "core.websocket_manager",
+    "core.websocket_router",
+    "core.http_api",
+    "core.sse",
+    "core.upload",
+    "core.web_pages",
+}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
 # Vendor libraries of the adapters; everything else of theirs is the standard library, numpy and layers 1-2.
 VENDORS = {
