@@ -88,7 +88,7 @@ export default {
   "notice.reconnected": "Connected again.",
   "notice.new_session": "The earlier conversation had expired, so a new one was started.",
   "notice.socket_lost": "Messages are delayed.",
-  "notice.socket_lost.text": "The message channel was lost and is being opened again. Picture and sound are not affected.",
+  "notice.socket_lost.text": "The channel for messages was lost and is being opened again.",
 
   "mic.not_found": "No microphone found.",
   "mic.not_found.text": "Plug one in and try again. Meanwhile you can type.",

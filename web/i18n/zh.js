@@ -88,7 +88,7 @@ export default {
   "notice.reconnected": "已重新连接。",
   "notice.new_session": "之前的对话已过期，已开始新的对话。",
   "notice.socket_lost": "消息有延迟。",
-  "notice.socket_lost.text": "消息通道断开，正在重新建立。画面和声音不受影响。",
+  "notice.socket_lost.text": "消息通道断开，正在重新建立。",
 
   "mic.not_found": "没有找到麦克风。",
   "mic.not_found.text": "接上麦克风后重试。现在可以先打字。",

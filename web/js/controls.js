@@ -80,7 +80,7 @@ export class Controls {
 
   #down(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.#actions.live()) return;
-    if (event.key === "Escape") this.#actions.interrupt();
+    if (event.key === "Escape" && !event.isComposing) this.#actions.interrupt();
     if (event.target.closest?.(TAKEN)) return;
     if (event.code === "Space") {
       event.preventDefault();

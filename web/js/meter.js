@@ -1,9 +1,9 @@
 /** How loud a stream is, about twelve times a second. */
 
 const PERIOD_MS = 80;
-/** Range shown: -55 dBFS is silence in a room, -15 dBFS a voice near the microphone. */
+/** Range shown: -55 dBFS is silence in a room, -10 dBFS a loud voice near the microphone. */
 const FLOOR_DB = -55;
-const RANGE_DB = 40;
+const RANGE_DB = 45;
 
 let context = null;
 

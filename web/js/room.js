@@ -2,6 +2,9 @@
 import { describe } from "./failure.js";
 import { currentLanguage, onLanguage, t } from "./i18n.js";
 
+/** After hanging up, the conversation stays in view beside the first screen: the same width as in welcome.css. */
+const BESIDE = "(min-width: 1000px)";
+
 const $ = (id) => document.getElementById(id);
 
 /** Shown while the connection is being made or mended. */
@@ -35,6 +38,7 @@ export class Room {
     const welcoming = phase === "ended" || phase === "welcome";
     $("welcome").inert = !welcoming;
     $("stage").inert = welcoming;
+    $("chat").inert = phase === "welcome" || (phase === "ended" && !matchMedia(BESIDE).matches);
     $("ended").hidden = phase !== "ended";
     for (const element of document.querySelectorAll("#interrupt, #upload, .chip")) element.disabled = !this.live;
     this.#draw(phase, more);

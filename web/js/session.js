@@ -7,6 +7,8 @@ const CONNECT_MS = 15_000;
 const RECONNECT_MS = 8_000;
 /** A short radio gap heals by itself; only a longer one is worth a new offer. */
 const GAP_MS = 3_000;
+/** What the server says when it no longer knows a conversation, or not with this token. */
+const GONE = new Set(["session_not_found", "auth_failed"]);
 const BACK_OFF_MS = [0, 1000, 2000, 4000, 8000];
 
 /**
@@ -21,6 +23,7 @@ export class Session extends EventTarget {
   #socket = null;
   #token = "";
   #gap = 0;
+  #expired = false;
   /** Each attempt has its number; whatever returns to an older one finds that it is no longer wanted. */
   #run = 0;
   #abort = new AbortController();
@@ -50,7 +53,11 @@ export class Session extends EventTarget {
     try {
       await this.#connect(run, CONNECT_MS);
     } catch (failure) {
-      if (run === this.#run) this.#fail(asError(failure));
+      if (run !== this.#run) return;
+      const error = asError(failure);
+      const stale = Boolean(this.id) && GONE.has(error.code);
+      if (stale) this.#expire();
+      if (stale) await this.open(track); else this.#fail(error);
     }
   }
 
@@ -81,7 +88,8 @@ export class Session extends EventTarget {
     this.#begin();
     if (this.id) hangUp(this.credentials);
     this.#release();
-    this.#forget();
+    this.id = "";
+    this.#token = "";
     this.#enter("ended");
   }
 
@@ -115,7 +123,8 @@ export class Session extends EventTarget {
 
   /** Take over the id that the server gave, and open its message channel unless it is open already. */
   #adopt({ sessionid, token }) {
-    const renewed = this.id && this.id !== sessionid;
+    const renewed = this.#expired || (this.id && this.id !== sessionid);
+    this.#expired = false;
     this.id = sessionid;
     this.#token = token ?? "";
     if (this.#socket?.sessionid !== sessionid) {
@@ -147,8 +156,7 @@ export class Session extends EventTarget {
         return;
       } catch (failure) {
         if (run !== this.#run) return;
-        const { code } = asError(failure);
-        if (code === "session_not_found" || code === "auth_failed") this.#expire();
+        if (GONE.has(asError(failure).code)) this.#expire();
       }
     }
     this.#fail(new ApiError("lost"));
@@ -158,13 +166,12 @@ export class Session extends EventTarget {
   #expire() {
     this.#socket?.close();
     this.#socket = null;
+    this.#expired ||= Boolean(this.id);
     this.#token = "";
-    if (this.id) this.#tell("renewed", "");
     this.id = "";
   }
 
   #fail(error) {
-    if (error.code === "session_not_found") this.#expire();
     this.#begin();
     this.#release();
     this.#enter("failed", { error });
@@ -175,11 +182,6 @@ export class Session extends EventTarget {
     this.#peer = null;
     this.#socket?.close();
     this.#socket = null;
-  }
-
-  #forget() {
-    this.id = "";
-    this.#token = "";
   }
 
   #enter(phase, more = {}) {
