@@ -107,6 +107,14 @@ def test_the_gate_closes_again_after_speech() -> None:
     assert activity.network_runs == runs
 
 
+def test_one_loud_frame_opens_the_gate_for_half_a_second() -> None:
+    activity = VoiceActivity()
+    room = noise(2, -65)
+    room[FRAME * 20 : FRAME * 21] = noise(FRAME / LISTEN_RATE, -40)
+    frames_of(pcm(room), activity)
+    assert activity.network_runs == 3 + 1 + 15
+
+
 def test_levels() -> None:
     assert {frame.level_db for frame in frames_of(np.zeros(FRAME * 2, np.int16))} == {SILENCE_DB}
     square = np.full(FRAME, 32767, np.int16)
