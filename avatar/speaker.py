@@ -14,6 +14,8 @@ from core.errors import SynthesizerError
 from core.frames import LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Heard, Pcm, Samples, SpeechChunk, VisemeFrames
 from core.stages import LipSync, SpeechWriter
 
+PIECE_S = 0.2
+"""Seconds of speech that are prepared in one go."""
 _STEP = MEDIA_RATE // VISEME_RATE
 
 
@@ -81,12 +83,14 @@ class _Writer:
         self._text = ""
         self._fresh = True
         self._preparation: _Preparation | None = None
+        self._waiting: list[SpeechChunk] = []
 
     async def begin(self, text: str) -> None:
         self._index += 1
         self._text = text
         self._fresh = True
         self._preparation = None
+        self._waiting = []
 
     async def write(self, chunk: SpeechChunk) -> None:
         await self._stage.room()
@@ -94,12 +98,21 @@ class _Writer:
             self._preparation = _Preparation(self._lipsync, chunk.pcm.rate)
         if chunk.pcm.rate != self._preparation.rate:
             raise SynthesizerError(f"sample rate changed from {self._preparation.rate} to {chunk.pcm.rate} Hz")
-        self._put(*await self._in_thread(self._preparation.feed, chunk), last=False)
+        self._waiting.append(chunk)
+        # the first sound goes out at once, the rest in pieces that are worth a thread's while
+        if self._fresh or sum(part.pcm.seconds for part in self._waiting) >= PIECE_S:
+            await self._flush(self._preparation)
 
     async def end(self) -> None:
         if self._preparation is not None:
+            await self._flush(self._preparation)
             self._put(*await self._in_thread(self._preparation.finish), last=True)
         self._preparation = None
+
+    async def _flush(self, preparation: _Preparation) -> None:
+        chunk, self._waiting = _joined(self._waiting), []
+        if chunk is not None:
+            self._put(*await self._in_thread(preparation.feed, chunk), last=False)
 
     async def played(self) -> None:
         await self._stage.drained()
@@ -114,3 +127,12 @@ class _Writer:
         self, function: Callable[..., tuple[Samples, VisemeFrames]], *args: SpeechChunk
     ) -> tuple[Samples, VisemeFrames]:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+
+def _joined(chunks: list[SpeechChunk]) -> SpeechChunk | None:
+    if len(chunks) < 2:
+        return chunks[0] if chunks else None
+    samples = np.concatenate([chunk.pcm.samples for chunk in chunks])
+    timed = [chunk.phonemes for chunk in chunks if chunk.phonemes is not None]
+    phonemes = tuple(phoneme for part in timed for phoneme in part) if timed else None
+    return SpeechChunk(Pcm(samples, chunks[0].pcm.rate), phonemes)

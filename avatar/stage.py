@@ -61,10 +61,10 @@ class _Placed:
     speech: Speech
     start: int
     announced: bool = False
+    end: int = 0
 
-    @property
-    def end(self) -> int:
-        return self.start + len(self.speech.samples)
+    def __post_init__(self) -> None:
+        self.end = self.start + len(self.speech.samples)
 
 
 class SpeechStage:
@@ -186,8 +186,11 @@ class SpeechStage:
 
     def _samples(self, position: int, count: int) -> Samples:
         out = np.zeros(count, np.int16)
+        end = position + count
         for placed in self._timeline:
-            lo, hi = max(position, placed.start), min(position + count, placed.end)
+            if placed.start >= end:
+                break  # the timeline is in order: nothing queued further ahead matters now
+            lo, hi = max(position, placed.start), min(end, placed.end)
             if lo < hi:
                 out[lo - position : hi - position] = placed.speech.samples[lo - placed.start : hi - placed.start]
         return out
@@ -198,7 +201,9 @@ class SpeechStage:
         step = MEDIA_RATE // VISEME_RATE
         rows = []
         for placed in self._timeline:
-            if placed.start < hi and placed.end > lo and len(placed.speech.visemes):
+            if placed.start >= hi:
+                break
+            if placed.end > lo and len(placed.speech.visemes):
                 first = max(0, (lo - placed.start) // step)
                 last = max(first + 1, -((placed.start - hi) // step))
                 rows.append(placed.speech.visemes[first:last])

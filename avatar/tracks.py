@@ -7,14 +7,13 @@ import logging
 from concurrent.futures import Executor
 from fractions import Fraction
 
-import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
 from avatar.stage import FPS, PICTURE, SpeechStage
 from core.clock import MediaClock
 from core.errors import FaceError
-from core.frames import AUDIO_FRAME, MEDIA_RATE, Picture
+from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue, Picture
 from core.stages import FaceStream
 
 VIDEO_CLOCK = 90_000
@@ -89,22 +88,24 @@ class FaceTrack(MediaStreamTrack):
         missed = int(late * FPS)
         self.skipped += missed
         self._index += missed
-        picture = await self._draw()
-        frame = VideoFrame.from_ndarray(picture, format="yuv420p")
+        frame = await self._draw()
         frame.pts = self._index * VIDEO_CLOCK // FPS
         frame.time_base = _VIDEO_TIME_BASE
         self._index += 1
         self.sent += 1
         return frame
 
-    async def _draw(self) -> Picture:
+    async def _draw(self) -> VideoFrame:
         cue = self._stage.cue(self._index / FPS)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._frame, cue)
+
+    def _frame(self, cue: FaceCue) -> VideoFrame:
+        """In the drawing thread. The frame is a copy: the encoder's thread never shares memory with the face."""
         try:
-            self._last = await asyncio.get_running_loop().run_in_executor(self._executor, self._face.draw, cue)
+            self._last = self._face.draw(cue)
         except (FaceError, MemoryError) as error:
             self.failed += 1
-            logger.warning("picture %d could not be drawn: %r", self._index, error)
+            logger.warning("picture at %.2f s could not be drawn: %r", cue.time, error)
             if self._last is None:
                 raise MediaStreamError from error
-        assert self._last is not None
-        return np.ascontiguousarray(self._last)
+        return VideoFrame.from_ndarray(self._last, format="yuv420p")
