@@ -63,8 +63,8 @@ class Art:
         self._files = {rig.eyes.art: _grouped(rig, rig.eyes.art, EYE_GROUPS)}
         self._files[rig.mouth.art] = _grouped(rig, rig.mouth.art, MOUTH_GROUPS)
         size = round(rig.canvas[2] * scale), round(rig.canvas[3] * scale)
-        self.figure = _flatten([rasterise(read_svg(rig.folder / name), *size) for name in rig.figure])
-        self.background = rasterise(read_svg(rig.folder / rig.background), 512, 512)[..., :3]
+        self.figure = _flatten([_draw(rig.folder / name, *size) for name in rig.figure])
+        self.background = _draw(rig.folder / rig.background, 512, 512)[..., :3]
 
     @classmethod
     def load(cls, presenter: str, scale: float = 1.0) -> Art:
@@ -79,7 +79,9 @@ class Art:
         one.set("width", str(size[0]))
         one.set("height", str(size[1]))
         one.extend(e for e in root if e.tag == f"{{{SVG}}}defs" or e.get("id") == group)
-        image = rasterise(ET.tostring(one, encoding="unicode"), *size).astype(np.float32)
+        image = rasterise(ET.tostring(one, encoding="unicode"), *size, name=f"{name}, group {group!r},").astype(
+            np.float32
+        )
         alpha = image[..., 3:] / 255
         stacked = np.concatenate([to_yuv(image[..., :3]) * alpha, alpha], axis=2)
         return np.ascontiguousarray(stacked.transpose(2, 0, 1))
@@ -97,18 +99,22 @@ def read_svg(path: Path) -> str:
         ) from error
 
 
-def rasterise(svg: str, width: int, height: int) -> Rgba:
-    """Draw an SVG at the given size. Raises `FaceError` when it is no valid SVG."""
+def rasterise(svg: str, width: int, height: int, name: str = "the drawing") -> Rgba:
+    """Draw an SVG at the given size. Raises `FaceError` with `name` when it is no valid SVG."""
     try:
         png = resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True)
     except ValueError as error:
-        raise FaceError(f"a drawing of the presenter is no valid SVG: {error}", adapter="vector") from error
+        raise FaceError(f"{name} is no valid SVG: {error}", adapter="vector", code="bad_rig") from error
     image = cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4:
-        raise FaceError("a drawing of the presenter could not be rasterised", adapter="vector")
+        raise FaceError(f"{name} could not be rasterised", adapter="vector", code="bad_rig")
     if image.shape[:2] != (height, width):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(image, np.uint8)
+
+
+def _draw(path: Path, width: int, height: int) -> Rgba:
+    return rasterise(read_svg(path), width, height, str(path))
 
 
 def _grouped(rig: Rig, name: str, wanted: tuple[str, ...]) -> ET.Element:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.art import Art, Layer, to_yuv
+from avatar.face.backdrop import backdrop
 from avatar.face.eyes import EyePainter
 from avatar.face.mouth import MouthPainter
 from avatar.face.view import View
 from avatar.face.warp import Field, basis
-from core.errors import FaceError
 from core.frames import Picture
 
 Floats = NDArray[np.float32]
@@ -65,7 +63,7 @@ class Plate:
     def __init__(self, art: Art, width: int, height: int, background: str | None) -> None:
         rig = art.rig
         self.view = View.fit(width, height, rig.canvas)
-        bgr = _figure_on(backdrop(art, width, height, background), art, self.view)
+        bgr = _figure_on(backdrop(art.background, width, height, background), art, self.view)
         yuv = to_yuv(bgr)
         self.base: Picture = np.empty((height * 3 // 2, width), np.uint8)
         put(self.base, np.ascontiguousarray(yuv.transpose(2, 0, 1)), 0, 0)
@@ -79,7 +77,7 @@ class Plate:
         self.anchors = basis(rig, x, np.full(3, my, np.float32))
 
 
-def _figure_on(backdrop_: Floats, art: Art, view: View) -> Floats:
+def _figure_on(behind: Floats, art: Art, view: View) -> Floats:
     """The presenter over the background; B G R float32 (h, w, 3)."""
     k = view.scale / art.scale
     size = round(art.figure.shape[1] * k), round(art.figure.shape[0] * k)
@@ -89,44 +87,7 @@ def _figure_on(backdrop_: Floats, art: Art, view: View) -> Floats:
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(view.width, left + size[0]), min(view.height, top + size[1])
     part = figure[y0 - top : y1 - top, x0 - left : x1 - left]
-    place = backdrop_[y0:y1, x0:x1]
+    place = behind[y0:y1, x0:x1]
     place *= 1 - part[..., 3:] / 255
     place += part[..., :3]
-    return backdrop_
-
-
-def backdrop(art: Art, width: int, height: int, background: str | None) -> Floats:
-    """The presenter's own studio, a "#rrggbb" colour, or an image file, softly out of focus.
-
-    Returns B G R float32 (height, width, 3). Raises `FaceError`.
-    """
-    if background is None:
-        studio = cv2.resize(art.background, (width, height), interpolation=cv2.INTER_CUBIC)
-        studio = cv2.GaussianBlur(studio.astype(np.float32), (0, 0), height / 64)
-        # One grey level of noise keeps the gradients free of bands after 8-bit rounding and encoding.
-        noise = np.random.default_rng(1).uniform(-0.7, 0.7, (height, width, 1))
-        return np.asarray(studio + noise, np.float32)
-    if background.startswith("#"):
-        return np.broadcast_to(_colour(background), (height, width, 3)).copy()
-    image = cv2.imread(background, cv2.IMREAD_COLOR) if Path(background).is_file() else None
-    if image is None:
-        raise FaceError(
-            f"background {background!r} is neither a #rrggbb colour nor a readable image file", adapter="vector"
-        )
-    zoom = max(width / image.shape[1], height / image.shape[0])
-    size = max(width, round(image.shape[1] * zoom)), max(height, round(image.shape[0] * zoom))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    cut = scaled[top : top + height, left : left + width].astype(np.float32)
-    # Depth of field; it also hides that the picture around a moving head moves along a little.
-    return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(1.0, height / 90)), np.float32)
-
-
-def _colour(text: str) -> Floats:
-    try:
-        value = int(text[1:], 16) if len(text) == 7 else -1
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise FaceError(f"background {text!r} is no colour: write it as #rrggbb", adapter="vector")
-    return np.array([value & 255, value >> 8 & 255, value >> 16], np.float32)
+    return behind

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.art import Art, find_presenter
+from avatar.face.backdrop import check_background
 from avatar.face.motion import Motion, Pose
 from avatar.face.plate import Plate, lay, planes, put
 from avatar.face.rig import load_rig
@@ -66,6 +67,7 @@ class VectorFace:
     def _load(self) -> None:
         # The rig first: it is quick, and most mistakes are in it.
         load_rig(find_presenter(self._presenter))
+        check_background(self._background)
         art = Art.load(self._presenter)
         with self._lock:
             self._art = art

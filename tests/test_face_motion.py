@@ -1,0 +1,157 @@
+"""The life of a face, without pictures."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from avatar.face.gaze import Blinks, Glances
+from avatar.face.lips import inside_of, lips_of
+from avatar.face.motion import Motion, Pose
+from avatar.face.warp import INDEX
+from core.frames import Activity, FaceCue, MouthShape
+
+STEP = 0.04
+
+
+def run(seed: int, seconds: float, activity: Activity, loudness: float = 0.0, step: float = STEP) -> list[Pose]:
+    motion = Motion(seed)
+    return [
+        motion.at(FaceCue(7 + i * step, activity=activity, loudness=loudness)) for i in range(round(seconds / step))
+    ]
+
+
+def starts(values: list[bool]) -> list[int]:
+    return [i for i, (a, b) in enumerate(zip([False, *values], values, strict=False)) if b and not a]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_blink_rate_and_length(seed: int) -> None:
+    """Lids more than half shut: every 2 to 6 s (doubles closer), for 80 to 260 ms."""
+    step = 0.01
+    shut = [p.openness < 0.5 for p in run(seed, 120, Activity.IDLE, step=step)]
+    begun = starts(shut)
+    gaps = np.diff(begun) * step
+    assert 18 <= len(begun) <= 80
+    assert gaps.max() <= 6.5
+    assert 0.08 <= sum(shut) / len(begun) * step <= 0.26
+
+
+def test_a_blink_shuts_the_lids_entirely() -> None:
+    assert min(p.openness for p in run(1, 30, Activity.IDLE, step=0.01)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_pause_in_speech_brings_a_longer_blink() -> None:
+    blinks = Blinks(random.Random(3))
+    shut = []
+    for i in range(400):
+        time = i * 0.01
+        shut.append(blinks.at(time, Activity.SPEAKING, 0.2 if time < 2.5 else 0.0) > 0.5)
+    after = [i for i in starts(shut) if 2.5 < i * 0.01 < 3.0]
+    assert after
+    assert sum(shut[after[0] : after[0] + 40]) * 0.01 >= 0.13
+
+
+def test_looks_mostly_at_the_viewer() -> None:
+    for activity in (Activity.IDLE, Activity.LISTENING, Activity.SPEAKING):
+        gaze = [p.gaze for p in run(2, 60, activity)]
+        assert np.mean([abs(x) < 0.3 and abs(y) < 0.3 for x, y in gaze]) > 0.75
+
+
+def test_listening_never_looks_away() -> None:
+    assert all(abs(x) < 0.3 and abs(y) < 0.3 for x, y in (p.gaze for p in run(2, 60, Activity.LISTENING)))
+
+
+def test_thinking_looks_up_and_aside() -> None:
+    gaze = [p.gaze for p in run(2, 6, Activity.THINKING)][25:]
+    assert np.mean([y < -0.4 and abs(x) > 0.3 for x, y in gaze]) > 0.8
+
+
+def test_eyes_fixate_and_jump() -> None:
+    """Most of the time the eyes rest; between rests they move fast."""
+    glances = Glances(random.Random(1))
+    xs = [glances.at(i * STEP, STEP, Activity.IDLE)[0] for i in range(1500)]
+    steps = np.abs(np.diff(xs))
+    assert np.mean(steps < 0.005) > 0.6
+    assert steps.max() > 0.2
+
+
+def test_listening_is_attentive() -> None:
+    idle, listening = (
+        np.mean([p.weights for p in run(1, 20, a)[50:]], axis=0) for a in (Activity.IDLE, Activity.LISTENING)
+    )
+    assert listening[INDEX["brow_left"]] > idle[INDEX["brow_left"]] + 1
+    assert abs(listening[INDEX["roll"]] - idle[INDEX["roll"]]) > 0.01
+
+
+def test_speech_moves_head_and_brows() -> None:
+    motion = Motion(1)
+    poses = []
+    for i in range(500):
+        beat = 0.3 if i % 25 < 8 else 0.02
+        poses.append(motion.at(FaceCue(i * STEP, activity=Activity.SPEAKING, loudness=beat)).weights)
+    talking, silent = np.std(poses, axis=0), np.std([p.weights for p in run(1, 20, Activity.SPEAKING)], axis=0)
+    assert talking[INDEX["pitch"]] > 1.3 * silent[INDEX["pitch"]]
+    assert talking[INDEX["brow_left"]] > silent[INDEX["brow_left"]] + 0.5
+
+
+def test_everything_is_bounded_and_smooth_through_changes() -> None:
+    """No weight jumps when the activity flips at the worst moments."""
+    motion, rng = Motion(4), random.Random(9)
+    limits = {"shift_x": 12, "shift_y": 12, "roll": 0.09, "yaw": 25, "pitch": 20, "brow_left": 16, "sway": 9.1}
+    steps = {"shift_x": 2, "shift_y": 2, "roll": 0.012, "yaw": 3, "pitch": 3, "brow_left": 3, "sway": 4}
+    last: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None = None
+    activity = Activity.IDLE
+    for i in range(5000):
+        if rng.random() < 0.05:
+            activity = rng.choice(list(Activity))
+        pose = motion.at(FaceCue(i * STEP, activity=activity, loudness=rng.choice((0.0, 0.4))))
+        for name, limit in limits.items():
+            assert abs(pose.weights[INDEX[name]]) <= limit, name
+            if last is not None:
+                assert abs(pose.weights[INDEX[name]] - last[INDEX[name]]) <= steps[name], name
+        last = pose.weights
+        assert 0 <= pose.openness <= 1.3
+        assert 0 <= pose.smile <= 1
+
+
+def test_same_seed_same_life() -> None:
+    a, b, c = (run(s, 5, Activity.SPEAKING, 0.1) for s in (1, 1, 2))
+    assert all(np.array_equal(x.weights, y.weights) and x.gaze == y.gaze for x, y in zip(a, b, strict=True))
+    assert not np.array_equal(a[-1].weights, c[-1].weights)
+
+
+def test_motion_depends_on_time_since_the_first_cue() -> None:
+    early, late = Motion(1), Motion(1)
+    for i in range(50):
+        a, b = early.at(FaceCue(i * 0.25)), late.at(FaceCue(4096 + i * 0.25))
+    assert np.allclose(a.weights, b.weights, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [{"close": 1.0}, {"press": 1.0}])
+def test_lips_touch(how: dict[str, float]) -> None:
+    for other in ("jaw_open", "funnel", "pucker", "stretch", "roll_lower", "teeth"):
+        assert lips_of(MouthShape(**{**how, other: 1.0}), 60, 42, 0.5).gap == 0
+
+
+def test_lip_measures_follow_the_parameters() -> None:
+    def lips(**shape: float) -> tuple[float, float, float]:
+        found = lips_of(MouthShape(**shape), 60, 42, 0.5)
+        return found.gap, found.width, found.lower
+
+    assert lips()[0] == 0
+    gaps = [lips(jaw_open=j / 10)[0] for j in range(11)]
+    assert gaps == sorted(gaps)
+    assert lips(pucker=1.0)[1] < 0.7 * lips()[1] < lips()[1] < lips(stretch=1.0)[1]
+    assert lips(press=1.0)[2] < 0.8 * lips()[2]
+    assert lips(roll_lower=1.0)[2] < 0.6 * lips()[2]
+
+
+def test_lower_teeth_and_tongue_go_down_with_the_jaw() -> None:
+    shut, wide = inside_of(MouthShape(), 42), inside_of(MouthShape(jaw_open=1.0), 42)
+    assert wide.lower_teeth > shut.lower_teeth + 10
+    assert wide.tongue > shut.tongue + 5
+    assert wide.upper_teeth == shut.upper_teeth
+    assert inside_of(MouthShape(jaw_open=0.3, tongue_up=1.0), 42).tongue < inside_of(MouthShape(), 42).tongue

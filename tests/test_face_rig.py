@@ -1,0 +1,137 @@
+"""Rigs and drawings of presenters: what is refused, and with which words."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from avatar.face.art import PRESENTERS, find_presenter, rasterise, to_yuv
+from avatar.face.curve import through
+from avatar.face.rig import load_rig
+from avatar.face.vector import VectorFace
+from avatar.face.view import View
+from core.errors import FaceError
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "presenter"
+    shutil.copytree(PRESENTERS / "mira", folder)
+    return folder
+
+
+def change(folder: Path, keys: list[str], value: Any) -> None:
+    path = folder / "rig.yaml"
+    data = yaml.safe_load(path.read_text())
+    part = data
+    for key in keys[:-1]:
+        part = part[key]
+    if value is None:
+        del part[keys[-1]]
+    else:
+        part[keys[-1]] = value
+    path.write_text(yaml.safe_dump(data))
+
+
+def test_the_built_in_rig_is_valid() -> None:
+    rig = load_rig(find_presenter("mira"))
+    assert rig.name == "mira"
+    assert rig.eyes.left.outward == -1
+    assert rig.mouth.line[0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (["name"], None, "name"),
+        (["canvas"], [0, 0, 0, 10], "canvas"),
+        (["figure"], [], "figure"),
+        (["jaw"], None, "jaw"),
+        (["jaw", "drop"], "far", "drop"),
+        (["jaw", "drop"], True, "drop"),
+        (["eyes", "left", "centre"], [1], "centre"),
+        (["eyes", "upper"], [[0, 0], [-1, 0], [2, 0]], "upper"),
+        (["mouth", "smile"], 7, "smile"),
+        (["mouth", "line"], [[0, 0]], "line"),
+        (["brows"], 3, "brows"),
+    ],
+)
+def test_wrong_keys_are_named(copy: Path, keys: list[str], value: Any, words: str) -> None:
+    change(copy, keys, value)
+    with pytest.raises(FaceError, match=words) as caught:
+        load_rig(copy)
+    assert "avatars.md" in str(caught.value)
+    assert caught.value.adapter == "vector"
+
+
+@pytest.mark.parametrize("text", ["a: [", "just words", "[1, 2]"])
+def test_broken_yaml_is_refused(copy: Path, text: str) -> None:
+    (copy / "rig.yaml").write_text(text)
+    with pytest.raises(FaceError, match=r"rig\.yaml"):
+        load_rig(copy)
+
+
+async def test_missing_rig(tmp_path: Path) -> None:
+    with pytest.raises(FaceError, match="missing"):
+        await VectorFace(presenter=str(tmp_path)).start()
+
+
+async def test_missing_drawing_is_named(copy: Path) -> None:
+    (copy / "eyes.svg").unlink()
+    with pytest.raises(FaceError, match=r"eyes\.svg"):
+        await VectorFace(presenter=str(copy)).start()
+
+
+async def test_missing_group_is_named(copy: Path) -> None:
+    path = copy / "mouth.svg"
+    path.write_text(path.read_text().replace('id="tongue"', 'id="tounge"'))
+    with pytest.raises(FaceError, match="tongue"):
+        await VectorFace(presenter=str(copy)).start()
+
+
+async def test_broken_drawing_is_named(copy: Path) -> None:
+    (copy / "mouth.svg").write_text("<svg")
+    with pytest.raises(FaceError, match=r"mouth\.svg"):
+        await VectorFace(presenter=str(copy)).start()
+
+
+async def test_broken_figure_is_refused(copy: Path) -> None:
+    (copy / "body.svg").write_text("no drawing")
+    with pytest.raises(FaceError, match=r"body\.svg"):
+        await VectorFace(presenter=str(copy)).start()
+
+
+def test_colours_are_bt601_limited_range() -> None:
+    """Reference values of the colour bars in ITU-R BT.601: white, black, red (8 bit)."""
+    bgr = np.array([[255, 255, 255], [0, 0, 0], [0, 0, 255]], np.uint8)
+    assert np.rint(to_yuv(bgr)).tolist() == [[235, 128, 128], [16, 128, 128], [81, 90, 240]]
+
+
+def test_rasterise_gives_the_size_asked_for() -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><rect width="10" height="10" fill="#f00"/></svg>'
+    image = rasterise(svg, 32, 32)
+    assert image.shape == (32, 32, 4)
+    assert image[16, 16].tolist() == [0, 0, 255, 255]
+
+
+def test_curve_passes_through_its_points() -> None:
+    points = ((-2.0, 1.0), (0.0, -3.0), (1.0, 2.0), (4.0, 0.0))
+    x = np.array([p[0] for p in points])
+    assert np.allclose(through(points, x), [p[1] for p in points], atol=1e-6)
+    assert np.allclose(through(points, np.array([-9.0, 9.0])), [1.0, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1280, 720), (720, 1280), (256, 1080), (1920, 400)])
+def test_view_keeps_face_in_the_picture(size: tuple[int, int]) -> None:
+    rig = load_rig(find_presenter("mira"))
+    view = View.fit(*size, rig.canvas)
+    for x, y in (rig.eyes.left.centre, rig.eyes.right.centre, rig.mouth.centre):
+        assert 0 < view.x(x) < size[0]
+        assert 0 < view.y(y) < size[1]
+    assert view.y(rig.canvas[1] + rig.canvas[3]) >= size[1], "the body reaches the lower edge"
+    assert abs(view.x(rig.canvas[0]) - round(view.x(rig.canvas[0]))) < 1e-6
