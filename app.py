@@ -90,7 +90,7 @@ class Server:
         self._pictures = ThreadPoolExecutor(2, "picture")
         self._speech = ThreadPoolExecutor(2, "speech")
         self._tasks: list[asyncio.Task[None]] = []
-        self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0, access_log=None)
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0, access_log=None, auto_decompress=False)
         self.url = ""
 
     @property

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 START_PAGE = "/webrtcapichat.html"
 
-_ALLOWED_ORIGIN = "allowed origin"
+_ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; "

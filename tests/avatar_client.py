@@ -102,6 +102,13 @@ class AvatarClient:
 
     async def connect(self, *, wait: float = 10.0) -> dict[str, Any]:
         """Offer, apply the answer, wait for the first picture and sound. Returns the answer (or the refusal)."""
+        answer = await self.offer()
+        if "sdp" in answer:
+            await self.accept(answer, wait=wait)
+        return answer
+
+    async def offer(self) -> dict[str, Any]:
+        """Offer only."""
         if self.microphone is not None:
             self.pc.addTrack(self.microphone)
         else:
@@ -111,16 +118,17 @@ class AvatarClient:
         await self.pc.setLocalDescription(await self.pc.createOffer())
         self.offered_at = time.monotonic()
         self.answer = await self.post("/offer", sdp=self.pc.localDescription.sdp, type="offer", **self.extra)
-        if "sdp" not in self.answer:
-            return self.answer
-        await self.pc.setRemoteDescription(RTCSessionDescription(self.answer["sdp"], "answer"))
+        return self.answer
+
+    async def accept(self, answer: dict[str, Any], *, wait: float = 10.0) -> None:
+        """Apply the answer and wait for the first picture and sound."""
+        await self.pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         for transceiver in self.pc.getTransceivers():
             read = self._hear if transceiver.kind == "audio" else self._watch
             self._tasks.append(asyncio.create_task(read(transceiver.receiver.track)))
         async with asyncio.timeout(wait):
             while not self.sound or (self.want_video and not self.pictures):
                 await asyncio.sleep(0.002)
-        return self.answer
 
     async def login(self) -> None:
         """Open the WebSocket and log in; messages are collected in `messages`."""
