@@ -105,6 +105,9 @@ class Peer:
                 await self._pc.close()
         except TimeoutError:
             logger.warning("peer connection did not close within %.0f s", CLOSE_TIMEOUT_S)
+        except Exception:
+            # aiortc stumbles over connections that an odd offer left half built; those have no sockets yet
+            logger.debug("peer connection closed with an error", exc_info=True)
         for reader in self._readers:
             reader.cancel()
         if self._readers:
@@ -129,12 +132,18 @@ class Peer:
 def _offered_kinds(sdp: str) -> set[str]:
     if len(sdp) > MAX_SDP or not sdp.lstrip().startswith("v=0"):
         raise BadRequest("sdp is not an SDP session description", code="bad_sdp")
-    sections = SessionDescription.parse(sdp).media
+    description = SessionDescription.parse(sdp)
+    sections = description.media
     if len(sections) > MAX_MEDIA:
         raise BadRequest(f"the SDP offer has more than {MAX_MEDIA} media sections", code="bad_sdp")
     kinds = {media.kind for media in sections}
     if not kinds & {"audio", "video"}:
         raise BadRequest("the SDP offer asks for neither audio nor video", code="bad_sdp")
+    mids = [media.rtp.muxId for media in sections]
+    bundled = {str(mid) for group in description.group if group.semantic == "BUNDLE" for mid in group.items}
+    if len(set(mids)) < len(mids) or not bundled <= set(mids):
+        # aiortc would take it and lose the transport that the others are bundled on
+        raise BadRequest("the SDP offer's mids are not unique, or bundle what is not there", code="bad_sdp")
     return kinds
 
 
