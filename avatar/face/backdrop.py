@@ -19,11 +19,11 @@ def backdrop(studio: NDArray[np.uint8], width: int, height: int, background: str
     Returns B G R float32 (height, width, 3). Raises `FaceError`.
     """
     if background is None:
-        wide = cv2.resize(studio, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-        smooth = cv2.GaussianBlur(wide, (0, 0), height / 64)
+        smooth = cv2.GaussianBlur(studio.astype(np.float32), (0, 0), studio.shape[0] / 64)
+        wide = np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         # One grey level of noise keeps the gradients free of bands after 8-bit rounding and encoding.
-        noise = np.random.default_rng(1).uniform(-0.7, 0.7, (height, width, 1))
-        return np.asarray(smooth + noise, np.float32)
+        noise = np.random.default_rng(1).random((height, width, 1), np.float32)
+        return wide + (noise - np.float32(0.5)) * np.float32(1.4)
     if background.startswith("#"):
         return np.broadcast_to(_colour(background), (height, width, 3)).copy()
     image = read_image(background)

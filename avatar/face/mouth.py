@@ -125,7 +125,7 @@ class MouthPainter:
         rows = self._rows[r0:r1]
         depth = rows - upper_in
         side = np.maximum(1 - np.float32(0.6) * u * u, np.float32(0.2))
-        teeth_light = side * (0.55 + np.clip(depth * np.float32(0.05 / k), 0, 0.45))
+        teeth_light = side * (0.7 + np.clip(depth * np.float32(0.05 / k), 0, 0.3))
         tongue_light = side * (0.5 + np.clip(depth * np.float32(0.0357 / k), 0, 0.5))
         place = inside_of(shape, self.drop)
         inside = self._cavity[:, r0:r1, c0:c1]
