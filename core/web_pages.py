@@ -13,8 +13,8 @@ START_PAGE = "/webrtcapichat.html"
 _ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; "
-        "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; frame-ancestors 'self'; base-uri 'none'"
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self'; media-src 'self' blob:; "
+        "worker-src 'self' blob:; frame-ancestors 'self'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -14,7 +14,8 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
 LAYER_2 = {"core.stages", "core.turn", "core.sentences", "core.markup"}
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.sessions", "core.doctor"}
 MEDIA = {f"avatar.{name}" for name in (
-    "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file", "poster", "diagnosis",
+    "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
+    "poster", "diagnosis",
 )}  # fmt: skip
 SERVICE = {
     "core.websocket_manager",

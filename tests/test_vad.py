@@ -1,13 +1,10 @@
-"""Voice activity on real speech, and the thread that runs it."""
+"""Voice activity on real speech."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asr.vad import FRAME, SILENCE_DB, NoiseFloor, VoiceActivity, VoiceFrame
-from asr.vad_worker import VadWorker
 from core.frames import LISTEN_RATE, Samples
 from tests.speech import flite
 
@@ -148,14 +144,6 @@ def test_any_packets_give_the_same_frames(sizes: list[int]) -> None:
     assert [frame.time for frame in frames] == [(i + 1) * FRAME / LISTEN_RATE for i in range(len(samples) // FRAME)]
 
 
-def test_lost_audio_moves_the_clock() -> None:
-    activity = VoiceActivity()
-    activity.push(np.zeros(100, np.int16))
-    activity.skip(LISTEN_RATE)
-    (frame,) = activity.push(np.zeros(FRAME, np.int16))
-    assert frame.time == pytest.approx((100 + LISTEN_RATE + FRAME) / LISTEN_RATE)
-
-
 def test_the_network_runs_in_the_calling_thread_alone() -> None:
     code = (
         "import os, psutil, numpy as np\n"
@@ -174,88 +162,13 @@ def test_the_network_runs_in_the_calling_thread_alone() -> None:
     assert done.stdout.strip() == "0"
 
 
-class Listener:
-    """Keeps the frames of one session; `until` waits for so many."""
-
-    def __init__(self) -> None:
-        self.frames: list[VoiceFrame] = []
-        self.threads: set[int] = set()
-        self._changed = asyncio.Event()
-
-    def __call__(self, frames: list[VoiceFrame]) -> None:
-        self.frames += frames
-        self.threads.add(threading.get_ident())
-        self._changed.set()
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while len(self.frames) < count:
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class TestWorker:
-    async def test_sessions_get_their_own_frames_on_the_loop(self) -> None:
-        worker, speaker, quiet = VadWorker(max_pending_s=10), Listener(), Listener()
-        await worker.start()
-        one, other = worker.open(speaker), worker.open(quiet)
-        samples, _, _ = talk("slt", -20, -60)
-        for start in range(0, len(samples), 320):
-            one.push(samples[start : start + 320])
-            other.push(np.zeros(len(samples[start : start + 320]), np.int16))
-        await speaker.until(len(samples) // FRAME)
-        await quiet.until(len(samples) // FRAME)
-        assert speaker.frames == frames_of(samples)
-        assert max(frame.probability for frame in quiet.frames) == 0
-        assert speaker.threads == {threading.get_ident()}
-        assert one.dropped_samples == other.dropped_samples == 0
-        await worker.close()
-
-    async def test_an_overloaded_session_loses_its_oldest_audio_and_keeps_its_clock(self) -> None:
-        worker, listener = VadWorker(max_pending_s=1), Listener()
-        stream = worker.open(listener)
-        for _ in range(150):
-            stream.push(np.zeros(320, np.int16))
-        assert stream.dropped_samples == 2 * LISTEN_RATE
-        await worker.start()
-        await listener.until(LISTEN_RATE // FRAME)
-        assert listener.frames[0].time == pytest.approx(2 + FRAME / LISTEN_RATE)
-        await worker.close()
-
-    async def test_a_closed_session_hears_no_more(self) -> None:
-        worker, closed, other = VadWorker(), Listener(), Listener()
-        stream, witness = worker.open(closed), worker.open(other)
-        stream.push(np.zeros(FRAME, np.int16))
-        stream.close()
-        stream.close()
-        stream.push(np.zeros(FRAME, np.int16))
-        witness.push(np.zeros(FRAME, np.int16))
-        await worker.start()
-        await other.until(1)
-        assert closed.frames == []
-        await worker.close()
-
-    async def test_a_session_that_fails_costs_the_others_nothing(self) -> None:
-        def fail(frames: list[VoiceFrame]) -> None:
-            raise ValueError("mine alone")
-
-        errors: list[dict[str, object]] = []
-        handler: Callable[..., object] = lambda _, context: errors.append(context)  # noqa: E731
-        asyncio.get_running_loop().set_exception_handler(handler)
-        worker, other = VadWorker(), Listener()
-        for stream in (worker.open(fail), worker.open(other)):
-            stream.push(np.zeros(FRAME, np.int16))
-        await worker.start()
-        await other.until(1)
-        assert [str(error["exception"]) for error in errors] == ["mine alone"]
-        await worker.close()
-
-    async def test_close_ends_the_thread(self) -> None:
-        worker = VadWorker()
-        await worker.close()
-        worker = VadWorker()
-        await worker.start()
-        assert "vad" in {thread.name for thread in threading.enumerate()}
-        await worker.close()
-        await worker.close()
-        assert "vad" not in {thread.name for thread in threading.enumerate()}
+def test_sessions_side_by_side_do_not_disturb_each_other() -> None:
+    one, other = VoiceActivity(), VoiceActivity()
+    samples, _, _ = talk("slt", -20, -60)
+    heard, quiet = [], []
+    for start in range(0, len(samples), 320):
+        packet = samples[start : start + 320]
+        heard += one.push(packet)
+        quiet += other.push(np.zeros(len(packet), np.int16))
+    assert heard == frames_of(samples)
+    assert max(frame.probability for frame in quiet) == 0

@@ -76,6 +76,8 @@ _ASKING = re.compile(
 )
 _HEARD_WRONG = ((r"\bto\b|\btoo\b", "two"), (r"\bfor\b|\bfore\b", "four"), (r"\bate\b", "eight"), (r"\bsex\b", "six"),
                 (r"\bwon\b", "one"), (r"\btree\b", "three"), (r"\btimes to\b", "times two"))  # fmt: skip
+# the beginning of a question is what a recogniser hears worst: "one is", "what this is", "but is"
+_OPENING = re.compile(r"^\s*(?:[a-z']+\s+){1,2}(?:is|are)\s+", re.IGNORECASE)
 _TOKEN = re.compile(rf"\d+(?:\.\d+)?|\.\d+|[a-z]+|[{CJK_NUMBER}]+|[-+*/^%√()]|\S")
 _OPERATORS = frozenset("+-*/^%√()")
 
@@ -84,17 +86,22 @@ def find_sum(text: str) -> Sum | None:
     """The sum in `text`, if all of it (apart from the words of asking) is one and it has an operator."""
     if len(text) > _LONGEST_TEXT:
         return None
+    plain = _plain(text)
+    for candidate in (plain, _corrected(plain), _plain(_OPENING.sub("", text))):
+        tokens = _numbers(_TOKEN.findall(candidate)[: _MOST_TOKENS + 1])
+        if tokens and len(tokens) <= _MOST_TOKENS and _is_sum(tokens):
+            return Sum(tokens)
+    return None
+
+
+def _plain(text: str) -> str:
+    """Numbers and operators, without the words of asking and punctuation."""
     plain = text.lower().replace("’", "'").replace("-", " - " if re.search(r"[\d\s)]-|-[\d(]", text) else " ")
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain)
     plain = _apply(_CJK_RULES, plain)
     plain = _ASKING.sub(" ", re.sub(r"what's|whats", " ", plain))
     plain = re.sub(r"[?!,;=？！，。；＝\"']|\.(?!\d)", " ", plain)
-    plain = _apply(_PHRASE_RULES, plain)
-    for candidate in (plain, _corrected(plain)):
-        tokens = _numbers(_TOKEN.findall(candidate)[: _MOST_TOKENS + 1])
-        if tokens and len(tokens) <= _MOST_TOKENS and _is_sum(tokens):
-            return Sum(tokens)
-    return None
+    return _apply(_PHRASE_RULES, plain)
 
 
 def _apply(rules: tuple[tuple[re.Pattern[str], str], ...], text: str) -> str:
