@@ -325,7 +325,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (EmanError, OSError) as error:
         print(f"Eman can't start.\n{error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":
