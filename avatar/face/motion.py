@@ -63,11 +63,11 @@ _SPEED = np.array([5.0, 5.0, 5.0, 4.0, 7.0, 6.0, 8.0, 5.0, 3.0])
 """Natural frequency of each channel's approach, 1/s."""
 
 _WAVES = (
-    ("shift_x", 3.4, 0.11),
-    ("shift_y", 1.8, 0.16),
-    ("roll", 0.013, 0.09),
-    ("yaw", 5.0, 0.13),
-    ("pitch", 2.6, 0.17),
+    ("shift_x", 4.8, 0.11),
+    ("shift_y", 2.2, 0.16),
+    ("roll", 0.017, 0.09),
+    ("yaw", 7.5, 0.13),
+    ("pitch", 3.6, 0.17),
 )
 """Idle motion: name, amplitude, base frequency in Hz."""
 

@@ -1,0 +1,55 @@
+"""The contact sheet tool."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from avatar.face.art import PRESENTERS
+from avatar.face.sheet import MOUTHS, babble, main, table
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """A presenter that rasterises quickly: no body, no hair."""
+    folder = tmp_path / "quick"
+    shutil.copytree(PRESENTERS / "mira", folder)
+    rig = (folder / "rig.yaml").read_text()
+    (folder / "rig.yaml").write_text(re.sub(r"(?m)^figure:.*$", "figure: [face.svg]", rig))
+    return folder
+
+
+@pytest.mark.parametrize(("part", "tiles"), [("mouths", len(MOUTHS)), ("eyes", 10), ("activities", 4), ("strip", 24)])
+def test_draws_each_part(quick: Path, tmp_path: Path, part: str, tiles: int) -> None:
+    out = tmp_path / "sheet.png"
+    assert main([str(quick), "-o", str(out), "--size", "128", "--part", part, "--background", "#ffffff"]) == 0
+    image = cv2.imread(str(out))
+    assert image is not None
+    columns = 8 if tiles > 8 else 4
+    assert image.shape == (128 * -(-tiles // columns), 128 * columns, 3)
+
+
+def test_unknown_presenter_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nobody"]) == 1
+    assert "mira" in capsys.readouterr().err
+
+
+def test_table_fills_the_last_row() -> None:
+    tiles = [np.full((2, 3, 3), i, np.uint8) for i in range(1, 6)]
+    image = table(tiles, 4)
+    assert image.shape == (4, 12, 3)
+    assert image[3, 0, 0] == 5
+    assert image[3, 5, 0] == 0
+
+
+def test_babble_is_valid_speech() -> None:
+    cues = list(babble(50))
+    assert all(b.time > a.time for a, b in pairwise(cues))
+    assert all(0 <= getattr(c.mouth, f) <= 1 for c in cues for f in c.mouth.__slots__)
+    assert all(0 <= c.loudness <= 1 for c in cues)
