@@ -202,9 +202,10 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         return _failure("the request's body is damaged", "bad_request", 200)
     except web.HTTPException:
         raise
-    except ConnectionError:
-        raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            logger.info("%s %s: the client left", request.method, request.path)
+            return web.Response()  # goes nowhere
         # the request ends here; the server and its sessions live on
         logger.exception("%s %s broke", request.method, request.path)
         return _failure("something went wrong inside the server", "internal", 200)

@@ -7,6 +7,7 @@ import tempfile
 from typing import BinaryIO
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from core.errors import BadRequest, PayloadTooLarge
 
@@ -40,8 +41,8 @@ async def read_upload(request: web.Request, max_bytes: int) -> tuple[dict[str, s
     except BaseException as error:
         if file is not None:
             file.close()
-        # aiohttp's reader raises these for broken framing and unknown transfer encodings
-        if isinstance(error, ValueError | AssertionError | RuntimeError):
+        # aiohttp's reader raises these for broken framing, broken headers and unknown transfer encodings
+        if isinstance(error, ValueError | AssertionError | RuntimeError | HttpProcessingError):
             raise BadRequest("the multipart body is damaged") from error
         raise
     return fields, file
