@@ -55,7 +55,7 @@ class EyePainter:
         inside = np.clip((across - inner) * k + 0.5, 0, 1) * np.clip((outer - across) * k + 0.5, 0, 1)
         along = np.clip((across - inner) / (outer - inner), 0, 1)
         reach = np.clip((across - inner) / 6, 0, 1) * np.clip((outer + 5 - across) / 5, 0, 1)
-        self._liner = (0.8 + 1.7 * along) * k * reach + 1e-3
+        self._liner = (1.3 + 2.0 * along) * k * reach + 1e-3
         self._ink = np.asarray(0.88 * np.clip(self._liner / k, 0, 1), np.float32)
         self._within = np.asarray(np.clip(self._lower - self._rows + 0.5, 0, 1) * inside, np.float32)
         self._rim = np.asarray(
