@@ -33,7 +33,7 @@ from avatar.diagnosis import check_media
 from avatar.ice import IceServerConfig, IceServers
 from avatar.poster import Poster
 from config.settings import Settings, load_settings, public_view
-from core import log
+from core import allocator, log
 from core.conversation import Conversation, ConversationLimits
 from core.doctor import Verdict, ask, check_origin, check_port, check_stage, draw, listen, move, speak
 from core.errors import EmanError, SettingsError
@@ -102,6 +102,7 @@ class Server:
         await asyncio.gather(*(adapter.start() for adapter in self.adapters))
         if self.ice.configured:
             await self.ice.probe()
+        await asyncio.to_thread(self._prepare_faces)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.settings.server.host, self.settings.server.port)
         await site.start()
@@ -127,6 +128,11 @@ class Server:
         self._speech.shutdown(wait=False, cancel_futures=True)
 
     # -- composition
+
+    def _prepare_faces(self) -> None:
+        """Load what the first session would wait for, and give back what loading needed."""
+        self.face.open(self.settings.media.width, self.settings.media.height)
+        allocator.release()
 
     def _build(self, session_id: str) -> Parts:
         def emit(event: Event) -> None:
@@ -312,6 +318,7 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = arguments(argv)
+    allocator.limit_arenas()
     try:
         settings = settings_from(options)
         if options.print_config:

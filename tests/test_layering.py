@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("core", "asr", "avatar", "config")
 STDLIB = set(sys.stdlib_module_names)
 
-LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity"}
+LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
+           "core.allocator"}  # fmt: skip
 LAYER_2 = {"core.stages", "core.turn", "core.sentences", "core.markup"}
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.sessions", "core.doctor"}
 MEDIA = {f"avatar.{name}" for name in (

@@ -11,6 +11,7 @@ import numpy as np
 import resvg_py
 from numpy.typing import NDArray
 
+from avatar.face.cache import remembered
 from avatar.face.rig import Rig, load_rig
 from core.errors import FaceError
 
@@ -104,11 +105,15 @@ def read_svg(path: Path) -> str:
 
 def rasterise(svg: str, width: int, height: int, name: str = "the drawing") -> Rgba:
     """Draw an SVG at the given size. Raises `FaceError` with `name` when it is no valid SVG."""
+
+    def draw() -> bytes:
+        return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True))
+
     try:
-        png = resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True)
+        png = remembered(svg, width, height, draw)
     except ValueError as error:
         raise FaceError(f"{name} is no valid SVG: {error}", adapter="vector", code="bad_rig") from error
-    image = cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_UNCHANGED)
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4:
         raise FaceError(f"{name} could not be rasterised", adapter="vector", code="bad_rig")
     if image.shape[:2] != (height, width):
