@@ -42,6 +42,12 @@ class WavMicrophone(MediaStreamTrack):
 
     _start = 0
 
+    def leak(self, echo: list[NDArray[np.int16]]) -> None:
+        """Mix these packets into what is sent next, one each; they are taken from the list."""
+        self._echo = echo
+
+    _echo: list[NDArray[np.int16]] = []  # noqa: RUF012
+
     async def recv(self) -> AudioFrame:
         now = time.monotonic()
         if self._origin is None:
@@ -56,6 +62,9 @@ class WavMicrophone(MediaStreamTrack):
             chunk[: len(speech)] = speech
             if lo + 960 >= len(self._samples):
                 self.ended_at = time.monotonic()
+        if self._echo:
+            echo = self._echo.pop(0)
+            chunk[: len(echo)] += echo[:960]
         frame = AudioFrame.from_ndarray(chunk[None, :], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 48_000, self._position, Fraction(1, 48_000)
         self._position += 960
