@@ -13,11 +13,11 @@ from app import Server
 WRONG_IDS: list[object] = ["404", 404, "", None, True, 1.5, [], {}, "x" * 65, "a\0b", "\ud800", -1]
 
 
-async def real_offer(*kinds: str, channel: bool = False, **direction: str) -> str:
+async def real_offer(*kinds: str, channel: bool = False, direction: str = "recvonly") -> str:
     """The SDP of an offer as a browser without microphone makes it; nothing of it stays open."""
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     for kind in kinds or ("audio", "video"):
-        pc.addTransceiver(kind, direction=direction.get("direction", "recvonly"))
+        pc.addTransceiver(kind, direction=direction)
     if channel:
         pc.createDataChannel("data")
     await pc.setLocalDescription(await pc.createOffer())

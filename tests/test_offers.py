@@ -76,7 +76,8 @@ async def test_garbage_is_refused_and_holds_nothing(api: Api, sdp: object) -> No
 
 async def test_a_wrong_type_or_a_missing_sdp_is_refused(api: Api) -> None:
     sdp = await real_offer()
-    for kind in ("answer", "pranswer", "rollback", None, 1, [], {}):
+    wrong: list[object] = ["answer", "pranswer", "rollback", None, 1, [], {}]
+    for kind in wrong:
         assert (await api.offer(sdp, type=kind))["error"] == "bad_request"
     assert (await api.post("/offer", type="offer"))["error"] == "bad_request"
     assert "sdp" in await api.post("/offer", sdp=sdp)  # the type may be left out
