@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -156,3 +157,14 @@ def test_lower_teeth_and_tongue_go_down_with_the_jaw() -> None:
     assert wide.tongue > shut.tongue + 5
     assert wide.upper_teeth == shut.upper_teeth
     assert inside_of(MouthShape(jaw_open=0.3, tongue_up=1.0), 42).tongue < inside_of(MouthShape(), 42).tongue
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_eyes_are_open_nearly_all_the_time_while_speaking(seed: int) -> None:
+    motion = Motion(seed)
+    shut = []
+    for number in range(25 * 60):
+        time = number / 25
+        loudness = 0.1 * max(0.0, math.sin(time * 18)) if time % 3 < 2.3 else 0.0  # syllables, and pauses
+        shut.append(motion.at(FaceCue(time, activity=Activity.SPEAKING, loudness=loudness)).openness < 0.5)
+    assert 0.02 < sum(shut) / len(shut) < 0.12

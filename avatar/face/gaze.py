@@ -77,7 +77,7 @@ class Blinks:
         """0 open … 1 shut at `time` (s)."""
         self._watch_pauses(time, activity, loudness)
         if time >= self._next and time - self._start > _CLOSING + self._hold + _OPENING:
-            self._begin(time)
+            self._begin(max(self._next, time - 0.04))  # the true start, unless the cue comes much later
         since = time - self._start
         if since < _CLOSING:
             return 0.5 - 0.5 * math.cos(math.pi * since / _CLOSING)
@@ -88,10 +88,9 @@ class Blinks:
             return 0.5 + 0.5 * math.cos(math.pi * since / _OPENING)
         return 0.0
 
-    def _begin(self, time: float) -> None:
+    def _begin(self, start: float) -> None:
         rng = self._rng
-        # The true start, unless the cue comes much later.
-        self._start = max(self._next, time - 0.04)
+        self._start = start
         self._hold = rng.uniform(0.01, 0.04)
         twice = not self._again and rng.random() < 0.14
         self._again = twice
@@ -105,7 +104,7 @@ class Blinks:
             return
         if self._silent_since is None:
             self._silent_since = time
-        elif 0.16 < time - self._silent_since < 1.0 and time - self._start > 1.2:
+        elif 0.2 < time - self._silent_since < 1.0 and time - self._start > 2.0:
             self._begin(time)
             self._hold = self._rng.uniform(0.05, 0.10)
             self._silent_since = time - 1.0
