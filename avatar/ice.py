@@ -69,7 +69,7 @@ class IceServers:
                     writer.close()
                     return True
                 return await _binding(uri["host"], uri["port"])
-        except (TimeoutError, OSError, ValueError) as error:
+        except (TimeoutError, OSError, ValueError, OverflowError) as error:
             logger.warning("ICE server %s does not answer (%s): left out", server.urls, error or "timeout")
             return False
 
