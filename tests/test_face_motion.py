@@ -47,10 +47,10 @@ def test_a_blink_shuts_the_lids_entirely() -> None:
 def test_a_pause_in_speech_brings_a_longer_blink() -> None:
     blinks = Blinks(random.Random(3))
     shut = []
-    for i in range(400):
+    for i in range(500):
         time = i * 0.01
-        shut.append(blinks.at(time, Activity.SPEAKING, 0.2 if time < 2.5 else 0.0) > 0.5)
-    after = [i for i in starts(shut) if 2.5 < i * 0.01 < 3.0]
+        shut.append(blinks.at(time, Activity.SPEAKING, 0.2 if time < 3.5 else 0.0) > 0.5)
+    after = [i for i in starts(shut) if 3.5 < i * 0.01 < 4.0]
     assert after
     assert sum(shut[after[0] : after[0] + 40]) * 0.01 >= 0.13
 

@@ -58,7 +58,7 @@ export class Latency {
     const parts = [];
     if (rtt !== null) parts.push(["rtt", rtt < 10 ? rtt.toFixed(1) : rtt.toFixed(0), false]);
     if (fps !== null) parts.push(["fps", fps.toFixed(0), true]);
-    if (answer !== null) parts.push(["answer", (answer / 1000).toFixed(1), true]);
+    if (answer !== null) parts.push(["answer", (answer / 1000).toFixed(answer < 1000 ? 2 : 1), true]);
     this.#box.hidden = parts.length === 0;
     this.#box.replaceChildren(...parts.map(([name, value, optional]) => {
       const span = document.createElement("span");
