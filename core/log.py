@@ -16,8 +16,10 @@ session_id: ContextVar[str] = ContextVar("session_id", default="-")
 """The session that the current task works for. Tasks inherit it from the task that starts them."""
 
 _SECRET = re.compile(
-    r"(?i)((?:api[_-]?key|access[_-]?key|token|secret|password|credential)[\"']?\s*[=:]\s*[\"']?|bearer\s+)[^\s\"',}&]+"
+    r"(?i)((?:api[_-]?key|access[_-]?key|token|secret|password|pwd|credential)[\"']?\s*[=:]\s*[\"']?"
+    r"|bearer\s+)[^\s\"',}&]+"
 )
+_LOGIN = re.compile(r"(://[^\s/:@]{1,200}:)[^\s/@]+(?=@)")
 
 
 class _SessionFilter(logging.Filter):
@@ -30,7 +32,7 @@ class RedactingFormatter(logging.Formatter):
     """Masks what looks like a credential, wherever it came from (a library's exception text, a URL)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _SECRET.sub(r"\1***", super().format(record))
+        return _LOGIN.sub(r"\1***", _SECRET.sub(r"\1***", super().format(record)))
 
 
 def configure(level: str) -> None:
