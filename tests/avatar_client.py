@@ -81,13 +81,14 @@ class AvatarClient:
         microphone: MediaStreamTrack | None = None,
         video: bool = True,
         extra: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         self.url = url
         self.extra = extra or {}
         self.microphone = microphone
         self.want_video = video
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.http = aiohttp.ClientSession()
+        self.http = aiohttp.ClientSession(headers=headers)
         self.answer: dict[str, Any] = {}
         self.sound: list[tuple[float, int, NDArray[np.int16]]] = []
         """(arrival, pts at 48 kHz, mono samples) of every 20 ms."""

@@ -1,0 +1,128 @@
+"""A visitor of a running server, whose failures tell an operator where to look."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamTrack
+from numpy.typing import NDArray
+
+from tests.avatar_client import AvatarClient, loudness
+
+Curve = NDArray[np.float64]
+
+NO_MEDIA = (
+    "the offer was answered but no media arrived within {patience:g} s: is UDP blocked between here and the server (a "
+    "firewall, a container without published UDP ports)? A TURN server under `ice.servers` carries media through it. "
+    "The server offered these addresses: {addresses}"
+)
+NO_SOUND = (
+    "{what} was accepted but nothing is audible after {patience:g} s: pictures arrive, so the connection is fine; look "
+    "for errors of the voice (tts) in the server's log. The page was told: {told}"
+)
+NO_MESSAGE = (
+    "{what}: no {kind} message on /ws within {patience:g} s: does a proxy cut WebSockets off? Received: {received}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A server and how to talk to it."""
+
+    url: str
+    headers: dict[str, str]
+    patience: float
+
+    @asynccontextmanager
+    async def visit(self, *, microphone: MediaStreamTrack | None = None, **extra: Any) -> AsyncIterator[Visitor]:
+        """A connected visitor with a WebSocket; hangs up at the end."""
+        client = Visitor(self, microphone, extra)
+        try:
+            await client.arrive()
+            yield client
+        finally:
+            if "token" in client.answer:
+                await client.post("/api/hangup", sessionid=client.session, token=client.answer["token"])
+            await client.close()
+
+    async def ask(self, method: str, path: str, **request: Any) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of one request."""
+        async with (
+            aiohttp.ClientSession(headers=self.headers) as http,
+            http.request(method, self.url + path, **request) as response,
+        ):
+            answer: dict[str, Any] = await response.json(content_type=None)
+            return response.status, answer
+
+
+class Visitor(AvatarClient):
+    """A client that explains what it misses."""
+
+    def __init__(self, place: Installation, microphone: MediaStreamTrack | None, extra: dict[str, Any]) -> None:
+        super().__init__(place.url, microphone=microphone, extra=extra, headers=place.headers)
+        self.patience = place.patience
+
+    async def arrive(self) -> None:
+        """Connect and log in, or fail with a reason."""
+        answer = await self.offer()
+        if "sdp" not in answer:
+            pytest.fail(f"the server refused a good offer: {answer.get('msg', answer)}", pytrace=False)
+        try:
+            await self.accept(answer, wait=self.patience)
+        except TimeoutError:
+            lines = [line for line in answer["sdp"].splitlines() if line.startswith("a=candidate")]
+            addresses = sorted({" ".join(line.split()[2:6:2]) + ":" + line.split()[5] for line in lines}) or "none"
+            half = f"Sound came: {bool(self.sound)}, pictures came: {bool(self.pictures)}."
+            pytest.fail(f"{NO_MEDIA.format(patience=self.patience, addresses=addresses)} {half}", pytrace=False)
+        try:
+            await self.login()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            pytest.fail(
+                f"media flows, but /ws can't be used ({error!r}): does a proxy cut WebSockets off?", pytrace=False
+            )
+
+    async def heard_after(self, since: float, what: str) -> float:
+        """When something became audible, or fail with a reason."""
+        try:
+            return await self.audible(since, self.patience)
+        except TimeoutError:
+            told = [m for m in self.messages if m["type"] in ("reply", "status_update")][-4:]
+            pytest.fail(NO_SOUND.format(what=what, patience=self.patience, told=told), pytrace=False)
+
+    async def told(self, what: str, kind: str, **fields: Any) -> dict[str, Any]:
+        """A message of the WebSocket, or fail with a reason."""
+        try:
+            return await self.message(kind, self.patience, **fields)
+        except TimeoutError:
+            received = [{key: m.get(key) for key in ("type", "state", "status")} for m in self.messages[-6:]]
+            pytest.fail(
+                NO_MESSAGE.format(what=what, kind=f"{kind} {fields or ''}", patience=self.patience, received=received),
+                pytrace=False,
+            )
+
+
+def lips_follow(client: AvatarClient, since: float, until: float) -> float:
+    """Pearson r, at the best lag within 0.2 s, of what moves in the middle of the lower face against the sound."""
+    pictures = [(arrival, luma) for arrival, _, luma in client.pictures if since <= arrival <= until]
+    times = np.array([arrival for arrival, _ in pictures])
+    height, width = pictures[0][1].shape
+    region = np.stack([
+        luma[int(0.5 * height) : int(0.72 * height), int(0.36 * width) : int(0.64 * width)] for _, luma in pictures
+    ]).astype(np.float32)  # fmt: skip
+    rest = np.percentile(region, 75, axis=0)  # lips and skin are brighter than the inside of a mouth
+    opening = np.clip(rest - region - 25, 0, None).mean(axis=(1, 2)).astype(np.float64)
+    sound_times = np.array([arrival for arrival, _, _ in client.sound])
+    levels = np.array([loudness(samples) for _, _, samples in client.sound])
+    smooth = np.convolve(levels, np.ones(6) / 6, "same")
+    found = [0.0]
+    for lag in np.arange(-0.2, 0.21, 0.02):
+        heard: Curve = np.interp(times - lag, sound_times, smooth)
+        if opening.std() > 0 and heard.std() > 0:
+            found.append(float(np.corrcoef(opening, heard)[0, 1]))
+    return max(found)
