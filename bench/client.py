@@ -16,6 +16,7 @@ from bench.rtp import Recording, Sound
 AUDIBLE = 0.01
 """RMS (of full scale) above which 20 ms of received sound count as audible."""
 PACKET_S = 0.02
+_HEARTBEAT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Client:
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._http = aiohttp.ClientSession()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.voice: Recording
         self.video: Recording
         self.sound: Sound
@@ -80,7 +81,7 @@ class Client:
         """Open the WebSocket; its messages are collected in `messages`, stamped with their arrival under `at`."""
         self._socket = await self._http.ws_connect(self.url.replace("http", "ws") + "/ws")
         await self._socket.send_json({"type": "login", "session_id": self.session, "token": self.answer.get("token")})
-        self._reader = asyncio.create_task(self._collect(self._socket))
+        self._tasks = [asyncio.create_task(work(self._socket)) for work in (self._collect, self._beat)]
         await self.message("login_success")
 
     async def post(self, path: str, **body: Any) -> dict[str, Any]:
@@ -142,8 +143,8 @@ class Client:
 
     async def close(self) -> None:
         """Leave."""
-        if self._reader is not None:
-            self._reader.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._socket is not None:
             await self._socket.close()
         await self._pc.close()
@@ -153,6 +154,12 @@ class Client:
         async for message in socket:
             if message.type is aiohttp.WSMsgType.TEXT:
                 self.messages.append({**message.json(), "at": time.monotonic()})
+
+    async def _beat(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """A socket that says nothing is closed by the server."""
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            await socket.send_json({"type": "heartbeat"})
 
 
 class Lag:

@@ -15,7 +15,7 @@ from bench.sounds import Microphone, long_text
 
 GOALS = {1: 18.0, 4: 14.0}
 KNOWN_FLOORS = {1: 10.6, 4: 8.9}
-"""% of a core, an earlier minimal server without a microphone (docs/performance.md)."""
+"""% of a core: an earlier minimal server on an idle machine of this kind, without a microphone."""
 _WINDOWS = 3
 
 

@@ -69,9 +69,9 @@ def _section(result: Mapping[str, Any]) -> str:
 
 
 def _row(figure: Mapping[str, Any]) -> str:
-    unit = figure["unit"]
     mark = {True: "", False: " **missed**"}.get(figure.get("met"), "")  # type: ignore[arg-type]
-    value = f"**{_number(figure.get('value'))} {unit}**{_statistic(figure)}{mark}"
+    number = f"{_number(figure.get('value'))} {figure['unit']}".strip()
+    value = f"**{number}**{_statistic(figure)}{mark}"
     spread = " · ".join(_number(figure.get(key)) for key in ("median", "p99", "max")) if figure.get("n", 0) > 1 else ""
     sign = "≥" if figure.get("goal_is") == "at least" else "≤"
     goal = "" if figure.get("goal") is None else f"{sign} {_number(figure['goal'])}"
@@ -99,9 +99,10 @@ def _warning(result: Mapping[str, Any]) -> str:
 
 
 def _number(value: object) -> str:
-    if isinstance(value, int | float):
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}".removesuffix(".0")
-    return "–"
+    if not isinstance(value, int | float):
+        return "–"
+    size = abs(value)
+    return f"{value:.{0 if size >= 100 else 1 if size >= 1 else 2}f}".removesuffix(".0").removesuffix(".00")
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ after the measurement, so the client's own work does not delay the packets it ti
 
 from __future__ import annotations
 
+import bisect
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -134,17 +135,21 @@ class Sound:
     def loud(self, since: float, threshold: float) -> list[float]:
         """Arrival of every block since `since` that is louder than `threshold`."""
         self.update()
-        pairs = zip(self._recording.arrivals, self.levels, strict=False)
-        return [arrival.at for arrival, rms in pairs if arrival.at >= since and rms > threshold]
+        first = self._index(since)
+        pairs = zip(self._recording.arrivals[first:], self.levels[first:], strict=False)
+        return [arrival.at for arrival, rms in pairs if rms > threshold]
 
     def between(self, since: float, until: float) -> tuple[int, NDArray[np.int16]]:
         """RTP timestamp of the first block in that span of arrival, and the mono samples from there."""
         self.update()
-        inside = [i for i, a in enumerate(self._recording.arrivals[: len(self.blocks)]) if since <= a.at < until]
-        if not inside:
+        first, end = self._index(since), self._index(until)
+        if first == end:
             raise RuntimeError("no sound arrived in that time")
-        samples = np.concatenate([self.blocks[i] for i in inside])
-        return self._recording.arrivals[inside[0]].timestamp, samples
+        return self._recording.arrivals[first].timestamp, np.concatenate(self.blocks[first:end])
+
+    def _index(self, at: float) -> int:
+        """Of the first packet that arrived at or after `at`."""
+        return bisect.bisect_left(self._recording.arrivals, at, key=lambda arrival: arrival.at)
 
 
 class _Discard:

@@ -118,6 +118,7 @@ def _figures(judged: list[Judged], own: Offset) -> list[Figure]:
         takes = [j for j in judged if j.name.startswith(when)]
         if takes:
             title = when if when == "at the start" else "after ten minutes in the same session"
+            likeness = [j.to_envelope.correlation for j in takes]
             envelopes = [1000 * j.to_envelope.seconds for j in takes]
             phonemes = [1000 * j.to_phonemes.seconds for j in takes]
             figures += [
@@ -126,6 +127,8 @@ def _figures(judged: list[Judged], own: Offset) -> list[Figure]:
                        floor_note="offset of the asked-for opening itself: mouths and loudness do not peak together"),
                 Figure(f"lips against their phonemes' sound, {title}", "ms", phonemes, "largest", goal=GOAL_MS,
                        floor=-6.5, floor_note="Opus delays the sound by its look-ahead"),
+                Figure(f"correlation of the lips with the envelope, {title}", "", likeness, goal=0.5, at_least=True,
+                       floor=own.correlation, floor_note="the opening that the phonemes ask for, undrawn"),
             ]  # fmt: skip
     return figures
 
@@ -175,8 +178,8 @@ async def _small_talk(client: Client, seconds: float) -> None:
     """Pass time as a conversation does."""
     until = time.monotonic() + seconds
     while (now := time.monotonic()) < until:
-        await client.say("let me think about that for a moment")
-        await asyncio.sleep(min(_SMALL_TALK_S, until - now))
+        await client.silence(await client.audible(await client.say("let me think about that for a moment")))
+        await asyncio.sleep(min(_SMALL_TALK_S, max(0.0, until - now)))
 
 
 def _judge(client: Client, takes: list[Take], spoken: Spoken, eye: Opening) -> list[Judged]:
