@@ -64,7 +64,8 @@ async def test_the_lips_move_with_the_sound(installation: Installation) -> None:
         began = await visitor.heard_after(asked, "a text")
         ended = await visitor.silence(began, length=1.2)
         follow = lips_follow(visitor, began - 0.8, ended + 0.8)
-        assert follow >= 0.4, f"the face does not move with the sound (r = {follow:.2f}): look at the lip-sync adapter"
+        reason = f"no part of the face moves with the sound (r = {follow:.2f}): look at the lip-sync adapter"
+        assert follow >= 0.6, reason
 
 
 async def test_an_interruption_is_heard_at_once(installation: Installation) -> None:
