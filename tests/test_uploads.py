@@ -31,10 +31,10 @@ def wav(seconds: float, rate: int = 16_000, channels: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-def encoded(container: str, codec: str, seconds: float, rate: int = 44_100) -> bytes:
-    """A stereo tone as FFmpeg writes it."""
+def encoded(container: str, codec: str, seconds: float, rate: int = 44_100, **options: str) -> bytes:
+    """A stereo tone as FFmpeg writes it; `options` are the muxer's."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=container) as output:
+    with av.open(buffer, "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate, layout="stereo")
         assert isinstance(stream, av.AudioStream)
         resampler = av.AudioResampler(format=stream.format, layout="stereo", rate=rate, frame_size=stream.frame_size)
