@@ -1,0 +1,188 @@
+"""Synthesised speech on its way to the stage: rates, lips that stay with their sound, order, stale pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from avatar.speaker import Speaker
+from avatar.stage import SpeechStage
+from core.errors import SynthesizerError
+from core.frames import AUDIO_FRAME, LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, SpeechChunk, VisemeFrames
+from core.stages import LipStream
+
+
+class LevelLips:
+    """Lips that open (viseme 10, "aa") wherever the sound is loud; `delay` frames are held back until more came."""
+
+    name = "level"
+
+    def __init__(self, delay: int = 0) -> None:
+        self.delay = delay
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    def open(self) -> LipStream:
+        return _LevelStream(self.delay)
+
+
+class _LevelStream:
+    def __init__(self, delay: int) -> None:
+        self._delay = delay
+        self._samples = np.zeros(0, np.int16)
+
+    def feed(self, chunk: SpeechChunk) -> VisemeFrames:
+        assert chunk.pcm.rate == LISTEN_RATE
+        self._samples = np.concatenate([self._samples, chunk.pcm.samples])
+        return self._take(max(0, len(self._samples) // STEP - self._delay))
+
+    def finish(self) -> VisemeFrames:
+        return self._take(-(-len(self._samples) // STEP))
+
+    def _take(self, count: int) -> VisemeFrames:
+        rows = np.zeros((count, 15), np.float32)
+        for row, samples in zip(
+            rows, np.array_split(self._samples, range(STEP, len(self._samples), STEP)), strict=False
+        ):
+            row[10 if len(samples) and np.abs(samples).max() > 1000 else 0] = 1
+        self._samples = self._samples[count * STEP :]
+        return rows
+
+
+STEP = LISTEN_RATE // VISEME_RATE
+
+
+class Listener:
+    """Collects what the stage announces."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, int, str]] = []
+
+    def utterance_started(self, reply_id: str, index: int, text: str, at: float) -> None:
+        self.told.append(("start", reply_id, index, text))
+
+    def utterance_ended(self, reply_id: str, index: int, text: str) -> None:
+        self.told.append(("end", reply_id, index, text))
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def beep(rate: int, silence: float, sound: float) -> NDArray[np.int16]:
+    """Silence, then a tone, then as much silence again."""
+    quiet = np.zeros(int(silence * rate), np.int16)
+    tone = (9000 * np.sin(2 * np.pi * 440 * np.arange(int(sound * rate)) / rate)).astype(np.int16)
+    return np.concatenate([quiet, tone, quiet])
+
+
+def play(stage: SpeechStage) -> tuple[NDArray[np.int16], list[float]]:
+    """Everything that is queued, and the jaw in the middle of every 10 ms of it."""
+    sound, jaw, position = [], [], 0
+    while stage.speaking:
+        sound.append(stage.read(position))
+        position += AUDIO_FRAME
+    for middle in np.arange(0.005, position / MEDIA_RATE, 0.01):
+        jaw.append(stage.cue(float(middle)).mouth.jaw_open)
+    return np.concatenate(sound), jaw
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 24_000, 48_000])
+@pytest.mark.parametrize("delay", [0, 4])
+async def test_lips_stay_with_their_sound_at_every_rate(pool: ThreadPoolExecutor, rate: int, delay: int) -> None:
+    stage = SpeechStage(Listener())
+    writer = Speaker(stage, LevelLips(delay), pool).writer("r1")
+    await writer.begin("beep")
+    speech = beep(rate, 0.3, 0.2)
+    for piece in np.array_split(speech, 7):  # pieces that fit no frame
+        await writer.write(SpeechChunk(Pcm(piece, rate)))
+    await writer.end()
+    assert abs(stage.queued_seconds - 0.8) < 0.005
+    sound, jaw = play(stage)
+    loud = np.abs(sound.astype(int)) > 1000
+    assert abs(int(np.argmax(loud)) / MEDIA_RATE - 0.3) < 0.005
+    open_mouth = np.flatnonzero(np.array(jaw) > 0.1) / 100
+    assert abs(open_mouth[0] - 0.3) <= 0.03
+    assert abs(open_mouth[-1] - 0.5) <= 0.03
+
+
+async def test_utterances_are_announced_in_order(pool: ThreadPoolExecutor) -> None:
+    listener = Listener()
+    stage = SpeechStage(listener)
+    writer = Speaker(stage, LevelLips(), pool).writer("r1")
+    for text in ("one", "two"):
+        await writer.begin(text)
+        await writer.write(SpeechChunk(Pcm(beep(24_000, 0.05, 0.1), 24_000)))
+        await writer.end()
+    waiting = asyncio.create_task(writer.played())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    play(stage)
+    await asyncio.wait_for(waiting, 1)
+    assert listener.told == [
+        ("start", "r1", 0, "one"),
+        ("end", "r1", 0, "one"),
+        ("start", "r1", 1, "two"),
+        ("end", "r1", 1, "two"),
+    ]
+
+
+async def test_a_changed_rate_within_an_utterance_is_the_synthesizers_error(pool: ThreadPoolExecutor) -> None:
+    writer = Speaker(SpeechStage(Listener()), LevelLips(), pool).writer("r1")
+    await writer.begin("odd")
+    await writer.write(SpeechChunk(Pcm(np.zeros(160, np.int16), 16_000)))
+    with pytest.raises(SynthesizerError, match="16000 to 24000"):
+        await writer.write(SpeechChunk(Pcm(np.zeros(160, np.int16), 24_000)))
+
+
+async def test_an_utterance_without_sound_ends_and_holds_nothing_up(pool: ThreadPoolExecutor) -> None:
+    stage = SpeechStage(Listener())
+    writer = Speaker(stage, LevelLips(), pool).writer("r1")
+    await writer.begin("nothing")
+    await writer.end()
+    await writer.begin("empty")
+    await writer.write(SpeechChunk(Pcm(np.zeros(0, np.int16), 24_000)))
+    await writer.end()
+    assert not stage.speaking
+
+
+async def test_pieces_of_a_cleared_reply_are_refused(pool: ThreadPoolExecutor) -> None:
+    stage = SpeechStage(Listener())
+    speaker = Speaker(stage, LevelLips(), pool)
+    stale = speaker.writer("r1")
+    await stale.begin("stale")
+    await stale.write(SpeechChunk(Pcm(beep(24_000, 0.1, 0.1), 24_000)))
+    speaker.clear()
+    fresh = speaker.writer("r2")
+    await stale.write(SpeechChunk(Pcm(beep(24_000, 0.1, 0.1), 24_000)))
+    await stale.end()
+    assert not stage.speaking
+    await fresh.begin("fresh")
+    await fresh.write(SpeechChunk(Pcm(beep(24_000, 0.1, 0.1), 24_000)))
+    assert stage.speaking
+
+
+async def test_a_writer_waits_while_the_stage_is_full(pool: ThreadPoolExecutor) -> None:
+    stage = SpeechStage(Listener())
+    speaker = Speaker(stage, LevelLips(), pool)
+    writer = speaker.writer("r1")
+    await writer.begin("long")
+    second = SpeechChunk(Pcm(np.zeros(48_000, np.int16), 48_000))
+    for _ in range(21):  # the last fraction of a second waits in the resampler
+        await asyncio.wait_for(writer.write(second), 5)
+    waiting = asyncio.create_task(writer.write(second))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    speaker.clear()
+    await asyncio.wait_for(waiting, 5)
