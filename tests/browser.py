@@ -34,10 +34,12 @@ def chromium() -> str:
     return found
 
 
-def write_microphone(path: Path, speech: NDArray[np.int16], *, lead_s: float, tail_s: float) -> None:
-    """A 48 kHz WAV: room noise, `speech`, room noise."""
-    noise = np.random.default_rng(0).normal(0, 20, int(48_000 * (lead_s + tail_s)) + len(speech)).astype(np.int16)
-    noise[int(48_000 * lead_s) :][: len(speech)] += speech
+def write_microphone(path: Path, speech: NDArray[np.int16], *, lead_s: float, tail_s: float, times: int = 1) -> None:
+    """A 48 kHz WAV: room noise, then `times` over: `speech` and `tail_s` of room noise."""
+    lead, tail = int(48_000 * lead_s), int(48_000 * tail_s)
+    noise = np.random.default_rng(0).normal(0, 20, lead + times * (len(speech) + tail)).astype(np.int16)
+    for number in range(times):
+        noise[lead + number * (len(speech) + tail) :][: len(speech)] += speech
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -126,7 +128,11 @@ class Recording:
         half = int(window_s * 24_000)
         centres = ((times - self.sound_start) * 48_000).astype(int)
         padded = np.pad(self.sound.astype(np.float64) / 32768, half)
-        return np.array([np.sqrt(np.mean(padded[max(0, c) : c + 2 * half] ** 2)) if c >= 0 else 0.0 for c in centres])
+        inside = (centres >= 0) & (centres < len(self.sound))
+        return np.array([
+            np.sqrt(np.mean(padded[c : c + 2 * half] ** 2)) if ok else 0.0
+            for c, ok in zip(centres, inside, strict=True)
+        ])  # fmt: skip
 
     def mouth(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(times, opening): how much of the mouth's region is as dark as only an open mouth is."""
