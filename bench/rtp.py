@@ -91,6 +91,11 @@ class Recording:
         steps = [(b.sequence - a.sequence) & 0xFFFF for a, b in zip(self.arrivals, self.arrivals[1:], strict=False)]
         return sum(step - 1 for step in steps if 1 < step < 0x8000)
 
+    def jumps(self, step: int) -> int:
+        """How often the timestamp moved by something else than `step`."""
+        stamps = np.fromiter((arrival.timestamp for arrival in self.arrivals), np.int64)
+        return int(np.count_nonzero(np.diff(stamps) != step))
+
     def wall(self, timestamp: float) -> float:
         """The sender's wall clock (s) at an RTP timestamp, by the sender reports: how a receiver aligns two streams."""
         if not self.reports:

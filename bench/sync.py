@@ -21,7 +21,7 @@ from avatar.lipsync.phonemes import PhonemeLipSync
 from avatar.speaker import Speaker
 from avatar.stage import FPS, SpeechStage
 from avatar.tts.espeak import EspeakSynthesizer
-from bench.client import Client, Lag
+from bench.client import Client, Lag, sessions_of
 from bench.lips import RATE, Curve, Offset, Opening, calibrated, envelope, offset, place, resampled
 from bench.processes import ServerProcess
 from bench.result import Figure, Options, Result, pinnable
@@ -91,6 +91,7 @@ async def measure(options: Options) -> Result:
                 await _small_talk(client, options.duration(_LATER_S, 20.0))
                 takes += [await _take(client, f"later, {i + 1}") for i in range(options.count(5, 1))]
             await asyncio.sleep(1.5)
+            status = await sessions_of(server.url)
         complaints = server.complaints()
     judged = _judge(client, takes, spoken, eye)
     result = Result("sync", "A/V offset as received (positive: the lips are late)", _figures(judged, own))
@@ -106,6 +107,8 @@ async def measure(options: Options) -> Result:
             for j in judged
         ],
         "sender_reports": {"voice": len(client.voice.reports), "video": len(client.video.reports)},
+        "voice": {"packets_lost": client.voice.lost, "timestamp_jumps": client.voice.jumps(AUDIO_FRAME)},
+        "server_status": status,
         "client_lag_max_ms": round(lag.worst_ms, 1),
         "complaints": complaints,
     }  # fmt: skip

@@ -23,7 +23,7 @@ from bench.result import Figure, Options, Result, described, summary, write
 from bench.rtp import Recording, Sound
 from bench.sounds import RATE as SOUND_RATE
 from bench.sounds import hum, long_text, trimmed
-from bench.turns import word_errors
+from bench.turns import Turn, word_errors
 
 
 def syllables(seconds: float, shift: float = 0.0) -> NDArray[np.float64]:
@@ -172,10 +172,11 @@ async def test_a_recording_fits_aiortc() -> None:
 @pytest.mark.parametrize(
     ("asked", "heard", "errors"),
     [("one two three", "one two three", 0.0), ("one two three", "one too three", 1 / 3), ("one two", "", 1.0),
-     ("one two", "one and two", 0.5), ("one", "a b c", 1.0)],
+     ("one two", "one and two", 0.5), ("one two", "two one", 1.0)],
 )  # fmt: skip
 def test_word_errors(asked: str, heard: str, errors: float) -> None:
-    assert word_errors(asked, heard) == pytest.approx(errors)
+    assert word_errors([Turn(asked, "", heard)]) == pytest.approx(errors)
+    assert word_errors([Turn(asked, "", heard), Turn(asked, "", asked)]) == pytest.approx(errors / 2)
 
 
 def test_speech_is_trimmed_to_what_sounds() -> None:
