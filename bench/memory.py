@@ -31,7 +31,7 @@ async def measure(options: Options) -> Result:
             result.details[f"{step} sessions"] = usage_row(usage)
             goal = BASE_MB + SESSION_MB * step
             result.figures.append(
-                Figure(f"resident memory, {step} sessions", "MB", [usage.rss_mb], "max", goal=goal,
+                Figure(f"resident memory, sessions: {step}", "MB", [usage.rss_mb], "max", goal=goal,
                        note=f"proportional (shared pages once): {usage.pss_mb} MB, {usage.processes} processes")
             )  # fmt: skip
         result.details["complaints"] = server.complaints()

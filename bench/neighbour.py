@@ -15,7 +15,7 @@ from os import nice
 
 from bench.client import Client, Lag, sessions_of
 from bench.processes import CLIENT_CORE, ServerProcess, pin_to
-from bench.result import Figure, Options, Result, pinnable
+from bench.result import NOMINAL, Figure, Options, Result, pinnable
 from bench.sounds import Microphone, hum, long_text
 
 GOAL_MS = 60.0
@@ -56,7 +56,7 @@ async def measure(options: Options) -> Result:
             worst = [float(recording.gaps_ms(p.began - 0.1, p.ended).max(initial=0.0)) for p in spans]
             figures.append(
                 Figure(f"latest {kind} of a session while its neighbour: {name}", "ms", worst, "max", goal=GOAL_MS,
-                       floor=nominal, floor_note="nominal interval")
+                       floor=nominal, floor_note=NOMINAL)
             )  # fmt: skip
     figures.append(
         Figure("until nothing of the neighbour is held, its connection just closed", "s", [freed_s], "max", goal=45,

@@ -77,8 +77,8 @@ def _result(turns: list[Turn], details: dict[str, Any]) -> Result:
     recognised = [turn.recognised_s * 1000 for turn in turns if turn.recognised_s is not None]
     right = [100 * (turn.heard.lower() == turn.asked) for turn in turns]
     figures = [
-        Figure("end of the user's speech → first audible sample", "ms", latencies, goal=1200, floor=ENDPOINT_MS + 16.5,
-               floor_note="endpointing silence, half a packet and Opus' look-ahead"),
+        Figure("end of the user's speech → first audible sample", "ms", latencies, goal=1200, floor=ENDPOINT_MS + 10,
+               floor_note="endpointing silence, and on average half of the 20 ms between two packets"),
         Figure("end of the user's speech → transcript on the page", "ms", recognised, floor=ENDPOINT_MS,
                floor_note="endpointing silence"),
         Figure("turns answered", "%", [100 * len(answered) / max(1, len(turns))], goal=100, at_least=True),
