@@ -24,7 +24,10 @@ from core.frames import Samples
 
 logger = logging.getLogger(__name__)
 
-MAX_SDP = 200_000
+MAX_SDP = 64_000
+"""Characters of an offer, which is parsed on the event loop; browsers send 5,000 to 20,000."""
+MAX_CANDIDATES = 256
+"""Each is paired with each of ours and sent checks; 3,000 would hold the loop for a second."""
 MAX_MEDIA = 8
 """Sections of an offer; each costs a transport with its sockets. Browsers send at most three."""
 CLOSE_TIMEOUT_S = 5.0
@@ -132,6 +135,8 @@ class Peer:
 def _offered_kinds(sdp: str) -> set[str]:
     if len(sdp) > MAX_SDP or not sdp.lstrip().startswith("v=0"):
         raise BadRequest("sdp is not an SDP session description", code="bad_sdp")
+    if sdp.count("a=candidate:") > MAX_CANDIDATES:
+        raise BadRequest(f"the SDP offer has more than {MAX_CANDIDATES} candidates", code="bad_sdp")
     description = SessionDescription.parse(sdp)
     sections = description.media
     if len(sections) > MAX_MEDIA:

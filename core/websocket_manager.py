@@ -199,10 +199,11 @@ class UnifiedWebSocketManager:
 
     async def close_expired(self) -> None:
         """Close the expired sockets gracefully."""
-        for session in self.get_expired_sessions():
+        expired = self.get_expired_sessions()
+        for session in expired:
             logger.info("socket of session %s: no heartbeat, closed", session.session_id)
             self.remove_session(session.websocket)
-            await session.close(WSCloseCode.GOING_AWAY)
+        await asyncio.gather(*(session.close(WSCloseCode.GOING_AWAY) for session in expired))
 
     async def close_all(self) -> None:
         """Close everything (server shutdown)."""

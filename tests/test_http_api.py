@@ -164,6 +164,18 @@ async def test_what_a_text_carries_besides_words_is_cleaned(serving: Serve) -> N
         await client.message("reply", state="end", text="bell and null end")
 
 
+@pytest.mark.parametrize("text", ["...", "!?", "```", "😀😀", "https://example.org/a/b", "**", "-", "<b></b>"])
+async def test_a_text_without_anything_to_speak_ends_at_once(serving: Serve, text: str) -> None:
+    async with serving() as server, AvatarClient(server.url, video=False) as client:
+        await client.connect()
+        await client.login()
+        await client.human(text)
+        await client.message("reply", state="end", timeout=3)
+        async with asyncio.timeout(3):
+            while (await client.post("/is_speaking", sessionid=client.session))["data"]:
+                await asyncio.sleep(0.02)
+
+
 async def test_an_interrupting_text_replaces_the_one_that_is_spoken(serving: Serve) -> None:
     async with serving() as server, AvatarClient(server.url, video=False) as client:
         await client.connect()

@@ -131,6 +131,14 @@ async def test_an_offer_with_very_many_sections_is_refused(api: Api) -> None:
     await assert_free(api)
 
 
+async def test_an_offer_with_very_many_candidates_is_refused(api: Api) -> None:
+    lines = "".join(f"a=candidate:{n} 1 udp 2130706431 10.0.0.{n % 250} {n + 1} typ host\r\n" for n in range(600))
+    answer = await api.offer((await real_offer()).replace("a=mid:0\r\n", "a=mid:0\r\n" + lines))
+    assert answer["error"] == "bad_sdp"
+    assert "candidates" in answer["msg"]
+    await assert_free(api)
+
+
 async def test_only_the_first_microphone_and_no_camera_is_received(api: Api) -> None:
     answer = await api.offer(await real_offer("audio", "audio", "video", "video", direction="sendrecv"))
     directions = re.findall(r"a=(sendrecv|sendonly|recvonly|inactive)", answer["sdp"])
