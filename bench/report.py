@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.result import RESULTS, ROOT
+from bench.result import NOMINAL, RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 BUSY_CORES = 0.1
@@ -64,8 +64,16 @@ def _section(result: Mapping[str, Any]) -> str:
         f"`{result.get('command', '?')}`, commit `{result.get('commit', '?')}`, {result.get('date', '?')}."
         + _warning(result),
     ]  # fmt: skip
-    notes = {note: None for figure in result["figures"] if (note := _note(figure))}
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+    return "\n".join([*lines, "", *_notes(result["figures"])])
+
+
+def _notes(figures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What figures say about themselves; what several say alike, once and without their names."""
+    speakers: dict[str, list[str]] = {}
+    for figure in figures:
+        if said := _note(figure):
+            speakers.setdefault(said, []).append(figure["figure"])
+    return [f"- {names[0]}: {said}" if len(names) == 1 else f"- {said}" for said, names in speakers.items()]
 
 
 def _row(figure: Mapping[str, Any]) -> str:
@@ -86,11 +94,8 @@ def _statistic(figure: Mapping[str, Any]) -> str:
 
 
 def _note(figure: Mapping[str, Any]) -> str:
-    floor = (
-        f"floor: {figure['floor_note']}" if figure.get("floor_note") not in (None, "", "nominal", "as above") else ""
-    )
-    said = "; ".join(part for part in (figure.get("note", ""), floor) if part)
-    return f"{figure['figure']}: {said}" if said else ""
+    floor = f"floor: {figure['floor_note']}" if figure.get("floor_note") not in (None, "", NOMINAL) else ""
+    return "; ".join(part for part in (figure.get("note", ""), floor) if part)
 
 
 def _warning(result: Mapping[str, Any]) -> str:
