@@ -190,7 +190,8 @@ class Server:
         settings = self.settings
         upload = settings.limits.max_upload_mb << 20
         application = web.Application(
-            client_max_size=4 << 20,
+            # JSON is parsed on the loop: no more than the longest text needs, in which an escape takes 12 bytes
+            client_max_size=max(1 << 20, 12 * settings.limits.max_text_chars),
             middlewares=[
                 cross_origin(settings.server.allowed_origins, any_origin=settings.compat.livetalking),
                 envelope,

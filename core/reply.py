@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _SENTENCES_AHEAD = 4
+_BITE = 200
+"""Characters that are looked at in one go: the markup of a long text could hold the loop for half a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,10 @@ class Reply:
         limit = self._timeouts.dialogue
         async with aclosing(_closable(words)) as pieces:
             async for piece in _patient(pieces, limit, DialogueError("the dialogue engine did not answer in time")):
-                for sentence in cutter.feed(piece):
-                    await queue.put(sentence)
+                for start in range(0, len(piece), _BITE):
+                    for sentence in cutter.feed(piece[start : start + _BITE]):
+                        await queue.put(sentence)
+                    await asyncio.sleep(0)  # other sessions' frames are due
         for sentence in cutter.finish():
             await queue.put(sentence)
         await queue.put(None)

@@ -195,3 +195,21 @@ async def test_a_broken_adapter_does_not_break_the_session() -> None:
     setup.conversation.say("still alive")
     assert (await setup.ending(2)).state is ReplyState.END
     setup.task.cancel()
+
+
+async def test_a_long_text_leaves_the_loop_to_the_other_sessions() -> None:
+    setup = Setup()
+    turns = 0
+
+    async def neighbour() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(neighbour())
+    setup.conversation.say("![](" * 1000)  # markup alone: no sentence comes out of it that would be waited for
+    await setup.ending()
+    other.cancel()
+    setup.task.cancel()
+    assert turns >= 20
