@@ -203,7 +203,7 @@ async def test_a_long_text_leaves_the_loop_to_the_other_sessions() -> None:
 
     async def neighbour() -> None:
         nonlocal turns
-        while True:
+        while not setup.replies():
             await asyncio.sleep(0)
             turns += 1
 
