@@ -82,7 +82,7 @@ class Server:
         self.sessions = Sessions(
             self._build,
             self._lifecycle(),
-            on_gone=self.streams.close,
+            on_gone=self._gone,
             watched=lambda session_id: bool(self.sockets.get_sessions_by_id(session_id)),
         )
         self.poster = Poster(self.face, settings.media.width, settings.media.height)
@@ -112,6 +112,7 @@ class Server:
             asyncio.create_task(self.ice.run(), name="ice probe"),
             asyncio.create_task(self._reap(), name="reaper"),
         ]
+        allocator.settle()
 
     async def stop(self) -> None:
         """Free everything; takes about a second."""
@@ -129,10 +130,14 @@ class Server:
 
     # -- composition
 
+    def _gone(self, session_id: str) -> None:
+        self.streams.close(session_id)
+        # its connection's last tasks end within the second; then what it held can go back
+        asyncio.get_running_loop().call_later(1.0, allocator.release)
+
     def _prepare_faces(self) -> None:
-        """Load what the first session would wait for, and give back what loading needed."""
+        """Load what the first session would wait for."""
         self.face.open(self.settings.media.width, self.settings.media.height)
-        allocator.release()
 
     def _build(self, session_id: str) -> Parts:
         def emit(event: Event) -> None:

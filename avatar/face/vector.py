@@ -27,6 +27,10 @@ Floats = NDArray[np.float32]
 _NONE: Any = None
 """OpenCV's empty second map; its type stubs don't know that None is allowed."""
 
+_STILL = 0.16
+"""Pixels: an area whose look-ups moved by less since it was last warped is shown again as it is. Slow motion is then
+drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
+
 _SMALLEST, _LARGEST = 128, 2160
 _STEPS = 16
 """Eyes are redrawn when they moved by more than this part of a pixel's worth of gaze or lid."""
@@ -90,6 +94,9 @@ class VectorStream:
         self._plate = plate
         self._motion = Motion(seed)
         self._rest: Picture = plate.base.copy()
+        self._warped: Picture = plate.base.copy()
+        self._grids: list[Floats | None] = [None] * len(plate.field.areas)
+        """The look-ups each area was last warped with; None when it must be warped."""
         self._eyes: tuple[int, int, int] | None = None
 
     def draw(self, cue: FaceCue) -> Picture:
@@ -105,8 +112,8 @@ class VectorStream:
         weights = pose.weights.copy()
         self._follow_mouth(weights, mouth, pose.smile)
         self._draw_eyes(pose)
-        out = self._rest.copy()
-        self._warp(out, weights)
+        self._warp(weights)
+        out = self._warped.copy()
         self._draw_mouth(out, pose, mouth)
         return out
 
@@ -119,6 +126,7 @@ class VectorStream:
         for eye in self._plate.eyes:
             yuv = eye.paint(state[0] / (4 * _STEPS), state[1] / (4 * _STEPS), max(0.0, state[2] / (2 * _STEPS)))
             put(self._rest, yuv, eye.box[0], eye.box[1])
+            self._touch(eye.box[1], eye.box[1] + yuv.shape[1])
 
     def _follow_mouth(self, weights: Floats, mouth: MouthShape, smile: float) -> None:
         """The skin around the mouth follows it."""
@@ -127,22 +135,35 @@ class VectorStream:
         weights[INDEX["gather"]] = -18 * mouth.pucker - 9 * mouth.funnel
         weights[INDEX["cheeks"]] += 2.5 * mouth.stretch
 
-    def _warp(self, out: Picture, weights: Floats) -> None:
+    def _touch(self, top: int, bottom: int) -> None:
+        """These rows of the resting picture changed: the areas that show them must be warped."""
+        margin = self._plate.field.cell * 2
+        for number, (_, y0, _, y1) in enumerate(self._plate.field.areas):
+            if y0 - margin < bottom and top < y1 + margin:
+                self._grids[number] = None
+
+    def _warp(self, weights: Floats) -> None:
         field = self._plate.field
         grid = field.solve(weights)
-        source, target = planes(self._rest), planes(out)
-        for area in field.areas:
-            full, half = field.maps(grid, area)
-            x0, y0, x1, y1 = area
+        for number, area in enumerate(field.areas):
+            now, before = grid[field.cells(area)], self._grids[number]
+            if before is None or np.abs(now - before).max() > _STILL:
+                self._grids[number] = now
+                self._warp_area(area, grid)
+
+    def _warp_area(self, area: tuple[int, int, int, int], grid: Floats) -> None:
+        source, target = planes(self._rest), planes(self._warped)
+        full, half = self._plate.field.maps(grid, area)
+        x0, y0, x1, y1 = area
+        cv2.remap(
+            source[0], full, _NONE, cv2.INTER_LINEAR, dst=target[0][y0:y1, x0:x1], borderMode=cv2.BORDER_REPLICATE
+        )
+        whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
+        for chroma, place in zip(source[1:], target[1:], strict=True):
             cv2.remap(
-                source[0], full, _NONE, cv2.INTER_LINEAR, dst=target[0][y0:y1, x0:x1], borderMode=cv2.BORDER_REPLICATE
-            )
-            whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
-            for chroma, place in zip(source[1:], target[1:], strict=True):
-                cv2.remap(
-                    chroma, whole, part, cv2.INTER_LINEAR,
-                    dst=place[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], borderMode=cv2.BORDER_REPLICATE,
-                )  # fmt: skip
+                chroma, whole, part, cv2.INTER_LINEAR,
+                dst=place[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], borderMode=cv2.BORDER_REPLICATE,
+            )  # fmt: skip
 
     def _draw_mouth(self, out: Picture, pose: Pose, mouth: MouthShape) -> None:
         plate = self._plate

@@ -18,10 +18,15 @@ Floats = NDArray[np.float32]
 
 MOTIONS = (
     "shift_x", "shift_y", "roll", "zoom", "yaw", "pitch", "brow_left", "brow_right", "brow_inner",
-    "jaw", "corners", "gather", "cheeks", "breath", "sway", "lean",
+    "jaw", "corners", "gather", "cheeks", "breath", "sway",
 )  # fmt: skip
-"""The basis fields. Units: shifts, jaw, brows, corners, gather, cheeks, breath, sway, lean in art units;
+"""The basis fields. Units: shifts, jaw, brows, corners, gather, cheeks, breath, sway in art units;
 roll in radians; zoom as a ratio minus one; yaw and pitch in art units of travel of the nose."""
+
+_REACH = 0.01
+"""Pixels per unit of motion below which a cell counts as still."""
+_BAND = 170.0
+"""Height of one area, in art units."""
 
 INDEX = {name: i for i, name in enumerate(MOTIONS)}
 
@@ -84,14 +89,14 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     for hx, hy in rig.body.hair_tips:
         sway = sway + _bump(x, y, hx, hy, 75, 120)
     put("sway", sway, 0)
-    put("lean", _smooth(1500, 700, y), 0)
     return out
 
 
 class Field:
     """The basis fields of one view, and the areas of the picture that ever move.
 
-    `areas` are pixel rectangles x0, y0, x1, y1 on even coordinates; all else stays bit-identical.
+    `areas` are pixel rectangles x0, y0, x1, y1 on even coordinates, bands from top to bottom, each as narrow as
+    its motion allows; all else stays bit-identical.
     """
 
     def __init__(self, rig: Rig, view: View) -> None:
@@ -107,21 +112,27 @@ class Field:
         self._identity = np.stack([gx, gy], axis=-1)
         fields = basis(rig, (gx + 0.5) / view.scale + view.left, (gy + 0.5) / view.scale + view.top)
         self._basis = (fields * view.scale).reshape(len(MOTIONS), -1)
-        self.areas = self._moving(rig)
+        self.areas = self._moving()
 
-    def _moving(self, rig: Rig) -> list[tuple[int, int, int, int]]:
-        """Head area and body area, on cell borders."""
+    def _moving(self) -> list[tuple[int, int, int, int]]:
+        """Bands of the picture on cell borders, each only as wide as any motion reaches in it."""
         view, cell = self.view, self.cell
-        cx, reach = rig.head.centre[0], rig.head.radius[0] * 1.42
-        head = view.box(cx - reach, -200, cx + reach, 790)
-        x0, y0 = head[0] // cell * cell, head[1] // cell * cell
-        x1 = min(view.width, -(-head[2] // cell) * cell)
-        y1 = min(view.height, -(-head[3] // cell) * cell)
-        areas = [(x0, y0, x1, y1)]
-        if y1 < view.height:
-            body = view.box(-10, 0, 1034, 10)
-            areas.append((body[0] // cell * cell, y1, min(view.width, -(-body[2] // cell) * cell), view.height))
+        reach = np.abs(self._basis).max(axis=0).reshape(self.rows, self.columns, 2).max(axis=2) > _REACH
+        step = max(1, round(_BAND * view.scale / cell))
+        areas = []
+        for first in range(0, -(-view.height // cell), step):
+            # grid rows and columns are shifted by one cell, and interpolation looks one cell further on each side
+            columns = np.flatnonzero(reach[first : first + step + 2].any(axis=0))
+            if len(columns):
+                x0, x1 = max(0, int(columns[0]) - 2) * cell, min(view.width, (int(columns[-1]) + 1) * cell)
+                areas.append((x0, first * cell, x1, min(view.height, (first + step) * cell)))
         return areas
+
+    def cells(self, area: tuple[int, int, int, int]) -> tuple[slice, slice]:
+        """The rows and columns of the grid that an area is interpolated from."""
+        x0, y0, x1, y1 = area
+        cell = self.cell
+        return slice(y0 // cell, -(-y1 // cell) + 2), slice(x0 // cell, -(-x1 // cell) + 2)
 
     def solve(self, weights: Floats) -> Floats:
         """The look-up grid for a pose: `weights` has shape (len(MOTIONS),). Returns (rows, columns, 2), pixels."""
@@ -132,10 +143,8 @@ class Field:
         """Pixel maps of an area, for the Y plane and for a half-size plane; both relative to the whole plane."""
         x0, y0, x1, y1 = area
         cell = self.cell
-        c0, c1 = x0 // cell, -(-x1 // cell) + 2
-        r0, r1 = y0 // cell, -(-y1 // cell) + 2
-        part = grid[r0:r1, c0:c1]
-        size = (c1 - c0) * cell, (r1 - r0) * cell
+        part = grid[self.cells(area)]
+        size = part.shape[1] * cell, part.shape[0] * cell
         full = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.float32)
         small = part * np.float32(0.5) - np.float32(0.25)
         half = np.asarray(cv2.resize(small, (size[0] // 2, size[1] // 2)), np.float32)
