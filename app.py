@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -86,7 +87,8 @@ class Server:
             watched=lambda session_id: bool(self.sockets.get_sessions_by_id(session_id)),
         )
         self.poster = Poster(self.face, settings.media.width, settings.media.height)
-        self._pictures = ThreadPoolExecutor(2, "picture")
+        # Pictures are drawn where aiortc encodes, in the loop's default executor: few threads keep their caches warm.
+        self._media = ThreadPoolExecutor((os.cpu_count() or 1) + 1, "media")
         self._speech = ThreadPoolExecutor(2, "speech")
         self._tasks: list[asyncio.Task[None]] = []
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0, access_log=None, auto_decompress=False)
@@ -99,6 +101,7 @@ class Server:
 
     async def start(self) -> None:
         """Load the adapters and listen. Raises `AdapterError`, `OSError`."""
+        asyncio.get_running_loop().set_default_executor(self._media)
         await asyncio.gather(*(adapter.start() for adapter in self.adapters))
         if self.ice.configured:
             await self.ice.probe()
@@ -125,7 +128,6 @@ class Server:
         await self.sessions.close_all()
         await self._runner.cleanup()
         await asyncio.gather(*(adapter.close() for adapter in self.adapters))
-        self._pictures.shutdown(wait=False, cancel_futures=True)
         self._speech.shutdown(wait=False, cancel_futures=True)
 
     # -- composition
@@ -159,7 +161,7 @@ class Server:
             ice=self.ice,
             codec=size.codec,
             speech=self._speech,
-            pictures=self._pictures,
+            pictures=self._media,
             on_audio=lambda samples: ears.hear(samples),
         )
         conversation.use_stage(media.speaker)

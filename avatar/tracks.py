@@ -100,7 +100,7 @@ class FaceTrack(MediaStreamTrack):
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._frame, cue)
 
     def _frame(self, cue: FaceCue) -> VideoFrame:
-        """In the drawing thread. The frame is a copy: the encoder's thread never shares memory with the face."""
+        """In the drawing thread. The frame shows the face's array without copying it: each picture is a new one."""
         try:
             self._last = self._face.draw(cue)
         except (FaceError, MemoryError) as error:
@@ -108,4 +108,4 @@ class FaceTrack(MediaStreamTrack):
             logger.warning("picture at %.2f s could not be drawn: %r", cue.time, error)
             if self._last is None:
                 raise MediaStreamError from error
-        return VideoFrame.from_ndarray(self._last, format="yuv420p")
+        return VideoFrame.from_numpy_buffer(self._last, format="yuv420p")

@@ -22,16 +22,16 @@ async def measure(options: Options) -> Result:
     async with Lag() as lag:
         cold: list[Connected] = []
         for _ in range(servers):
-            async with ServerProcess(pinned=pinned) as server:
+            async with ServerProcess("limits.max_sessions=50", pinned=pinned) as server:
                 cold += await _connections(server.url, 1)
-        async with ServerProcess(pinned=pinned) as server:
+        async with ServerProcess("limits.max_sessions=50", pinned=pinned) as server:
             warm = (await _connections(server.url, repeats + 1))[1:]
         async with ServerProcess(command=["-m", "bench.floor"], pinned=pinned) as server:
             floor = Figure("", "ms", _video_ms((await _connections(server.url, repeats + 1))[1:])).value
         result.figures = [_figure("cold: first session of a server", cold, floor), _figure("warm", warm, floor)]
         for name, address in _silent_addresses():
             stun = f'ice.servers=[{{urls: "stun:{address}"}}]'
-            async with ServerProcess(stun, pinned=pinned) as server:
+            async with ServerProcess(stun, "limits.max_sessions=50", pinned=pinned) as server:
                 found = await _connections(server.url, options.count(10, 2))
             result.figures.append(_figure(f"STUN server that {name}", found, floor))
     result.settings = {"codec": "VP8", "size": "512x512", "client_microphone": "none"}

@@ -41,7 +41,7 @@ def connections() -> int:
 
 def session_threads() -> int:
     """Threads that are no members of a pool, which grows up to its size and stays."""
-    pools = ("asyncio_", "picture_", "speech_")
+    pools = ("asyncio_", "media_", "speech_")
     return sum(not thread.name.startswith(pools) for thread in threading.enumerate())
 
 
