@@ -210,7 +210,7 @@ class Server:
             open_sound=self._open_sound,
             limits=ApiLimits(upload, settings.limits.max_text_chars),
             public_config=self._public_config,
-            admin_config=lambda: public_view(settings),
+            admin_config=self._admin_config,
         )
         router = WebSocketRouter(self.sockets, may_login=lambda session_id, token: None)
         WSAWebSocketService(self.sockets)
@@ -225,6 +225,22 @@ class Server:
         audio = AudioFile(file, self._speech, self.settings.limits.max_upload_minutes * 60)
         await audio.open()
         return audio.chunks
+
+    def _admin_config(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "fps": 50,  # LiveTalking counts packets of sound, not pictures
+            "model": settings.face.engine,
+            "avatar_id": str(settings.face.engine_options().get("presenter", "")),
+            "tts": settings.tts.engine,
+            "REF_FILE": str(settings.tts.engine_options().get("voice", "")),
+            "transport": "webrtc",
+            "batch_size": 1,
+            "customopt": [],
+            "max_session": settings.limits.max_sessions,
+            "listenport": settings.server.port,
+            "settings": public_view(settings),
+        }
 
     def _public_config(self) -> dict[str, Any]:
         settings = self.settings

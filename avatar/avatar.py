@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
+
+from aiortc import RTCIceServer
 
 from avatar.ice import IceServers
 from avatar.peer import Peer
@@ -16,6 +19,16 @@ from core.clock import MediaClock
 from core.errors import SessionNotFound
 from core.frames import LinkState, Samples
 from core.stages import FaceStream, LipSync, StageListener
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One connection and what it shows."""
+
+    peer: Peer
+    clock: MediaClock
+    voice: VoiceTrack
+    face: FaceTrack
 
 
 class Avatar:
@@ -40,36 +53,51 @@ class Avatar:
         self._codec = codec
         self._pictures = pictures
         self._on_audio = on_audio
-        self._peer: Peer | None = None
-        self._video: FaceTrack | None = None
-        self._clock = MediaClock()
+        self._link: _Link | None = None
         self._answering = asyncio.Lock()
         self._closed = False
 
     async def connect(self, sdp: str) -> str:
         """See `core.sessions.Media`."""
         async with self._answering:
-            clock = MediaClock()
-            voice = VoiceTrack(self.stage, clock)
-            video = FaceTrack(self.stage, self._face, clock, self._pictures)
-            peer = Peer(self._ice.usable(), codec=self._codec, on_audio=self._on_audio)
-            answer = await peer.answer(sdp, voice, video)
+            link, answer = await self._answer(sdp)
             # a useless offer has raised by now: only a good one replaces the connection that there is
-            earlier, self._peer, self._video, self._clock = self._peer, peer, video, clock
+            earlier, self._link = self._link, link
             if earlier is not None:
-                await earlier.close()
+                await earlier.peer.close()
             if self._closed:
                 await self.disconnect()
                 raise SessionNotFound("the session has ended")
-            for track in (voice, video):
+            for track in (link.voice, link.face):
                 track.begin(self.stage.next_position())
             return answer
 
+    async def _answer(self, sdp: str) -> tuple[_Link, str]:
+        servers = self._ice.usable()
+        link = self._new_link(servers)
+        try:
+            async with asyncio.timeout(self._ice.patience_s(servers)):
+                return link, await link.peer.answer(sdp, link.voice, link.face)
+        except TimeoutError:
+            # one of them died since it was last asked; host candidates do not wait for it
+            self._ice.distrust()
+            link = self._new_link([])
+            return link, await link.peer.answer(sdp, link.voice, link.face)
+
+    def _new_link(self, servers: list[RTCIceServer]) -> _Link:
+        clock = MediaClock()
+        return _Link(
+            peer=Peer(servers, codec=self._codec, on_audio=self._on_audio),
+            clock=clock,
+            voice=VoiceTrack(self.stage, clock),
+            face=FaceTrack(self.stage, self._face, clock, self._pictures),
+        )
+
     async def disconnect(self) -> None:
         """See `core.sessions.Media`."""
-        peer, self._peer = self._peer, None
-        if peer is not None:
-            await peer.close()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.peer.close()
 
     async def close(self) -> None:
         """See `core.sessions.Media`."""
@@ -79,9 +107,9 @@ class Avatar:
 
     def link(self) -> LinkState:
         """See `core.sessions.Media`."""
-        if self._peer is None:
+        if self._link is None:
             return LinkState.NEW
-        match self._peer.state:
+        match self._link.peer.state:
             case "connected":
                 return LinkState.CONNECTED
             case "failed" | "closed":
@@ -91,17 +119,17 @@ class Avatar:
 
     async def last_heard(self) -> float:
         """See `core.sessions.Media`."""
-        return await self._peer.last_heard() if self._peer is not None else 0.0
+        return await self._link.peer.last_heard() if self._link is not None else 0.0
 
     def status(self) -> dict[str, Any]:
         """See `core.sessions.Media`."""
-        video = self._video
+        link = self._link
         return {
             "speaking": self.stage.speaking,
             "queued_seconds": round(self.stage.queued_seconds, 2),
             "underruns": self.stage.underruns,
-            "clock_resyncs": self._clock.resyncs,
-            "pictures_sent": video.sent if video else 0,
-            "pictures_skipped": video.skipped if video else 0,
-            "pictures_failed": video.failed if video else 0,
+            "clock_resyncs": link.clock.resyncs if link else 0,
+            "pictures_sent": link.face.sent if link else 0,
+            "pictures_skipped": link.face.skipped if link else 0,
+            "pictures_failed": link.face.failed if link else 0,
         }

@@ -19,6 +19,11 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 
 logger = logging.getLogger(__name__)
 
+STUN_PATIENCE_S = 0.4
+"""One round trip."""
+RELAY_PATIENCE_S = 2.0
+"""Allocating a relay takes several, with TCP and TLS before."""
+
 
 @dataclass(frozen=True, slots=True)
 class IceServerConfig:
@@ -45,6 +50,16 @@ class IceServers:
             for server in self.configured
             if server in self._answering
         ]
+
+    def patience_s(self, servers: Sequence[RTCIceServer]) -> float | None:
+        """How long gathering candidates from these may take before one of them counts as dead; None without any."""
+        relays = any(str(server.urls).startswith("turn") for server in servers)
+        return (RELAY_PATIENCE_S if relays else STUN_PATIENCE_S) if servers else None
+
+    def distrust(self) -> None:
+        """A server that answered the last probe did not answer now: use none until the next probe."""
+        logger.warning("an ICE server stopped answering: none is used until the next probe")
+        self._answering = frozenset()
 
     async def run(self) -> None:
         """Probe at once, then at every interval, until cancelled."""

@@ -11,7 +11,7 @@ import numpy as np
 from avatar.resampler import Resampler
 from avatar.stage import Speech, SpeechStage
 from core.errors import SynthesizerError
-from core.frames import LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Heard, Pcm, Samples, SpeechChunk, VisemeFrames
+from core.frames import LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, Progress, Samples, SpeechChunk, VisemeFrames
 from core.stages import LipSync, SpeechWriter
 
 PIECE_S = 0.2
@@ -32,7 +32,7 @@ class Speaker:
         self._stage.open(reply_id)
         return _Writer(reply_id, self._stage, self._lipsync, self._executor)
 
-    def clear(self) -> Heard:
+    def clear(self) -> Progress:
         """Silence now."""
         return self._stage.clear()
 

@@ -21,8 +21,8 @@ from core.frames import (
     VISEME_RATE,
     Activity,
     FaceCue,
-    Heard,
     MouthShape,
+    Progress,
     Samples,
     VisemeFrames,
 )
@@ -117,7 +117,7 @@ class SpeechStage:
         """Wait until everything queued has been played or cleared."""
         await self._drained.wait()
 
-    def clear(self) -> Heard:
+    def clear(self) -> Progress:
         """Silence now. Returns how far the reply had come; later pieces of it are refused."""
         heard = self._heard()
         tail = self._samples(self._cursor, FADE)
@@ -228,13 +228,13 @@ class SpeechStage:
                 self._ended = speech.utterance + 1
                 self._listener.utterance_ended(speech.reply_id, speech.utterance, speech.text)
 
-    def _heard(self) -> Heard:
+    def _heard(self) -> Progress:
         current = [p for p in self._timeline if p.speech.reply_id and p.speech.utterance == self._ended]
         if not current:
-            return Heard(self._ended, 0.0)
+            return Progress(self._ended, 0.0)
         start, end = current[0].start, current[-1].end
         fraction = (self._cursor - start) / (end - start) if end > start else 1.0
-        return Heard(self._ended, min(1.0, max(0.0, fraction)))
+        return Progress(self._ended, min(1.0, max(0.0, fraction)))
 
 
 def _rms(samples: Samples) -> float:

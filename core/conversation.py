@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Refused
-from core.events import Doing, Event, Replying, ReplyState, Typed
-from core.frames import Activity, Heard, SpeechChunk, Utterance
+from core.events import Doing, Event, Typed
+from core.frames import Activity, Progress, SpeechChunk, Utterance
 from core.reply import Reply, Request, Timeouts
 from core.stages import Dialogue, Stage, Synthesizer
 
@@ -61,6 +61,7 @@ class Conversation:
         self._wake = asyncio.Event()
         self._reply: Reply | None = None
         self._task: asyncio.Task[None] | None = None
+        self._stray: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self.activity = Activity.IDLE
 
@@ -104,7 +105,7 @@ class Conversation:
         busy = bool(self._pending) or self._reply is not None
         self._pending.clear()
         if self._reply is not None:
-            heard = self._stage.clear() if self._stage is not None else Heard()
+            heard = self._stage.clear() if self._stage is not None else Progress()
             self._reply.interrupt(heard)
             if self._task is not None:
                 self._task.cancel()
@@ -157,7 +158,7 @@ class Conversation:
             self.do(Activity.THINKING)
         task = self._task = asyncio.create_task(reply.run(), name=f"reply {reply.reply_id}")
         try:
-            await asyncio.wait({task})
+            await self._until_over(task)
         except asyncio.CancelledError:
             task.cancel()
             await asyncio.wait({task}, timeout=_CANCEL_PATIENCE_S)
@@ -166,8 +167,19 @@ class Conversation:
             self._reply = self._task = None
         self._conclude(reply, task)
 
+    async def _until_over(self, task: asyncio.Task[None]) -> None:
+        """Wait for a reply; one that was interrupted and holds on is left behind, so that the next can begin."""
+        patience = 2
+        while not task.done() and patience:
+            await asyncio.wait({task}, timeout=_CANCEL_PATIENCE_S)
+            patience -= bool(task.cancelling())
+        if not task.done():
+            logger.error("%s does not let itself be cancelled: left behind", task.get_name())
+            self._stray.add(task)
+            task.add_done_callback(self._stray.discard)
+
     def _conclude(self, reply: Reply, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             logger.error("reply %s broke", reply.reply_id, exc_info=error)
             reply.fail(RuntimeError("something went wrong inside the server"))
         if reply.request.prompt is not None:
@@ -189,8 +201,3 @@ class Conversation:
 def _voice(info: Mapping[str, Any] | None) -> str | None:
     voice = (info or {}).get("voice")
     return voice if isinstance(voice, str) and voice else None
-
-
-def is_answer(event: Event) -> bool:
-    """Whether the event closes an answer that has text."""
-    return isinstance(event, Replying) and event.state is ReplyState.END and bool(event.text)

@@ -144,7 +144,7 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Progress:
     """How far the playback of a reply had come when it was cleared."""
 
     utterances: int = 0

@@ -152,12 +152,12 @@ class HttpApi:
         return response
 
     async def admin_config(self, request: web.Request) -> web.Response:
-        """The settings in force, secrets masked."""
+        """The settings in force under LiveTalking's names, and all of ours under `settings`, secrets masked."""
         return _ok({"config": self._admin_config()})
 
     async def admin_sessions(self, request: web.Request) -> web.Response:
         """The live sessions."""
-        return _ok({"sessions": [_described(session) for session in self._sessions.all()]})
+        return _ok({"sessions": [self._described(session) for session in self._sessions.all()]})
 
     async def public_config(self, request: web.Request) -> web.Response:
         """What a page needs to know."""
@@ -172,6 +172,18 @@ class HttpApi:
         return _ok()
 
     # -- inside
+
+    def _described(self, session: Session) -> dict[str, Any]:
+        """LiveTalking's keys, and ours."""
+        options = self._admin_config()
+        return {
+            "sessionid": session.id,
+            "recording": False,
+            **{key: options[key] for key in ("model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt")},
+            "link": session.media.link().value,
+            "activity": session.conversation.activity.value,
+            **session.media.status(),
+        }
 
     def _session(self, body: Mapping[str, Any]) -> Session:
         if "sessionid" not in body:
@@ -239,14 +251,3 @@ def _text(body: Mapping[str, Any], key: str) -> str | None:
 
 def _waiting(session: Session) -> str:
     return "ok" if session.media.link() is LinkState.CONNECTED else "ok, spoken once the media connection is up"
-
-
-def _described(session: Session) -> dict[str, Any]:
-    return {
-        "sessionid": session.id,
-        "link": session.media.link().value,
-        "activity": session.conversation.activity.value,
-        "recording": False,
-        "transport": "webrtc",
-        **session.media.status(),
-    }

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from core.errors import DialogueError, EmanError, SynthesizerError
 from core.events import Event, Replying, ReplyState, Sounding
-from core.frames import Heard, SpeechChunk
+from core.frames import Progress, SpeechChunk
 from core.sentences import SentenceCutter
 from core.stages import Stage, Synthesizer
 
@@ -98,7 +98,7 @@ class Reply:
         if not self.finished:
             self._emit(Sounding("end", text, self.request.info))
 
-    def interrupt(self, heard: Heard) -> None:
+    def interrupt(self, heard: Progress) -> None:
         """End it now; `heard` tells how far the stage had played it."""
         if not self.finished:
             self._finish(ReplyState.INTERRUPTED, _heard_text(self._sentences, heard))
@@ -193,7 +193,7 @@ async def _patient(source: AsyncIterator[T], limit: float, error: EmanError) -> 
         yield item
 
 
-def _heard_text(sentences: list[str], heard: Heard) -> str:
+def _heard_text(sentences: list[str], heard: Progress) -> str:
     """Whole sentences that were played, and the share of words of the one that was cut."""
     said = sentences[: heard.utterances]
     if heard.fraction > 0 and heard.utterances < len(sentences):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from core.errors import SettingsError
-from core.frames import FaceCue, Heard, Picture, Samples, SpeechChunk, Transcript, Utterance, VisemeFrames
+from core.frames import FaceCue, Picture, Progress, Samples, SpeechChunk, Transcript, Utterance, VisemeFrames
 
 
 @runtime_checkable
@@ -133,7 +133,7 @@ class Stage(Protocol):
     def writer(self, reply_id: str) -> SpeechWriter:
         """Open the stage for a reply. Pieces of any other reply are refused from now on."""
 
-    def clear(self) -> Heard:
+    def clear(self) -> Progress:
         """Silence now: drop everything that is queued, tell how far playback had come."""
 
 

@@ -241,14 +241,17 @@ async def test_admin_config_masks_secrets(serving: Serve) -> None:
         assert "sk-very-secret" not in text
         assert "turn-secret" not in text
         assert '"api_key": "***"' in text
-        assert json.loads(text)["data"]["config"]["server"]["host"] == "127.0.0.1"
+        config = json.loads(text)["data"]["config"]
+        assert config["settings"]["server"]["host"] == "127.0.0.1"
+        assert {"fps", "model", "avatar_id", "tts", "transport", "max_session", "listenport"} <= set(config)
 
 
 async def test_admin_sessions_lists_without_tokens(api: Api) -> None:
     answer = (await api.raw("GET", "/api/admin/sessions"))[1]
     (session,) = answer["data"]["sessions"]
     assert session["sessionid"] == api.id
-    assert {"speaking", "recording", "transport", "link", "activity"} <= set(session)
+    livetalking = {"speaking", "recording", "model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt"}
+    assert livetalking | {"link", "activity"} <= set(session)
     assert api.token not in json.dumps(answer)
 
 

@@ -148,3 +148,18 @@ async def test_a_reachable_server_is_used(serving: Serve) -> None:
     ):
         answer = await api.offer(await real_offer())
         assert f" {MAPPED[0]} {MAPPED[1]} typ srflx" in answer["sdp"]
+
+
+async def test_a_server_that_dies_between_probes_delays_one_offer_a_little(serving: Serve) -> None:
+    async with (
+        listening() as stun_server,
+        serving(ice__servers=stun_server.setting, ice__probe_interval_s="600") as server,
+        Api(server) as api,
+    ):
+        assert server.ice.usable()
+        stun_server.awake = False
+        begun = time.monotonic()
+        answer = await api.offer(await real_offer())
+        assert time.monotonic() - begun < 2  # aioice waits five seconds for a server that is silent
+        assert " typ host" in answer["sdp"]
+        assert not server.ice.usable()

@@ -10,7 +10,7 @@ import pytest
 from core.conversation import Conversation, ConversationLimits
 from core.errors import Refused
 from core.events import Doing, Event, Replying, ReplyState, Sounding
-from core.frames import Activity, Heard, Pcm, SpeechChunk
+from core.frames import Activity, Pcm, Progress, SpeechChunk
 from core.reply import Timeouts
 from tests.fakes import ScriptedDialogue, ToneSynthesizer
 
@@ -24,13 +24,13 @@ class InstantStage:
         self.conversation = conversation
         self.released = asyncio.Event()
         self.released.set()
-        self.heard = Heard(0, 0.5)
+        self.heard = Progress(0, 0.5)
         self.cleared = 0
 
     def writer(self, reply_id: str) -> InstantWriter:
         return InstantWriter(self, reply_id)
 
-    def clear(self) -> Heard:
+    def clear(self) -> Progress:
         self.cleared += 1
         return self.heard
 
@@ -104,7 +104,7 @@ async def test_interruption_ends_once_and_keeps_only_what_was_heard() -> None:
     setup.stage.released.clear()
     setup.conversation.chat("hello")
     await asyncio.sleep(0.05)
-    setup.stage.heard = Heard(1, 0.4)
+    setup.stage.heard = Progress(1, 0.4)
     assert setup.conversation.interrupt()
     end = await setup.ending()
     assert end.state is ReplyState.INTERRUPTED
@@ -213,3 +213,21 @@ async def test_a_long_text_leaves_the_loop_to_the_other_sessions() -> None:
     other.cancel()
     setup.task.cancel()
     assert turns >= 20
+
+
+async def test_an_adapter_that_refuses_to_be_cancelled_does_not_hang_the_session() -> None:
+    class Stubborn(ScriptedDialogue):
+        async def reply(self, history: object, text: str) -> AsyncIterator[str]:
+            yield "on and on, and on and on. "
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(30)
+
+    setup = Setup(Stubborn())
+    setup.conversation.chat("x")
+    await asyncio.sleep(0.05)
+    assert setup.conversation.interrupt()
+    setup.conversation.say("still alive")
+    assert (await setup.ending(2)).state is ReplyState.END
+    setup.task.cancel()
