@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from playwright.async_api import Page, async_playwright
 
 ARGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream", "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--disable-component-update", "--disable-sync", "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]  # fmt: skip
+FAKE_MEDIA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+"""Every permission is granted, and there is a microphone."""
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 
 
@@ -48,9 +49,13 @@ def write_microphone(path: Path, speech: NDArray[np.int16], *, lead_s: float, ta
 
 
 @contextlib.asynccontextmanager
-async def browser_page(url: str, microphone: Path | None = None, **context: object) -> AsyncIterator[Page]:
+async def browser_page(
+    url: str, microphone: Path | None = None, flags: Sequence[str] = FAKE_MEDIA, **context: object
+) -> AsyncIterator[Page]:
     """The chat page, before Start; fails the test at its end when a script error was seen."""
-    args = [*ARGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"] if microphone else ARGS
+    args = [*ARGS, *flags]
+    if microphone is not None:
+        args.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
     errors: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=args)

@@ -110,7 +110,7 @@ export default {
   "error.no_webrtc": "This browser can't hold a video call.",
   "error.no_webrtc.text": "WebRTC is missing or switched off. Open this page in a current Chrome, Edge, Firefox or Safari.",
   "error.ice_failed": "Picture and sound can't get through.",
-  "error.ice_failed.text": "The server answers, but its media does not arrive. A firewall or VPN probably blocks UDP between you and the server. Open the server's UDP ports, or set up a TURN relay (ice_servers in the settings).",
+  "error.ice_failed.text": "The server answers, but its media does not arrive. A firewall or VPN probably blocks UDP between you and the server. Open the server's UDP ports, or set up a TURN relay (ice.servers in the settings).",
   "error.lost": "The connection was lost.",
   "error.lost.text": "It could not be restored after several attempts. Check the network, then try again.",
   "error.server_full": "Everyone is busy right now.",

@@ -110,7 +110,7 @@ export default {
   "error.no_webrtc": "这个浏览器不支持视频通话。",
   "error.no_webrtc.text": "缺少 WebRTC 或已被关闭。请换用新版的 Chrome、Edge、Firefox 或 Safari。",
   "error.ice_failed": "画面和声音无法到达。",
-  "error.ice_failed.text": "服务器有回应，但媒体数据到不了，多半是防火墙或 VPN 拦截了 UDP。请开放服务器的 UDP 端口，或配置 TURN 中继（设置中的 ice_servers）。",
+  "error.ice_failed.text": "服务器有回应，但媒体数据到不了，多半是防火墙或 VPN 拦截了 UDP。请开放服务器的 UDP 端口，或配置 TURN 中继（设置中的 ice.servers）。",
   "error.lost": "连接已断开。",
   "error.lost.text": "多次尝试仍未恢复。请检查网络后重试。",
   "error.server_full": "现在大家都在忙。",
