@@ -148,6 +148,7 @@ class LipSync(Stage):
 
 class VectorFace(Section):
     presenter: str = Field(min_length=1)
+    background: str | None
 
 
 class Face(Stage):
