@@ -28,9 +28,9 @@ Area = tuple[int, int, int, int]
 _NONE: Any = None
 """OpenCV's empty second map; its type stubs don't know that None is allowed."""
 
-_STILL = 0.16
-"""Pixels: an area whose look-ups moved by less since it was last warped is shown again as it is. Slow motion is then
-drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
+_STILL = (0.16, 0.4)
+"""Pixels, for even and odd pictures: an area whose look-ups moved by less since it was last warped is shown again as it
+is. Slow motion is then drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
 
 _SMALLEST, _LARGEST = 128, 2160
 _STEPS = 16
@@ -99,6 +99,7 @@ class VectorStream:
         self._grids: list[Floats | None] = [None] * len(plate.field.areas)
         """The look-ups each area was last warped with; None when it must be warped."""
         self._eyes: tuple[int, int, int] | None = None
+        self._count = 0
 
     def draw(self, cue: FaceCue) -> Picture:
         """The picture for `cue`: a new I420 array, uint8, shape (height * 3 // 2, width)."""
@@ -146,10 +147,12 @@ class VectorStream:
     def _warp(self, weights: Floats) -> None:
         field = self._plate.field
         grid = field.solve(weights)
+        self._count += 1
+        still = _STILL[self._count % 2]
         moved = []
         for number, area in enumerate(field.areas):
             now, before = grid[field.cells(area)], self._grids[number]
-            if before is None or np.abs(now - before).max() > _STILL:
+            if before is None or np.abs(now - before).max() > still:
                 self._grids[number] = now
                 moved.append(area)
         for area in _merged(moved):

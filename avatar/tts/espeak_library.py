@@ -222,5 +222,5 @@ def espeak_library(library: str = "", data: str = "") -> EspeakLibrary:
         key = (library, data)
         if key not in _loaded:
             _loaded[key] = EspeakLibrary(library, data)
-            _log.info("espeak-ng loaded from %s", library)
+            _log.debug("espeak-ng loaded from %s", library)
         return _loaded[key]
