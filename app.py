@@ -331,7 +331,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
-    """On uvloop where there is one: a tenth less CPU per session, measured."""
+    """On uvloop where there is one: less CPU per session than asyncio's own loop."""
     if sys.platform == "win32":
         return asyncio.run(main)
     import uvloop
