@@ -18,7 +18,7 @@ from core.errors import DialogueError, EmanError, SynthesizerError
 from core.events import Event, Replying, ReplyState, Sounding
 from core.frames import Progress, SpeechChunk
 from core.sentences import SentenceCutter
-from core.stages import Stage, Synthesizer
+from core.stages import SpeechWriter, Stage, Synthesizer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -144,7 +144,7 @@ class Reply:
             await queue.put(sentence)
         await queue.put(None)
 
-    async def _speak(self, sentence: str, writer: Any) -> None:
+    async def _speak(self, sentence: str, writer: SpeechWriter) -> None:
         self._sentences.append(sentence)
         await writer.begin(sentence)
         limit = self._timeouts.synthesizer
