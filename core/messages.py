@@ -9,7 +9,7 @@ import json
 import time
 from typing import Any, Literal, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from core.errors import BadRequest
 from core.events import Doing, Event, Heard, Replying, ReplyState, Typed
@@ -17,6 +17,13 @@ from core.frames import Activity
 from core.identity import username_of
 
 Message = dict[str, Any]
+
+CHANNEL_TYPES = frozenset(
+    {"login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"}
+)  # fmt: skip
+"""Messages about one socket: not numbered, not kept for one that comes back."""
+COMMAND_TYPES = frozenset({"control", "broadcast"})
+"""What goes out wrapped, as `wsa_command`; everything else is data."""
 
 STATUS_TEXT = {
     Activity.IDLE: "就绪",
@@ -116,9 +123,86 @@ def _reply(event: Replying, session_id: str) -> Message:
     return message
 
 
+def media(session_id: str, page: str) -> Message:
+    """The session's picture and sound now go to the page that calls itself `page` ("" when it has no name)."""
+    return {"type": "media", "session_id": session_id, "page": page}
+
+
+def history_cleared(session_id: str) -> Message:
+    """The session's kept conversation was deleted: every page empties its chat."""
+    return {"type": "history_cleared", "session_id": session_id}
+
+
+def login_success(session_id: str, *, resumed: bool | None = None, missed: int | None = None) -> Message:
+    """The socket belongs to the session now. `resumed`, `missed`: only for a login with `last_seq`."""
+    message: Message = {
+        "type": "login_success",
+        "session_id": session_id,
+        "username": username_of(session_id),
+        "timestamp": now_ms(),
+    }
+    if resumed is not None:
+        message |= {"resumed": resumed, "missed": missed or 0}
+    return message
+
+
+def heartbeat_response() -> Message:
+    """The answer to `heartbeat` and `ping`."""
+    return {"type": "heartbeat_response", "timestamp": now_ms()}
+
+
+def sync(seq: int) -> Message:
+    """The number of the last message that this socket was sent."""
+    return {"type": "sync", "seq": seq}
+
+
+def wsa_registered(role: str, username: str, session_id: str, connections: int) -> Message:
+    """The socket receives what goes to `username` in this role. `username` is spelled as the client did."""
+    return {
+        "type": "wsa_registered",
+        "role": role,
+        "username": username,
+        "session_id": session_id,
+        "connections": connections,
+        "timestamp": now_ms(),
+    }
+
+
+def wsa_status(role: str, username: str, connected: bool, connections: int) -> Message:
+    """A socket (un)registered under `username`; `connections` are the sockets that are there in this role now."""
+    return {
+        "type": "wsa_status",
+        "role": role,
+        "username": username,
+        "connected": connected,
+        "connections": connections,
+        "timestamp": now_ms(),
+    }
+
+
+def wsa_command(data: Message, username: str) -> Message:
+    """A command (`control`, `broadcast`), wrapped."""
+    return {"type": "wsa_command", "data": data, "Username": username, "timestamp": now_ms()}
+
+
 def wsa_error(code: str, message: str, ref: str = "") -> Message:
-    """A refusal. `code`: not_logged_in, bad_username, bad_message, unknown_type, rate_limited, auth_failed."""
+    """A refusal. `code`: not_logged_in, bad_username, bad_message, unknown_type, rate_limited, auth_failed, asr_failed.
+
+    `ref` is the type of the message that was refused.
+    """
     return {"type": "wsa_error", "code": code, "message": message, "ref": ref, "timestamp": now_ms()}
+
+
+def envelope(message_type: str, content: str, source: str, session_id: str, metadata: Message | None = None) -> Message:
+    """A message of any type in the form of `broadcast_to_session`."""
+    return {
+        "type": message_type,
+        "content": content,
+        "source": source,
+        "session_id": session_id,
+        "metadata": metadata or {},
+        "timestamp": now_ms(),
+    }
 
 
 class Incoming(BaseModel):
@@ -134,10 +218,15 @@ class Login(Incoming):
     username: str | None = Field(default=None, max_length=128)
     token: str | None = Field(default=None, max_length=4096)
     role: str | None = Field(default=None, max_length=32)
+    last_seq: StrictInt | None = Field(default=None, ge=0)
+    """Number of the last message that the page has; 0 for everything that is kept, None for nothing old."""
 
 
 class Register(Incoming):
-    username: str = Field(min_length=1, max_length=128)
+    """`token` proves that the username's session is the sender's when it is not the one it logged in under."""
+
+    username: str
+    token: str | None = Field(default=None, max_length=4096)
 
 
 class Listen(Incoming):
@@ -145,6 +234,34 @@ class Listen(Incoming):
 
     mode: Literal["open", "push_to_talk", "off"] | None = None
     state: Literal["start", "stop"] | None = None
+
+
+class Storage(Incoming):
+    """Whether the session's conversation is kept."""
+
+    enabled: StrictBool
+
+
+class Recognition(Incoming):
+    """Belongs to the socket's own recognition; `session_id`, where given, must be the one it logged in under."""
+
+    session_id: StrictInt | StrictStr | None = None
+    sessionid: StrictInt | StrictStr | None = None
+
+
+class StartRecognition(Recognition):
+    """What audio follows. `engine` is a wish; the server's recogniser is the one that is configured."""
+
+    engine: str | None = Field(default=None, max_length=64)
+    sample_rate: StrictInt | StrictStr | None = None
+    format: str | None = Field(default=None, max_length=32)
+
+
+class AudioData(Recognition):
+    """`audio`: base64 of 16-bit little-endian mono PCM at 16 kHz; `sequence`: a running number of the client."""
+
+    audio: str
+    sequence: StrictInt | None = Field(default=None, ge=0)
 
 
 IncomingT = TypeVar("IncomingT", bound=Incoming)
