@@ -1,0 +1,272 @@
+"""The values of the HTTP API as JSON Schema (draft 2020-12): components of the document in core/openapi.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+ID = "2043561278345678"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.…"
+
+ERRORS = {
+    "bad_request": "not a JSON object, a field is missing or of the wrong type",
+    "bad_sdp": "the offer can't be used",
+    "bad_audio": "the upload holds no audio that can be decoded",
+    "session_not_found": "no live session has this id",
+    "empty_text": "nothing to say",
+    "too_long": "the text is longer than limits.max_text_chars",
+    "too_large": "the body or the upload is over its limit (HTTP 413)",
+    "server_full": "limits.max_sessions is reached; try again later",
+    "busy": "limits.max_queued_replies answers are waiting already",
+    "rate_limited": "too many requests from this address (HTTP 429)",
+    "auth_failed": "a token or key is missing or wrong (HTTP 401)",
+    "origin_refused": "pages of this origin may not call the API (HTTP 403)",
+    "stopping": "the server is shutting down",
+    "internal": "a bug; the traceback is in the server's log",
+}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a component schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def obj(properties: Schema, *, optional: tuple[str, ...] = (), **more: Any) -> Schema:
+    """An object whose properties are required unless named in `optional`; others may be added."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", **({"required": required} if required else {}), "properties": properties, **more}
+
+
+def text(description: str = "", **more: Any) -> Schema:
+    """A string."""
+    return {"type": "string", **({"description": description} if description else {}), **more}
+
+
+def whole(description: str = "", **more: Any) -> Schema:
+    """An integer."""
+    return {"type": "integer", **({"description": description} if description else {}), **more}
+
+
+def number(description: str = "", **more: Any) -> Schema:
+    """Any number."""
+    return {"type": "number", **({"description": description} if description else {}), **more}
+
+
+def yes_no(description: str = "", **more: Any) -> Schema:
+    """A boolean."""
+    return {"type": "boolean", **({"description": description} if description else {}), **more}
+
+
+def maybe(schema: Schema) -> Schema:
+    """The same, or null."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def many(item: Schema) -> Schema:
+    """A list."""
+    return {"type": "array", "items": item}
+
+
+def ok(data: Schema | None = None) -> Schema:
+    """The envelope of a success."""
+    properties: Schema = {"code": {"const": 0}, "msg": text(examples=["ok"])}
+    return obj({**properties, "data": data} if data is not None else properties)
+
+
+_TALK: dict[str, Schema] = {
+    "SessionId": {
+        "type": ["string", "integer"],
+        "description": "Id of a session, from /offer. Text or number; a decimal below 2^53.",
+        "examples": [ID],
+    },
+    "Token": text(
+        "The session's token, from /offer. May also come as `Authorization: Bearer`. Needed when auth.enabled.",
+        maxLength=4096,
+        examples=[TOKEN],
+    ),
+    "Ok": {**ok(), "title": "Success", "examples": [{"code": 0, "msg": "ok"}]},
+    "Failure": obj(
+        {
+            "code": {"const": -1},
+            "msg": text("For people; holds no secret and no transcript."),
+            "error": text("For programs.", enum=list(ERRORS)),
+        },
+        title="Failure",
+        description="\n".join(f"* `{code}`: {meaning}" for code, meaning in ERRORS.items()),
+        examples=[{"code": -1, "msg": "session not found", "error": "session_not_found"}],
+    ),
+    "Answer": obj(
+        {
+            "sdp": text("The answer's SDP, candidates included."),
+            "type": {"const": "answer"},
+            "sessionid": text(examples=[ID]),
+            "token": text("Proves that the session is yours.", examples=[TOKEN]),
+        },
+        title="SDP answer (not in the envelope)",
+        examples=[{"sdp": "v=0\r\n…", "type": "answer", "sessionid": ID, "token": TOKEN}],
+    ),
+    "PublicConfig": obj(
+        {
+            "name": text(),
+            "version": text(),
+            "avatar_name": text(),
+            "ice_servers": many({"type": "object", "description": "An RTCIceServer."}),
+            "asr": obj({"engine": text(), "languages": many(text("BCP-47 tag, or * for any."))}),
+            "dialogue": obj({"engine": text()}),
+            "max_upload_mb": whole(),
+            "max_text_chars": whole(),
+            "video": obj({"width": whole(), "height": whole()}),
+            "history": yes_no("Whether conversations are kept."),
+            "control_url": text("Third-party control server, or empty."),
+            "auth": obj({"enabled": yes_no(), "open": yes_no("Whether anybody may open a session.")}),
+        },
+        optional=("history", "control_url", "auth"),
+    ),
+}
+
+_HISTORY: dict[str, Schema] = {
+    "Entry": obj(
+        {
+            "id": whole("Running number; pages are asked for with `before`."),
+            "session_id": text(),
+            "at_ms": whole("Unix time in ms."),
+            "role": text(enum=["user", "assistant"]),
+            "sender": text(),
+            "text": text(),
+            "engine": text("Recogniser or dialogue engine."),
+            "state": text(enum=["final", "interrupted", "error"]),
+        },
+        optional=("session_id",),
+        examples=[
+            {"id": 7, "session_id": ID, "at_ms": 1763722800000, "role": "user", "sender": "user",
+             "text": "what is seven times six", "engine": "pocketsphinx", "state": "final"}
+        ],
+    ),
+    "Conversation": {"type": "object", "description": "Its id, times and number of entries."},
+}  # fmt: skip
+
+_SOCKET = {
+    "connection": text("Id of the connection, for logs.", examples=["c12"]),
+    "age_s": number(),
+    "idle_s": number("Since its last frame."),
+    "queued": whole("Messages that wait to be sent."),
+    "alive": yes_no(),
+    "roles": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Role → username."},
+}
+
+_MONITOR: dict[str, Schema] = {
+    "LiveSession": obj(
+        {
+            "sessionid": text(),
+            "speaking": yes_no(),
+            "recording": yes_no(),
+            "model": text(),
+            "avatar_id": text(),
+            "REF_FILE": text(),
+            "transport": text(),
+            "batch_size": whole(),
+            "customopt": {"type": "array"},
+            "link": text(enum=["new", "connecting", "connected", "closed"]),
+            "activity": text(),
+        },
+        description="LiveTalking's keys, then ours.",
+    ),
+    "Socket": obj({**_SOCKET, "session_id": text()}, optional=("session_id",)),
+    "ServerState": obj(
+        {
+            "version": text(),
+            "uptime_s": number(),
+            "cpu_percent": number("Of one core; several threads may add up to more than 100."),
+            "rss_mb": number(),
+            "loop_lag_ms": number("How late the event loop wakes up."),
+            "log_level": text(),
+            "sessions": whole(),
+            "max_sessions": whole(),
+            "sockets": whole(),
+            "username_conflicts": whole(),
+            "ready": yes_no(),
+            "adapters": {"type": "object", "additionalProperties": {"type": "string"}},
+        }
+    ),
+    "SessionState": obj(
+        {
+            "sessionid": text(),
+            "username": text(),
+            "link": text(),
+            "activity": text(),
+            "speaking": yes_no(),
+            "age_s": number(),
+            "avatar": text(),
+            "turns": whole(),
+            "storage": yes_no(),
+            "pictures_sent": whole(),
+            "pictures_skipped": whole(),
+            "pictures_failed": whole(),
+            "fps": number(),
+            "underruns": whole(),
+            "clock_resyncs": whole(),
+            "network": obj(
+                {"rtt_ms": maybe(number()), "loss_percent": maybe(number()), "jitter_ms": maybe(number())},
+                description="From RTCP; null while it has not told yet.",
+            ),
+            "queues": obj({"replies": whole(), "speech_s": number(), "messages": whole()}),
+            "sockets": many(ref("Socket")),
+        }
+    ),
+    "TurnState": obj(
+        {
+            "sessionid": text(),
+            "reply_id": text(),
+            "at": whole("Unix time in ms."),
+            "source": text(enum=["speech", "text", "echo", "upload"]),
+            "outcome": text(examples=["end", "interrupted", "error"]),
+            "engine": text(),
+            "marks": obj(
+                {name: maybe(whole()) for name in ("transcript", "first_token", "first_audio", "on_wire")},
+                description="ms after the end of speech (or the request); null where not reached.",
+            ),
+        }
+    ),
+    "ErrorGroup": obj(
+        {
+            "stage": text(enum=["asr", "dialogue", "tts", "lipsync", "face", "server"]),
+            "adapter": text(),
+            "code": text(),
+            "message": text(),
+            "count": whole(),
+            "first_at": whole(),
+            "last_at": whole(),
+            "sessionid": text("The last one."),
+        }
+    ),
+    "Recognition": obj(
+        {
+            "sessionid": text(),
+            "sequence": whole(),
+            "result_id": text(),
+            "stage": text(examples=["partial", "final"]),
+            "text": text(),
+            "start": number("Seconds of the session's audio."),
+            "end": number(),
+            "at": whole(),
+            "engine": text(),
+            "predecessors": many(text()),
+        }
+    ),
+    "Snapshot": obj(
+        {
+            "type": {"const": "snapshot"},
+            "at": whole("Unix time in ms."),
+            "server": ref("ServerState"),
+            "sessions": many(ref("SessionState")),
+            "other_sockets": many(ref("Socket")),
+            "turns": many(ref("TurnState")),
+            "errors": many(ref("ErrorGroup")),
+            "recognitions": many(ref("Recognition")),
+        },
+        description="A frame of /api/admin/live, every second.",
+    ),
+}
+
+SCHEMAS: dict[str, Schema] = {**_TALK, **_HISTORY, **_MONITOR}

@@ -1,0 +1,177 @@
+"""Operations on sessions, for pages and programs: paths of the document in core/openapi.py."""
+
+from __future__ import annotations
+
+from core.openapi_build import answer, content, operation, query, said
+from core.openapi_schemas import ID, TOKEN, Schema, obj, ref, text, yes_no
+
+_SESSION: list[Schema] = [{"sessionToken": []}, {"apiKey": []}, {}]
+_FIELDS: dict[str, Schema] = {"sessionid": ref("SessionId"), "token": ref("Token")}
+_BY_ID = [query("sessionid", ref("SessionId"), required=True), query("token", ref("Token"))]
+
+
+def on_session(name: str, summary: str, response: Schema, body: Schema, description: str = "") -> Schema:
+    """A POST that acts on a session."""
+    return operation(
+        name,
+        "talk",
+        summary,
+        response,
+        security=_SESSION,
+        body=body,
+        refusals=(401, 403, 413, 429),
+        description=description,
+    )
+
+
+def _by_id(**more: Schema) -> Schema:
+    return obj({**_FIELDS, **more}, optional=("token", *more))
+
+
+TALK_PATHS: dict[str, Schema] = {
+    "/offer": {
+        "post": operation(
+            "offer",
+            "talk",
+            "Open a session, or attach a new connection to one",
+            answer(
+                schema=ref("Answer"), example={"sdp": "v=0\r\n…", "type": "answer", "sessionid": ID, "token": TOKEN}
+            ),
+            security=[{"apiKey": []}, {"sessionToken": []}, {}],
+            refusals=(401, 403, 413, 429),
+            description=(
+                "The offer must have gathered its candidates (no trickle) and ask for audio, video or both; "
+                "a microphone is optional. With `sessionid` and `token` the connection is attached to that session."
+            ),
+            body=content(
+                obj(
+                    {
+                        "sdp": text("SDP with candidates."),
+                        "type": {"const": "offer"},
+                        **_FIELDS,
+                        "page": text("Id that the page made up; comes back in the message `media`."),
+                        "storage": yes_no("Whether this conversation may be kept.", default=True),
+                    },
+                    optional=("sessionid", "token", "page", "storage"),
+                ),
+                example={"sdp": "v=0\r\n…", "type": "offer"},
+            ),
+        )
+    },
+    "/human": {
+        "post": on_session(
+            "human",
+            "Speak a text, or answer it",
+            answer(),
+            content(
+                obj(
+                    {
+                        **_FIELDS,
+                        "text": text("What to speak or answer.", minLength=1),
+                        "type": text("`echo` speaks it, `chat` answers it.", enum=["echo", "chat"], default="echo"),
+                        "interrupt": yes_no("Drop what is spoken or waits.", default=False),
+                        "tts": {
+                            "type": "object",
+                            "description": "For the voice, e.g. `voice`; copied into /sse events.",
+                        },
+                    },
+                    optional=("token", "type", "interrupt", "tts"),
+                ),
+                example={"sessionid": ID, "text": "Hello there.", "type": "echo", "interrupt": False},
+            ),
+            "Texts are spoken one after the other. Before the media connection is up it waits, and `msg` says so.",
+        )
+    },
+    "/humanaudio": {
+        "post": on_session(
+            "humanaudio",
+            "Speak an audio file",
+            answer(),
+            content(
+                obj(
+                    {
+                        **_FIELDS,
+                        "file": {"contentMediaType": "audio/*", "description": "Anything that FFmpeg decodes."},
+                        "interrupt": text("Drop what is spoken or waits.", enum=["true", "false"], default="false"),
+                    },
+                    optional=("token", "interrupt"),
+                ),
+                "multipart/form-data",
+            ),
+        )
+    },
+    "/interrupt_talk": {
+        "post": on_session(
+            "interrupt_talk",
+            "Silence now",
+            answer(),
+            content(_by_id(), example={"sessionid": ID}),
+            "What waits is dropped too.",
+        )
+    },
+    "/is_speaking": {
+        "post": on_session(
+            "is_speaking",
+            "Whether an answer is made or played",
+            answer({"type": "boolean"}, example=said(False)),
+            content(_by_id(), example={"sessionid": ID}),
+        )
+    },
+    "/sse": {
+        "get": operation(
+            "sse",
+            "talk",
+            "Start and end of every utterance, when it is really played",
+            {
+                "description": "A stream that ends with the session; an unknown session gets the envelope.",
+                "content": {
+                    "text/event-stream": {
+                        "schema": {"type": "string"},
+                        "example": 'data: {"status": "start", "text": "Hello."}\n\n',
+                    },
+                    **content(ref("Failure")),
+                },
+            },
+            security=_SESSION,
+            parameters=_BY_ID,
+            refusals=(401,),
+        )
+    },
+    "/api/config": {
+        "get": operation(
+            "config",
+            "talk",
+            "What a page needs to know",
+            answer(ref("PublicConfig"), example=None),
+            description="ICE servers come with their credentials: browsers need them.",
+        )
+    },
+    "/api/hangup": {
+        "post": on_session(
+            "hangup",
+            "End the session",
+            answer(),
+            content(
+                _by_id(leave=yes_no("Only this page goes away; the session stays for a moment.", default=False)),
+                example={"sessionid": ID, "token": TOKEN},
+            ),
+            "Any content type, so that a page can send it with navigator.sendBeacon.",
+        )
+    },
+    "/ws": {
+        "get": operation(
+            "ws",
+            "talk",
+            "The message channel (WebSocket)",
+            {"description": "Switching to the WebSocket protocol."},
+            refusals=(403,),
+            description="Send `login` first. Formats: docs/websocket-api.md.",
+            socket=[
+                {"type": "login", "session_id": ID, "token": TOKEN},
+                {"type": "heartbeat"},
+                {"type": "wsa_register_web", "username": f"User_{ID}"},
+                {"type": "listen", "mode": "open"},
+            ],
+        )
+    },
+}
