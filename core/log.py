@@ -1,25 +1,42 @@
 """Logging: every line carries the session it belongs to; secrets and transcripts never appear.
 
-What users say and what the avatar answers is never passed to a logger; code logs lengths and ids.
+What users say and what the avatar answers is never passed to a logger; code logs lengths and ids. What looks like
+a credential is masked in both formats, wherever it comes from: a message, an exception's text, an extra field.
+
+console   2026-11-21 10:15:02,123 INFO    [204346] core.sessions: session 204346 opened (1 of 8)
+json      {"time": "2026-11-21T10:15:02.123Z", "level": "info", "session": "204346", "logger": "core.sessions",
+           "message": "session 204346 opened (1 of 8)"}, with "exception" and "extra" where there are any
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 
 session_id: ContextVar[str] = ContextVar("session_id", default="-")
 """The session that the current task works for. Tasks inherit it from the task that starts them."""
 
-_SECRET = re.compile(
-    r"(?i)((?:api[_-]?key|access[_-]?key|token|secret|password|pwd|credential)[\"']?\s*[=:]\s*[\"']?"
-    r"|bearer\s+)[^\s\"',}&]+"
-)
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("console", "json")
+OURS = ("core", "asr", "avatar", "app")
+"""Loggers whose level is set; libraries, whose debug lines carry what is said, stay at warning."""
+
+_SECRET_NAME = r"(?:api[_-]?key|access[_-]?key|token|secret|password|pwd|credential)"
+_SECRET = re.compile(rf"(?i)({_SECRET_NAME}[\"']?\s*[=:]\s*[\"']?|bearer\s+)[^\s\"',}}&]+")
+_NAMED_SECRET = re.compile(rf"(?i){_SECRET_NAME}$|^authorization$")
 _LOGIN = re.compile(r"(://[^\s/:@]{1,200}:)[^\s/@]+(?=@)")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "session", "taskName"}
+
+
+def redacted(text: str) -> str:
+    """`text` with everything that looks like a credential masked."""
+    return _LOGIN.sub(r"\1***", _SECRET.sub(r"\1***", text))
 
 
 class _SessionFilter(logging.Filter):
@@ -29,22 +46,69 @@ class _SessionFilter(logging.Filter):
 
 
 class RedactingFormatter(logging.Formatter):
-    """Masks what looks like a credential, wherever it came from (a library's exception text, a URL)."""
+    """One line (and a traceback) per record, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _LOGIN.sub(r"\1***", _SECRET.sub(r"\1***", super().format(record)))
+        return redacted(super().format(record))
 
 
-def configure(level: str) -> None:
-    """Log to stderr at `level` (debug, info, warning, error); libraries stay at warning or above."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record, on one line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": record.levelname.lower(),
+            "session": getattr(record, "session", "-"),
+            "logger": record.name,
+            "message": redacted(record.getMessage()),
+        }
+        if record.exc_info:
+            line["exception"] = redacted(self.formatException(record.exc_info))
+        if record.stack_info:
+            line["stack"] = redacted(record.stack_info)
+        extra = {key: _plain(key, value) for key, value in vars(record).items() if key not in _STANDARD}
+        if extra:
+            line["extra"] = extra
+        return json.dumps(line, ensure_ascii=False).encode(errors="replace").decode()
+
+
+def _plain(key: str, value: object) -> object:
+    """An extra field as JSON can carry it, without secrets at any depth."""
+    if _NAMED_SECRET.search(key):
+        return "***"
+    if isinstance(value, Mapping):
+        return {str(name): _plain(str(name), item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain("", item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else redacted(str(value))
+
+
+def configure(level: str, format: str = "console") -> None:
+    """Log to stderr at `level` (see `LEVELS`) in a format of `FORMATS`; libraries stay at warning or above."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_SessionFilter())
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s [%(session)s] %(name)s: %(message)s"))
+    if format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s [%(session)s] %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("core", "asr", "avatar", "app"):
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Change the level of our loggers while they run. Raises `ValueError` for a word that is not in `LEVELS`."""
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}")
+    for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
+
+
+def level() -> str:
+    """The level in force."""
+    return logging.getLevelName(logging.getLogger("core").getEffectiveLevel()).lower()
 
 
 @contextmanager

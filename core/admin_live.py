@@ -1,0 +1,183 @@
+"""The dashboards that look on: each gets the newest snapshot every second over its WebSocket.
+
+The snapshot is made once for all. A dashboard that reads slowly misses snapshots, never the newest; one that reads
+nothing for `SEND_TIMEOUT_S` is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from core.errors import BadRequest, RateLimited, Unauthorized
+from core.messages import json_value
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+LOGIN_TIMEOUT_S = 10.0
+SEND_TIMEOUT_S = 3.0
+CLOSE_TIMEOUT_S = 1.0
+MAX_DASHBOARDS = 16
+MAX_WAITING = 64
+"""Sockets that have not logged in yet."""
+MAX_FRAME = 4096
+
+
+class _Dashboard:
+    """One socket that logged in; holds the newest snapshot that it has not got yet."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+        self._newest: str | None = None
+        self._news = asyncio.Event()
+
+    def show(self, text: str) -> None:
+        """Send this next; what waited is out of date."""
+        self._newest = text
+        self._news.set()
+
+    async def write(self) -> None:
+        """Send until the socket breaks or is too slow."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            text, self._newest = self._newest, None
+            if text is not None:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._socket.send_str(text)
+
+
+class LiveView:
+    """`attend` one socket until it leaves; `close` sends all away. `snapshot()` makes what they see."""
+
+    def __init__(self, snapshot: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self._snapshot = snapshot
+        self._dashboards: set[_Dashboard] = set()
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._waiting = 0
+        self._ticker: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._dashboards)
+
+    async def attend(self, socket: web.WebSocketResponse, check: Callable[[str | None], None]) -> None:
+        """Serve one prepared socket. `check(token)` raises `Unauthorized`."""
+        if self._waiting >= MAX_WAITING:
+            await _refuse(socket, RateLimited("too many dashboards are logging in"), WSCloseCode.TRY_AGAIN_LATER)
+            return
+        self._sockets.add(socket)
+        self._waiting += 1
+        try:
+            admitted = await self._login(socket, check)
+        finally:
+            self._waiting -= 1
+            self._sockets.discard(socket)
+        if admitted:
+            self._sockets.add(socket)
+            try:
+                await self._serve(socket)
+            finally:
+                self._sockets.discard(socket)
+
+    async def close(self) -> None:
+        """Send all dashboards away (server shutdown)."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.wait({self._ticker})
+            self._ticker = None
+        await asyncio.gather(*(_close(socket, WSCloseCode.GOING_AWAY) for socket in list(self._sockets)))
+
+    # -- inside
+
+    async def _login(self, socket: web.WebSocketResponse, check: Callable[[str | None], None]) -> bool:
+        try:
+            async with asyncio.timeout(LOGIN_TIMEOUT_S):
+                first = await socket.receive()
+            if first.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                return False  # it left
+            check(_token(first.data))
+        except TimeoutError:
+            error: BadRequest | Unauthorized = Unauthorized(f"no login within {LOGIN_TIMEOUT_S:.0f} s")
+        except (BadRequest, Unauthorized) as refusal:
+            error = refusal
+        else:
+            if len(self._dashboards) < MAX_DASHBOARDS:
+                return True
+            text = f"{MAX_DASHBOARDS} dashboards are open already"
+            await _refuse(socket, RateLimited(text, code="busy"), WSCloseCode.TRY_AGAIN_LATER)
+            return False
+        await _refuse(socket, error, WSCloseCode.POLICY_VIOLATION)
+        return False
+
+    async def _serve(self, socket: web.WebSocketResponse) -> None:
+        dashboard = _Dashboard(socket)
+        self._dashboards.add(dashboard)
+        writer = asyncio.create_task(dashboard.write(), name="dashboard writer")
+        reader = asyncio.create_task(_drain(socket), name="dashboard reader")
+        try:
+            dashboard.show(json.dumps(await self._snapshot(), ensure_ascii=False))
+            if self._ticker is None or self._ticker.done():
+                self._ticker = asyncio.create_task(self._tick(), name="dashboards")
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._dashboards.discard(dashboard)
+            for task in (writer, reader):
+                task.cancel()
+            await asyncio.wait({writer, reader})
+            await self._part(socket, writer)
+
+    async def _part(self, socket: web.WebSocketResponse, writer: asyncio.Task[None]) -> None:
+        error = None if writer.cancelled() else writer.exception()
+        if error is not None:
+            logger.warning("dashboard dropped: %r", error)
+            if (transport := socket.get_extra_info("transport")) is not None:
+                transport.abort()  # a closing handshake would wait behind what it does not read
+        else:
+            await _close(socket, WSCloseCode.OK)
+
+    async def _tick(self) -> None:
+        while self._dashboards:
+            await asyncio.sleep(INTERVAL_S)
+            if self._dashboards:
+                text = json.dumps(await self._snapshot(), ensure_ascii=False)
+                for dashboard in self._dashboards:
+                    dashboard.show(text)
+
+
+def _token(data: str | bytes) -> str | None:
+    try:
+        message = json_value(data if isinstance(data, str) else data.decode())
+    except ValueError:
+        raise BadRequest("expected a JSON object") from None
+    if not isinstance(message, dict) or message.get("type") != "login":
+        raise BadRequest('expected {"type": "login", "token": "<admin token>"}')
+    token = message.get("token")
+    return token if isinstance(token, str) else None
+
+
+async def _drain(socket: web.WebSocketResponse) -> None:
+    async for _ in socket:
+        pass  # a dashboard has nothing more to say; reading answers pings and notices that it left
+
+
+async def _refuse(socket: web.WebSocketResponse, error: BadRequest | Unauthorized | RateLimited, code: int) -> None:
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await socket.send_json({"type": "error", "code": error.code, "message": str(error)})
+    except (ConnectionError, TimeoutError):
+        return
+    await _close(socket, code)
+
+
+async def _close(socket: web.WebSocketResponse, code: int) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await socket.close(code=code)
+    except (ConnectionError, TimeoutError):
+        return  # it was gone

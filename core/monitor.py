@@ -1,0 +1,266 @@
+"""What operators see: the sessions, the last answers with their times, errors, what was heard.
+
+`Monitor` is a watcher of events; `snapshot()` is the message that the dashboard draws (docs/operations.md).
+Everything it keeps is bounded, and nothing of a session but its last turns and errors outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from core import log
+from core.events import Event, Failed, Timed
+from core.identity import username_of
+from core.messages import now_ms
+from core.pictures import PictureTally
+from core.process import ProcessMeter
+from core.readiness import Readiness
+from core.sessions import Session, Sessions
+
+LOOK_INTERVAL_S = 1.0
+NETWORK_TIMEOUT_S = 0.1
+TURNS = 50
+ERRORS = 50
+RECOGNITIONS = 50
+OTHER_SOCKETS = 200
+"""Sockets without a media session that are listed; all are counted."""
+MESSAGE_CHARS = 300
+UNKNOWN_NETWORK: Mapping[str, float | None] = {"rtt_ms": None, "loss_percent": None, "jitter_ms": None}
+
+
+class Sockets(Protocol):
+    """The registry of WebSockets."""
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One dict per socket: connection, session_id, age_s, idle_s, queued, alive, roles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What does not change while the server runs."""
+
+    version: str
+    adapters: Mapping[str, str]
+    """Stage ("asr", "dialogue", "tts", "lipsync", "face") → name of its adapter."""
+    avatar: str
+    """The presenter that sessions show."""
+    max_sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where monitor and metrics look."""
+
+    identity: Identity
+    sessions: Sessions
+    sockets: Sockets
+    process: ProcessMeter
+    pictures: PictureTally
+    readiness: Readiness
+    recognitions: Callable[[int], Sequence[Mapping[str, Any]]] = lambda limit: ()
+    """The newest results of the recogniser, as the snapshot has them, newest last."""
+    username_conflicts: Callable[[], int] = lambda: 0
+    """Usernames that sockets of different sessions claimed, so far."""
+    sockets_dropped: Callable[[], int] = lambda: 0
+    """Sockets that were dropped because they read too slowly, so far."""
+
+
+@dataclass(slots=True)
+class _ErrorGroup:
+    """Errors that are alike; the newest message and session stand for all."""
+
+    count: int
+    first_at: int
+    last_at: int
+    message: str
+    session_id: str
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is remembered of a live session."""
+
+    turns: int = 0
+    network: Mapping[str, float | None] = field(default_factory=lambda: UNKNOWN_NETWORK)
+    asking: asyncio.Task[None] | None = None
+
+
+class Monitor:
+    """`start`, `record` as a watcher, `forget` when a session has ended, `close`."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._notes: dict[str, _Notes] = {}
+        self._turns: deque[dict[str, Any]] = deque(maxlen=TURNS)
+        self._errors: dict[tuple[str, str, str], _ErrorGroup] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look at the sessions once a second."""
+        self._task = asyncio.create_task(self._look(), name="monitor")
+
+    async def close(self) -> None:
+        """Stop looking. Idempotent."""
+        tasks = {task for task in (self._task, *(n.asking for n in self._notes.values())) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def record(self, session_id: str, event: Event) -> None:
+        """Watch one event of a session."""
+        if isinstance(event, Timed):
+            self._record_turn(session_id, event)
+        elif isinstance(event, Failed):
+            self._record_error(session_id, event)
+
+    def forget(self, session_id: str) -> None:
+        """A session has ended; its last turns and errors stay to be looked at."""
+        self._sources.pictures.forget(session_id)
+        notes = self._notes.pop(session_id, None)
+        if notes is not None and notes.asking is not None:
+            notes.asking.cancel()
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Everything at this moment; takes `NETWORK_TIMEOUT_S` at the most."""
+        sources = self._sources
+        sample = await sources.process.sample()
+        await self._ask_networks()
+        by_id = _by_session(sources.sockets.describe())
+        sockets = sum(map(len, by_id.values()))
+        sessions = [self._session(session, by_id.pop(session.id, [])) for session in sources.sessions.all()]
+        others = [socket for group in by_id.values() for socket in group]
+        return {
+            "type": "snapshot",
+            "at": now_ms(),
+            "server": {
+                **self._server(sockets),
+                "cpu_percent": round(sample.cpu_percent, 1),
+                "rss_mb": round(sample.rss_bytes / 2**20, 1),
+            },
+            "sessions": sessions,
+            "other_sockets": others[:OTHER_SOCKETS],
+            "turns": list(self._turns),
+            "errors": [_error(key, group) for key, group in self._errors.items()],
+            "recognitions": [dict(result) for result in sources.recognitions(RECOGNITIONS)],
+        }
+
+    # -- inside
+
+    async def _look(self) -> None:
+        while True:
+            self._sources.pictures.look()
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+    def _record_turn(self, session_id: str, event: Timed) -> None:
+        if self._sources.sessions.get(session_id) is not None:  # one that is ending is not remembered anew
+            self._notes.setdefault(session_id, _Notes()).turns += 1
+        self._turns.append(
+            {
+                "sessionid": session_id,
+                "reply_id": event.reply_id,
+                "at": now_ms(),
+                "source": event.source,
+                "outcome": event.outcome.value,
+                "engine": event.engine,
+                "marks": {
+                    "transcript": event.transcript_ms,
+                    "first_token": event.first_token_ms,
+                    "first_audio": event.first_audio_ms,
+                    "on_wire": event.on_wire_ms,
+                },
+            }
+        )
+
+    def _record_error(self, session_id: str, event: Failed) -> None:
+        key, now = (event.stage, event.adapter, event.code), now_ms()
+        group = self._errors.pop(key, None) or _ErrorGroup(0, now, now, "", "")
+        group.count += 1
+        group.last_at, group.message, group.session_id = now, event.message[:MESSAGE_CHARS], session_id
+        self._errors[key] = group  # at the end: the first is the one that was not seen for the longest time
+        while len(self._errors) > ERRORS:
+            del self._errors[next(iter(self._errors))]
+
+    def _server(self, sockets: int) -> dict[str, Any]:
+        sources = self._sources
+        return {
+            "version": sources.identity.version,
+            "uptime_s": round(sources.process.uptime_s, 1),
+            "loop_lag_ms": round(sources.process.loop_lag_s * 1000, 1),
+            "log_level": log.level(),
+            "sessions": len(sources.sessions),
+            "max_sessions": sources.identity.max_sessions,
+            "sockets": sockets,
+            "username_conflicts": sources.username_conflicts(),
+            "ready": sources.readiness.ready,
+            "adapters": dict(sources.identity.adapters),
+        }
+
+    def _session(self, session: Session, sockets: list[dict[str, Any]]) -> dict[str, Any]:
+        status = session.media.status()
+        notes = self._notes.setdefault(session.id, _Notes())
+        return {
+            "sessionid": session.id,
+            "username": username_of(session.id),
+            "link": session.media.link().value,
+            "activity": session.conversation.activity.value,
+            "speaking": bool(status["speaking"]),
+            "age_s": round(time.monotonic() - session.created_at, 1),
+            "avatar": self._sources.identity.avatar,
+            "turns": notes.turns,
+            "storage": session.storage,
+            "pictures_sent": status["pictures_sent"],
+            "pictures_skipped": status["pictures_skipped"],
+            "pictures_failed": status["pictures_failed"],
+            "fps": round(self._sources.pictures.fps(session.id), 1),
+            "underruns": status["underruns"],
+            "clock_resyncs": status["clock_resyncs"],
+            "network": dict(notes.network),
+            "queues": {
+                "replies": session.conversation.waiting,
+                "speech_s": status["queued_seconds"],
+                "messages": sum(socket["queued"] for socket in sockets),
+            },
+            "sockets": [{key: value for key, value in socket.items() if key != "session_id"} for socket in sockets],
+        }
+
+    async def _ask_networks(self) -> None:
+        """Newer figures of every connection; one that does not answer in time keeps its last ones."""
+        asked = set()
+        for session in self._sources.sessions.all():
+            notes = self._notes.setdefault(session.id, _Notes())
+            if notes.asking is None or notes.asking.done():
+                notes.asking = asyncio.create_task(_ask(session, notes), name=f"network of {session.id}")
+                asked.add(notes.asking)
+        if asked:
+            await asyncio.wait(asked, timeout=NETWORK_TIMEOUT_S)
+
+
+async def _ask(session: Session, notes: _Notes) -> None:
+    notes.network = {**UNKNOWN_NETWORK, **await session.media.network()}
+
+
+def _by_session(sockets: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for socket in sockets:
+        groups.setdefault(socket["session_id"], []).append(socket)
+    return groups
+
+
+def _error(key: tuple[str, str, str], group: _ErrorGroup) -> dict[str, Any]:
+    stage, adapter, code = key
+    return {
+        "stage": stage,
+        "adapter": adapter,
+        "code": code,
+        "message": group.message,
+        "count": group.count,
+        "first_at": group.first_at,
+        "last_at": group.last_at,
+        "sessionid": group.session_id,
+    }
