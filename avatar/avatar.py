@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from core.errors import SessionNotFound
 from core.frames import LinkState, Samples
 from core.stages import FaceStream, LipSync, StageListener
 
+_FIGURES = ("clock_resyncs", "pictures_sent", "pictures_skipped", "pictures_failed")
+
 
 @dataclass(frozen=True, slots=True)
 class _Link:
@@ -29,6 +32,15 @@ class _Link:
     clock: MediaClock
     voice: VoiceTrack
     face: FaceTrack
+
+    def figures(self) -> Counter[str]:
+        """What was counted so far."""
+        return Counter(
+            clock_resyncs=self.clock.resyncs,
+            pictures_sent=self.face.sent,
+            pictures_skipped=self.face.skipped,
+            pictures_failed=self.face.failed,
+        )
 
 
 class Avatar:
@@ -54,16 +66,20 @@ class Avatar:
         self._pictures = pictures
         self._on_audio = on_audio
         self._link: _Link | None = None
+        self._earlier: Counter[str] = Counter()
+        """Figures of the connections before this one: what was sent stays sent."""
         self._answering = asyncio.Lock()
         self._closed = False
 
-    async def connect(self, sdp: str) -> str:
+    async def connect(self, sdp: str, taking: Callable[[], None] = lambda: None) -> str:
         """See `core.sessions.Media`."""
         async with self._answering:
             link, answer = await self._answer(sdp)
             # a useless offer has raised by now: only a good one replaces the connection that there is
+            taking()
             earlier, self._link = self._link, link
             if earlier is not None:
+                self._earlier += earlier.figures()
                 await earlier.peer.close()
             if self._closed:
                 await self.disconnect()
@@ -97,6 +113,7 @@ class Avatar:
         """See `core.sessions.Media`."""
         link, self._link = self._link, None
         if link is not None:
+            self._earlier += link.figures()
             await link.peer.close()
 
     async def close(self) -> None:
@@ -121,15 +138,16 @@ class Avatar:
         """See `core.sessions.Media`."""
         return await self._link.peer.last_heard() if self._link is not None else 0.0
 
+    async def network(self) -> dict[str, float | None]:
+        """See `core.sessions.Media`."""
+        return await self._link.peer.network() if self._link is not None else {}
+
     def status(self) -> dict[str, Any]:
         """See `core.sessions.Media`."""
-        link = self._link
+        figures = self._earlier + self._link.figures() if self._link is not None else self._earlier
         return {
             "speaking": self.stage.speaking,
             "queued_seconds": round(self.stage.queued_seconds, 2),
             "underruns": self.stage.underruns,
-            "clock_resyncs": link.clock.resyncs if link else 0,
-            "pictures_sent": link.face.sent if link else 0,
-            "pictures_skipped": link.face.skipped if link else 0,
-            "pictures_failed": link.face.failed if link else 0,
+            **{key: figures[key] for key in _FIGURES},
         }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiortc import (
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRemoteInboundRtpStreamStats,
     RTCRtpCodecCapability,
     RTCRtpSender,
     RTCSessionDescription,
@@ -31,6 +32,8 @@ MAX_CANDIDATES = 256
 MAX_MEDIA = 8
 """Sections of an offer; each costs a transport with its sockets. Browsers send at most three."""
 CLOSE_TIMEOUT_S = 5.0
+_CLOCK_RATES = {"audio": 48_000, "video": 90_000}
+"""RTP timestamps per second, in which RTCP counts jitter."""
 
 
 class Peer:
@@ -100,6 +103,24 @@ class Peer:
                     self._heard_at = time.monotonic()
         return self._heard_at
 
+    async def network(self) -> dict[str, float | None]:
+        """How the browser receives us, by its RTCP reports (RFC 3550 6.4.1); the worse of voice and face.
+
+        `rtt_ms`; `loss_percent` and `jitter_ms` of its last interval (seconds). None until it has reported.
+        """
+        reports = [
+            report
+            for sender in self._senders
+            for report in (await sender.getStats()).values()
+            if isinstance(report, RTCRemoteInboundRtpStreamStats)
+        ]
+        return {
+            # measured with the wall clock: a clock that is set back must not make it negative
+            "rtt_ms": _worst(max(0.0, 1000 * r.roundTripTime) for r in reports if r.roundTripTime is not None),
+            "loss_percent": _worst(100 * report.fractionLost / 256 for report in reports),
+            "jitter_ms": _worst(1000 * report.jitter / _CLOCK_RATES[report.kind] for report in reports),
+        }
+
     async def close(self) -> None:
         """Close the connection and stop reading from it. Idempotent."""
         self._pc.remove_all_listeners()
@@ -130,6 +151,10 @@ class Peer:
             return  # we answered sendonly: nothing is sent to us
         async for samples in Microphone(track):
             self._on_audio(samples)
+
+
+def _worst(values: Iterable[float]) -> float | None:
+    return max((round(value, 2) for value in values), default=None)
 
 
 def _offered_kinds(sdp: str) -> set[str]:

@@ -7,6 +7,7 @@ Everything it keeps is bounded, and nothing of a session but its last turns and 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
 from core.sessions import Session, Sessions
+
+logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S = 1.0
 NETWORK_TIMEOUT_S = 0.1
@@ -236,6 +239,7 @@ class Monitor:
             notes = self._notes.setdefault(session.id, _Notes())
             if notes.asking is None or notes.asking.done():
                 notes.asking = asyncio.create_task(_ask(session, notes), name=f"network of {session.id}")
+                notes.asking.add_done_callback(_answered)
                 asked.add(notes.asking)
         if asked:
             await asyncio.wait(asked, timeout=NETWORK_TIMEOUT_S)
@@ -243,6 +247,11 @@ class Monitor:
 
 async def _ask(session: Session, notes: _Notes) -> None:
     notes.network = {**UNKNOWN_NETWORK, **await session.media.network()}
+
+
+def _answered(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.warning("%s: %r", task.get_name(), error)
 
 
 def _by_session(sockets: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
