@@ -17,7 +17,8 @@ _HEADERS = {
         "worker-src 'self' blob:; frame-ancestors 'self'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # "no-referrer" would have browsers hide the origin of beacons from us, too
+    "Referrer-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=()",
 }
 
