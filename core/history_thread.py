@@ -1,0 +1,161 @@
+"""The one thread that touches the history's file."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+from core.errors import Refused
+from core.history_backlog import Backlog, BacklogLimits, Batch
+from core.history_entry import Entry
+from core.history_file import HistoryFile
+from core.history_store import HistoryStore
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class HistoryThread:
+    """Writes what is added, answers what is asked; outlives every failure of the file.
+
+    While the file can't be opened, entries are dropped; while it can't be written (the disk is full), they wait.
+    """
+
+    def __init__(self, path: Path, *, limits: BacklogLimits | None = None, retry_s: float = 5.0) -> None:
+        self._backlog = Backlog(limits)
+        self._file = HistoryFile(path, retry_s=retry_s)
+        self._owed: set[str] = set()
+        """Sessions whose deletion failed: tried again before anything is written."""
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self.opened: Future[None] = Future()
+        """Done after the first try to open the file."""
+        self.ended: Future[None] = Future()
+        """Done when everything is written and the file is closed."""
+
+    @property
+    def available(self) -> bool:
+        """Whether what is added is kept."""
+        return self._file.available and not self.ended.done()
+
+    @property
+    def lost(self) -> int:
+        """Entries that could not be kept."""
+        return self._backlog.lost
+
+    def start(self) -> None:
+        """Begin; see `opened`."""
+        self._thread.start()
+
+    def add(self, entry: Entry) -> None:
+        """Queue an entry; never waits."""
+        if self._file.is_open or not self.opened.done():
+            self._backlog.add(entry)
+        else:
+            self._backlog.give_up([entry])
+
+    def delete(self, session_id: str) -> Future[int]:
+        """See `Backlog.delete`; the future may also raise `Refused` (history_unavailable)."""
+        return self._backlog.delete(session_id)
+
+    def read(self, work: Callable[[HistoryStore], T]) -> Future[T]:
+        """Ask the store something, after everything added so far. Raises `Refused`, as does the future."""
+        return self._backlog.call(lambda: self._file.read(work))
+
+    def remove(self, work: Callable[[HistoryStore], int]) -> Future[int]:
+        """Delete something; the future gives the number of entries. Raises `Refused`, as does the future."""
+        return self._backlog.call(lambda: self._file.remove(work))
+
+    def close(self) -> None:
+        """Write what is queued, then end; see `ended`."""
+        self._backlog.close()
+
+    # -- on the thread
+
+    def _run(self) -> None:
+        try:
+            self._file.open()
+            self.opened.set_result(None)
+            last = False
+            while not last:
+                batch = self._backlog.take(self._file.wait_s, entries=self._file.due)
+                last = batch.last
+                self._carry_out(batch)
+        except Exception:
+            # the thread ends here; the server goes on without a history
+            logger.exception("the history broke: nothing is kept any more")
+        finally:
+            self._leave()
+
+    def _carry_out(self, batch: Batch) -> None:
+        counts = self._delete(batch)
+        if batch.entries:
+            self._append(batch.entries, last=batch.last)
+        results = [(call.future, _outcome(call.work)) for call in batch.calls]
+        self._file.wipe()
+        for session_id, futures in batch.deletions.items():
+            results += [(future, counts[session_id]) for future in futures]
+        for future, outcome in results:
+            _resolve(future, outcome)
+
+    def _delete(self, batch: Batch) -> dict[str, int | Refused]:
+        counts: dict[str, int | Refused] = {}
+        wanted = [*batch.deletions, *(self._owed - batch.deletions.keys() if self._file.due else ())]
+        for session_id in wanted:
+            try:
+                count = self._file.remove(lambda store, of=session_id: store.delete(of))  # type: ignore[misc]
+            except Refused as error:
+                self._owed.add(session_id)
+                counts[session_id] = error
+            else:
+                self._owed.discard(session_id)
+                counts[session_id] = count + batch.dropped.get(session_id, 0)
+        return counts
+
+    def _append(self, entries: list[Entry], *, last: bool) -> None:
+        try:
+            # what is added after a deletion must not be written before it
+            if not self._owed:
+                self._file.write(lambda store: store.append(entries))
+                return
+        except Refused:
+            pass  # it was logged
+        if last:
+            self._backlog.give_up(entries)
+        else:
+            self._backlog.put_back(entries)
+
+    def _leave(self) -> None:
+        """Nobody waits for ever, whatever happened."""
+        self._backlog.close()
+        batch = self._backlog.take(0, entries=True)
+        self._backlog.give_up(batch.entries)
+        if self.lost or self._owed:
+            logger.error("the history lost %d entries; %d deletions were not done", self.lost, len(self._owed))
+        self._file.close()
+        gone = Refused("the history is closed", code="history_unavailable")
+        futures = [f for waiting in batch.deletions.values() for f in waiting] + [call.future for call in batch.calls]
+        for future in futures:
+            _resolve(future, gone)
+        if not self.opened.done():
+            self.opened.set_result(None)
+        self.ended.set_result(None)
+
+
+def _outcome(work: Callable[[], T]) -> T | Refused:
+    try:
+        return work()
+    except Refused as error:
+        return error
+
+
+def _resolve(future: Future[T], outcome: T | Refused) -> None:
+    if not future.set_running_or_notify_cancel():
+        return  # nobody waits for it any more
+    if isinstance(outcome, Refused):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
