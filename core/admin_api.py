@@ -23,7 +23,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from core import log
-from core.admin_live import MAX_FRAME, LiveView
+from core.admin_live import LiveView
 from core.envelope import json_body, ok, spoken_text
 from core.errors import BadRequest
 from core.identity import session_id_of, username_of
@@ -118,10 +118,7 @@ class AdminApi:
     async def live(self, request: web.Request) -> web.StreamResponse:
         """A WebSocket: `{"type": "login", "token"}` in, then a snapshot at once and every second."""
         self._access.admit(request)
-        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=MAX_FRAME, timeout=1.0)
-        await socket.prepare(request)
-        await self.live_view.attend(socket, lambda token: self._access.check_admin_token(request, token))
-        return socket
+        return await self.live_view.attend(request, lambda token: self._access.check_admin_token(request, token))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus' text format; for operators and API keys."""

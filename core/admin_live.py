@@ -1,4 +1,4 @@
-"""The dashboards that look on: each gets the newest snapshot every second over its WebSocket.
+"""The dashboards that look on: each logs in over its WebSocket and gets the newest snapshot every second.
 
 The snapshot is made once for all. A dashboard that reads slowly misses snapshots, never the newest; one that reads
 nothing for `SEND_TIMEOUT_S` is dropped.
@@ -14,12 +14,13 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from core.errors import BadRequest, RateLimited, Unauthorized
+from core.errors import BadRequest, EmanError, RateLimited, Unauthorized
 from core.messages import json_value
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
+HEARTBEAT_S = 20.0
 LOGIN_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 1.0
@@ -60,30 +61,22 @@ class LiveView:
         self._snapshot = snapshot
         self._dashboards: set[_Dashboard] = set()
         self._sockets: set[web.WebSocketResponse] = set()
-        self._waiting = 0
         self._ticker: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._dashboards)
 
-    async def attend(self, socket: web.WebSocketResponse, check: Callable[[str | None], None]) -> None:
-        """Serve one prepared socket. `check(token)` raises `Unauthorized`."""
-        if self._waiting >= MAX_WAITING:
-            await _refuse(socket, RateLimited("too many dashboards are logging in"), WSCloseCode.TRY_AGAIN_LATER)
-            return
+    async def attend(self, request: web.Request, check: Callable[[str | None], None]) -> web.WebSocketResponse:
+        """Serve one dashboard until it leaves. `check(token)` raises `Unauthorized`."""
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_FRAME, timeout=CLOSE_TIMEOUT_S)
+        await socket.prepare(request)
         self._sockets.add(socket)
-        self._waiting += 1
         try:
-            admitted = await self._login(socket, check)
+            if await self._login(socket, check):
+                await self._serve(socket, request.transport)
         finally:
-            self._waiting -= 1
             self._sockets.discard(socket)
-        if admitted:
-            self._sockets.add(socket)
-            try:
-                await self._serve(socket)
-            finally:
-                self._sockets.discard(socket)
+        return socket
 
     async def close(self) -> None:
         """Send all dashboards away (server shutdown)."""
@@ -96,6 +89,10 @@ class LiveView:
     # -- inside
 
     async def _login(self, socket: web.WebSocketResponse, check: Callable[[str | None], None]) -> bool:
+        if len(self._sockets) - len(self._dashboards) > MAX_WAITING:
+            error: EmanError = RateLimited("too many dashboards are logging in", code="busy")
+            await _refuse(socket, error, WSCloseCode.TRY_AGAIN_LATER)
+            return False
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT_S):
                 first = await socket.receive()
@@ -103,7 +100,7 @@ class LiveView:
                 return False  # it left
             check(_token(first.data))
         except TimeoutError:
-            error: BadRequest | Unauthorized = Unauthorized(f"no login within {LOGIN_TIMEOUT_S:.0f} s")
+            error = Unauthorized(f"no login within {LOGIN_TIMEOUT_S:.0f} s")
         except (BadRequest, Unauthorized) as refusal:
             error = refusal
         else:
@@ -115,13 +112,13 @@ class LiveView:
         await _refuse(socket, error, WSCloseCode.POLICY_VIOLATION)
         return False
 
-    async def _serve(self, socket: web.WebSocketResponse) -> None:
+    async def _serve(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         dashboard = _Dashboard(socket)
         self._dashboards.add(dashboard)
         writer = asyncio.create_task(dashboard.write(), name="dashboard writer")
         reader = asyncio.create_task(_drain(socket), name="dashboard reader")
         try:
-            dashboard.show(json.dumps(await self._snapshot(), ensure_ascii=False))
+            dashboard.show(json.dumps(await self._snapshot()))
             if self._ticker is None or self._ticker.done():
                 self._ticker = asyncio.create_task(self._tick(), name="dashboards")
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,24 +127,23 @@ class LiveView:
             for task in (writer, reader):
                 task.cancel()
             await asyncio.wait({writer, reader})
-            await self._part(socket, writer)
-
-    async def _part(self, socket: web.WebSocketResponse, writer: asyncio.Task[None]) -> None:
-        error = None if writer.cancelled() else writer.exception()
-        if error is not None:
+        if not writer.cancelled() and (error := writer.exception()) is not None:
             logger.warning("dashboard dropped: %r", error)
-            if (transport := socket.get_extra_info("transport")) is not None:
+            if transport is not None:
                 transport.abort()  # a closing handshake would wait behind what it does not read
-        else:
-            await _close(socket, WSCloseCode.OK)
 
     async def _tick(self) -> None:
-        while self._dashboards:
-            await asyncio.sleep(INTERVAL_S)
-            if self._dashboards:
-                text = json.dumps(await self._snapshot(), ensure_ascii=False)
-                for dashboard in self._dashboards:
-                    dashboard.show(text)
+        try:
+            while self._dashboards:
+                await asyncio.sleep(INTERVAL_S)
+                if self._dashboards:
+                    text = json.dumps(await self._snapshot())
+                    for dashboard in self._dashboards:
+                        dashboard.show(text)
+        except Exception:
+            # the dashboards end here and come back by themselves; the sessions never notice
+            logger.exception("the dashboards' snapshot broke")
+            await asyncio.gather(*(_close(socket, WSCloseCode.INTERNAL_ERROR) for socket in list(self._sockets)))
 
 
 def _token(data: str | bytes) -> str | None:
@@ -166,7 +162,7 @@ async def _drain(socket: web.WebSocketResponse) -> None:
         pass  # a dashboard has nothing more to say; reading answers pings and notices that it left
 
 
-async def _refuse(socket: web.WebSocketResponse, error: BadRequest | Unauthorized | RateLimited, code: int) -> None:
+async def _refuse(socket: web.WebSocketResponse, error: EmanError, code: int) -> None:
     try:
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await socket.send_json({"type": "error", "code": error.code, "message": str(error)})

@@ -30,13 +30,15 @@ OURS = ("core", "asr", "avatar", "app")
 _SECRET_NAME = r"(?:api[_-]?key|access[_-]?key|token|secret|password|pwd|credential)"
 _SECRET = re.compile(rf"(?i)({_SECRET_NAME}[\"']?\s*[=:]\s*[\"']?|bearer\s+)[^\s\"',}}&]+")
 _NAMED_SECRET = re.compile(rf"(?i){_SECRET_NAME}$|^authorization$")
+_BARE_SECRET = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+|\bsk-[\w-]{16,}")
+"""Signed tokens (JWT) and OpenAI's keys, whatever stands before them."""
 _LOGIN = re.compile(r"(://[^\s/:@]{1,200}:)[^\s/@]+(?=@)")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "session", "taskName"}
 
 
 def redacted(text: str) -> str:
     """`text` with everything that looks like a credential masked."""
-    return _LOGIN.sub(r"\1***", _SECRET.sub(r"\1***", text))
+    return _BARE_SECRET.sub("***", _LOGIN.sub(r"\1***", _SECRET.sub(r"\1***", text)))
 
 
 class _SessionFilter(logging.Filter):
