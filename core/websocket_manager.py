@@ -1,141 +1,115 @@
-"""The sockets of all pages, by session id.
+"""The sockets of all pages, by session id, and what each id was told last.
 
-A session here is one socket; one id may own several (tabs, devices) and a push reaches all of them.
-Each socket has one bounded outgoing queue and one writer, so messages keep their order and a slow
-reader can't hold up the others.
+A session here is one socket; one id may own several (tabs, devices) and a push reaches all of them. What is pushed
+to an id is numbered and kept for a while, so that a socket which comes back gets what it missed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
-from core.messages import Message, now_ms
+from core.message_log import MessageLog, Missed
+from core.messages import Message, envelope, now_ms
+from core.thread_push import ThreadPush
+from core.websocket_session import (
+    CHANNEL_TYPES,
+    CLOSE_TIMEOUT_S,
+    QUEUE_SIZE,
+    SEND_TIMEOUT_S,
+    WebSocketSession,
+    encode,
+)
+
+__all__ = [
+    "CHANNEL_TYPES",
+    "CLOSE_TIMEOUT_S",
+    "QUEUE_SIZE",
+    "SEND_TIMEOUT_S",
+    "Delivery",
+    "Handler",
+    "UnifiedWebSocketManager",
+    "WebSocketSession",
+]
 
 logger = logging.getLogger(__name__)
 
-QUEUE_SIZE = 256
-"""Messages that may wait for one socket; a reader that falls further behind is dropped."""
-SEND_TIMEOUT_S = 3.0
-CLOSE_TIMEOUT_S = 1.0
-HEARTBEAT_TIMEOUT_S = 90.0
+PING_S = 20.0
+"""A socket that is quiet for so long is pinged."""
+PONG_S = 10.0
+"""A pinged socket that stays quiet for so much longer is gone."""
+MAX_ORPHANS = 4096
+"""Logs kept for ids without session and socket; beyond, the oldest go early."""
 
-Handler = Callable[["WebSocketSession", Message], Awaitable[None]]
-
-
-class WebSocketSession:
-    """One socket that logged in under a session id. Equality and hash are the socket's identity."""
-
-    def __init__(self, session_id: str, websocket: web.WebSocketResponse) -> None:
-        self.session_id = session_id
-        self.websocket = websocket
-        self.connected_at = time.monotonic()
-        self.last_frame = self.connected_at
-        self.registrations: dict[str, str] = {}
-        """Role ("web", "human") → username it registered under."""
-        self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_SIZE)
-        self._closed = False
-        self._writer = asyncio.create_task(self._write(), name=f"ws writer {session_id}")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, WebSocketSession) and other.websocket is self.websocket
-
-    def __hash__(self) -> int:
-        return id(self.websocket)
-
-    @property
-    def alive(self) -> bool:
-        """Whether messages can still be queued."""
-        return not self._closed and not self.websocket.closed
-
-    def touch(self) -> None:
-        """A frame arrived."""
-        self.last_frame = time.monotonic()
-
-    def send_message(self, message: Message) -> bool:
-        """Queue a message. False when the socket is gone or its queue is full (it is then dropped)."""
-        if not self.alive:
-            return False
-        try:
-            self._queue.put_nowait(_encoded(message))
-        except asyncio.QueueFull:
-            logger.warning("socket of session %s reads too slowly: dropped", self.session_id)
-            self._writer.cancel()
-            self._abort()
-            return False
-        return True
-
-    async def close(self, code: int = WSCloseCode.OK) -> None:
-        """Close the socket and stop the writer. Idempotent; waits `CLOSE_TIMEOUT_S` at the most."""
-        first, self._closed = not self._closed, True
-        self._writer.cancel()
-        await asyncio.wait({self._writer})
-        if not first:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self.websocket.close(code=code)
-        except (ConnectionError, TimeoutError) as error:
-            logger.warning("socket of session %s was gone on close: %r", self.session_id, error)
-            self._abort()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                text = await self._queue.get()
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await self.websocket.send_str(text)
-        except (ConnectionError, TimeoutError) as error:
-            logger.warning("socket of session %s: %r", self.session_id, error)
-            self._abort()
-
-    def _abort(self) -> None:
-        # no closing handshake: one would wait behind everything that the peer does not read
-        self._closed = True
-        connection = self.websocket.get_extra_info("socket")
-        if connection is not None and connection.fileno() >= 0:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)  # wakes the task that reads it, which then forgets the session
-            except OSError:
-                return  # gone already
+Handler = Callable[[WebSocketSession, Message], Awaitable[None]]
 
 
-def _encoded(message: Message) -> str:
-    # a lone surrogate, which JSON can carry, has no place in a text frame
-    return json.dumps(message, ensure_ascii=False).encode(errors="replace").decode()
+class Delivery(NamedTuple):
+    """What became of a push."""
+
+    reached: int
+    """Sockets that took it."""
+    sockets: int
+    """Sockets that it was for."""
 
 
 class UnifiedWebSocketManager:
-    """Registry of the sockets and of the handlers for their messages."""
+    """Registry of the sockets, of their ids' message logs and of the handlers for their messages.
 
-    def __init__(self, heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S) -> None:
+    Everything but `push_from_thread` is for the event loop's thread. `heartbeat_timeout_s`: a socket that sends no
+    message for so long is closed; `resume_s`: how long an id without session and socket keeps its messages.
+    """
+
+    def __init__(self, *, heartbeat_timeout_s: float = 90.0, resume_s: float = 30.0) -> None:
         self._heartbeat_timeout = heartbeat_timeout_s
+        self._resume = resume_s
         self._by_socket: dict[int, WebSocketSession] = {}
         self._by_id: dict[str, set[WebSocketSession]] = {}
         self._handlers: dict[str, Handler] = {}
+        self._logs: dict[str, MessageLog] = {}
+        self._orphans: dict[str, float] = {}  # id → when its log may go; oldest first
+        self.dropped = 0
+        """Sockets dropped so far because they read too slowly or gave no sign of life."""
+        self._highest = 0  # number of any log so far: those to come begin above it
+        self._threads = ThreadPush()
+
+    async def start(self) -> None:
+        """Take pushes from other threads from now on."""
+        self.attach(asyncio.get_running_loop())
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """As `start`, for a loop of one's own; to be called on its thread."""
+        self._threads.attach(loop)
+
+    # -- registry
 
     def add_session(self, session_id: str | int, websocket: web.WebSocketResponse) -> WebSocketSession:
         """Register a socket. One that is registered already is returned (and moves when the id is another)."""
         key = str(session_id)
         session = self._by_socket.get(id(websocket))
+        if session is not None and session.session_id == key:
+            logger.warning("socket %s logged in again as session %s", session.connection, key)
+            session.begin(self._log(key).last)
+            return session
         if session is None:
             session = WebSocketSession(key, websocket)
             self._by_socket[id(websocket)] = session
-        elif session.session_id == key:
-            logger.warning("socket logged in again as session %s", key)
         else:
-            logger.info("socket moves from session %s to %s", session.session_id, key)
+            logger.info("socket %s moves from session %s to %s", session.connection, session.session_id, key)
             self._forget_id(session)
             session.session_id = key
         self._by_id.setdefault(key, set()).add(session)
+        session.begin(self._log(key).last)
         return session
+
+    def missed(self, session_id: str | int, last_seq: int) -> Missed:
+        """What a client of this id with this count has not seen."""
+        return self._log(str(session_id)).since(last_seq)
 
     def get_session(self, websocket: web.WebSocketResponse) -> WebSocketSession | None:
         """The session of a socket."""
@@ -149,11 +123,12 @@ class UnifiedWebSocketManager:
         """Forget a socket; it is not closed."""
         session = self._by_socket.pop(id(websocket), None)
         if session is not None:
+            self.dropped += session.aborted
             self._forget_id(session)
         return session
 
     def get_expired_sessions(self) -> list[WebSocketSession]:
-        """Sockets without a frame for the heartbeat timeout."""
+        """Sockets without a message for the heartbeat timeout."""
         limit = time.monotonic() - self._heartbeat_timeout
         return [session for session in self._by_socket.values() if session.last_frame < limit]
 
@@ -165,6 +140,28 @@ class UnifiedWebSocketManager:
         """Every id that has a socket."""
         return list(self._by_id)
 
+    def sockets(self) -> list[WebSocketSession]:
+        """Every socket that is logged in (a copy)."""
+        return list(self._by_socket.values())
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every socket, for the dashboard: connection, session_id, age_s, idle_s, queued, alive, roles."""
+        now = time.monotonic()
+        return [
+            {
+                "connection": session.connection,
+                "session_id": session.session_id,
+                "age_s": round(now - session.connected_at, 1),
+                "idle_s": round(now - session.last_frame, 1),
+                "queued": session.queued,
+                "alive": session.alive,
+                "roles": dict(session.registrations),
+            }
+            for session in self._by_socket.values()
+        ]
+
+    # -- handlers
+
     def register_message_handler(self, message_type: str, handler: Handler) -> None:
         """Route messages of a type to a handler. One handler per type."""
         if message_type in self._handlers:
@@ -175,6 +172,21 @@ class UnifiedWebSocketManager:
         """The handler of a type."""
         return self._handlers.get(message_type)
 
+    # -- delivery
+
+    def deliver(
+        self,
+        session_id: str | int,
+        message: Message,
+        *,
+        wants: Callable[[WebSocketSession], bool] | None = None,
+    ) -> Delivery:
+        """Push a message to the sockets of an id, or to those of them that `wants` picks. Never waits.
+
+        Raises `TypeError` or `ValueError` for a message that JSON can't hold.
+        """
+        return self._deliver(str(session_id), encode(message), str(message.get("type")), wants)
+
     def broadcast_to_session(
         self,
         session_id: str | int,
@@ -184,32 +196,117 @@ class UnifiedWebSocketManager:
         metadata: dict[str, Any] | None = None,
     ) -> int:
         """Push an envelope to every socket of an id; returns how many took it."""
-        message = {
-            "type": message_type, "content": content, "source": source, "session_id": str(session_id),
-            "metadata": metadata or {}, "timestamp": now_ms(),
-        }  # fmt: skip
-        return self.broadcast_raw_message_to_session(session_id, message)
+        message = envelope(message_type, content, source, str(session_id), metadata)
+        return self.deliver(session_id, message).reached
 
     def broadcast_raw_message_to_session(self, session_id: str | int, message: Message) -> int:
         """Push a message as it is to every socket of an id; returns how many took it."""
-        sessions = self.get_sessions_by_id(session_id)
-        reached = sum(session.send_message(message) for session in sessions)
-        logger.debug("%s to session %s: %d of %d", message.get("type"), session_id, reached, len(sessions))
+        return self.deliver(session_id, message).reached
+
+    def broadcast_to_all(self, message: Message) -> Delivery:
+        """Push a message to every socket; ids whose messages are kept for a return get it too."""
+        data, kind = encode(message), str(message.get("type"))
+        deliveries = [self._deliver(key, data, kind, None) for key in list(self._logs)]
+        return Delivery(sum(d.reached for d in deliveries), sum(d.sockets for d in deliveries))
+
+    def push_from_thread(self, session_id: str | int, message: Message, timeout_s: float = 5.0) -> int:
+        """Push from any thread; returns how many sockets took it.
+
+        Waits `timeout_s` at the most; what was given up is never delivered. Returns 0 and logs a line when the
+        server is not running or nobody is connected. On the loop's own thread it delivers at once.
+        """
+        key, data, kind = str(session_id), encode(message), str(message.get("type"))
+        reached = self._threads.push(lambda: self._deliver(key, data, kind, None).reached, timeout_s)
+        if not reached:
+            logger.info("%s from a thread reached no socket of session %s", kind, key)
         return reached
 
+    def _deliver(self, key: str, data: bytes, kind: str, wants: Callable[[WebSocketSession], bool] | None) -> Delivery:
+        log = self._logs.get(key)
+        if log is None:
+            logger.debug("%s to session %s: nobody is connected", kind, key)
+            return Delivery(0, 0)
+        number = log.append(data)
+        reached = sockets = 0
+        for session in tuple(self._by_id.get(key, ())):
+            if wants is not None and not wants(session):
+                session.skip(number)
+                continue
+            sockets += 1
+            taken = session.push(data, number)
+            reached += taken
+            if logger.isEnabledFor(logging.DEBUG):
+                _trace(session, kind, number, taken)
+        logger.debug("%s #%d to session %s: %d of %d", kind, number, key, reached, sockets)
+        return Delivery(reached, sockets)
+
+    # -- logs
+
+    def keep(self, session_id: str | int) -> None:
+        """Keep what is pushed to this id, sockets or not, until `release`."""
+        self._log(str(session_id)).kept = True
+
+    def release(self, session_id: str | int) -> None:
+        """The session is over: its messages go once its sockets do and `resume_s` has passed."""
+        key = str(session_id)
+        if (log := self._logs.get(key)) is not None:
+            log.kept = False
+            self._orphan(key)
+
+    def _log(self, key: str) -> MessageLog:
+        self._orphans.pop(key, None)
+        log = self._logs.get(key)
+        if log is None:
+            # above the numbers of this id's earlier log, however fast that one counted
+            log = self._logs[key] = MessageLog(max(now_ms(), self._highest + 1))
+        return log
+
+    def _orphan(self, key: str) -> None:
+        log = self._logs.get(key)
+        if log is None or log.kept or key in self._by_id:
+            return
+        self._orphans[key] = time.monotonic() + self._resume
+        if len(self._orphans) > MAX_ORPHANS:
+            self._drop_log(next(iter(self._orphans)))
+
+    def _drop_log(self, key: str) -> None:
+        del self._orphans[key]
+        self._highest = max(self._highest, self._logs.pop(key).last)
+
+    # -- housekeeping
+
     async def close_expired(self) -> None:
-        """Close the expired sockets gracefully."""
+        """One round of housekeeping: quiet sockets are pinged, silent ones closed, old logs dropped."""
+        now = time.monotonic()
+        for key, until in list(self._orphans.items()):
+            if until > now:
+                break
+            self._drop_log(key)
         expired = self.get_expired_sessions()
         for session in expired:
-            logger.info("socket of session %s: no heartbeat, closed", session.session_id)
+            logger.info("socket %s of session %s: no heartbeat, closed", session.connection, session.session_id)
             self.remove_session(session.websocket)
+        await self._ping_quiet()
         await asyncio.gather(*(session.close(WSCloseCode.GOING_AWAY) for session in expired))
+
+    async def _ping_quiet(self) -> None:
+        for index, session in enumerate(self.sockets()):
+            quiet = time.monotonic() - session.last_sign
+            if quiet > PING_S + PONG_S:
+                session.abort(f"no sign of life for {quiet:.0f} s")
+            elif quiet > PING_S and not session.pinged:
+                session.send_control(WSMsgType.PING)
+            if index % 200 == 199:
+                await asyncio.sleep(0)  # a crowd's pings must not hold up messages
 
     async def close_all(self) -> None:
         """Close everything (server shutdown)."""
-        sessions = list(self._by_socket.values())
+        self._threads.detach()
+        sessions = self.sockets()
         self._by_socket.clear()
         self._by_id.clear()
+        self._logs.clear()
+        self._orphans.clear()
         await asyncio.gather(*(session.close(WSCloseCode.GOING_AWAY) for session in sessions))
 
     def _forget_id(self, session: WebSocketSession) -> None:
@@ -218,3 +315,11 @@ class UnifiedWebSocketManager:
             sessions.discard(session)
             if not sessions:
                 del self._by_id[session.session_id]
+                self._orphan(session.session_id)
+
+
+def _trace(session: WebSocketSession, kind: str, number: int, taken: bool) -> None:
+    age = time.monotonic() - session.connected_at
+    fate = "queued" if taken else "not delivered: it is closed or reads too slowly"
+    state = "alive" if session.alive else "closed"
+    logger.debug("%s #%d to socket %s, %.1f s old, %s: %s", kind, number, session.connection, age, state, fate)
