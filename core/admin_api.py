@@ -25,7 +25,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from core import log
 from core.admin_live import LiveView
 from core.envelope import json_body, ok, spoken_text
-from core.errors import BadRequest
+from core.errors import BadRequest, Unauthorized
 from core.identity import session_id_of, username_of
 from core.log import bound
 from core.messages import Message, wsa_command
@@ -122,7 +122,10 @@ class AdminApi:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus' text format; for operators and API keys."""
-        self._access.may_read(request, "", None)
+        try:
+            self._access.may_read(request, "", None)
+        except Unauthorized:
+            raise Unauthorized("metrics need the admin token or an API key") from None
         await self._sources.process.sample()
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from core.errors import BadRequest, EmanError, RateLimited, Unauthorized
+from core.errors import BadRequest, EmanError, RateLimited, Refused, Unauthorized
 from core.messages import json_value
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class LiveView:
         return len(self._dashboards)
 
     async def attend(self, request: web.Request, check: Callable[[str | None], None]) -> web.WebSocketResponse:
-        """Serve one dashboard until it leaves. `check(token)` raises `Unauthorized`."""
+        """Serve one dashboard until it leaves. `check(token)` raises `Unauthorized`, `RateLimited`."""
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_FRAME, timeout=CLOSE_TIMEOUT_S)
         await socket.prepare(request)
         self._sockets.add(socket)
@@ -101,7 +101,7 @@ class LiveView:
             check(_token(first.data))
         except TimeoutError:
             error = Unauthorized(f"no login within {LOGIN_TIMEOUT_S:.0f} s")
-        except (BadRequest, Unauthorized) as refusal:
+        except (BadRequest, Refused) as refusal:
             error = refusal
         else:
             if len(self._dashboards) < MAX_DASHBOARDS:

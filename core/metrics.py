@@ -108,7 +108,9 @@ class _State(Collector):
         yield _gauge("eman_queued_speech_seconds", "Speech that is ready and not yet played.", speech)
         messages = sum(socket["queued"] for socket in sockets)
         yield _gauge("eman_queued_messages", "Messages that wait for a socket.", messages)
-        yield _counter("eman_sockets_dropped", "Sockets that read too slowly.", sources.sockets_dropped())
+        yield _counter(
+            "eman_sockets_dropped", "Sockets that read too slowly or went silent.", sources.sockets_dropped()
+        )
         conflicts = sources.username_conflicts()
         yield _counter("eman_username_conflicts", "Usernames claimed from different sessions.", conflicts)
 

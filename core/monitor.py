@@ -70,7 +70,7 @@ class Sources:
     username_conflicts: Callable[[], int] = lambda: 0
     """Usernames that sockets of different sessions claimed, so far."""
     sockets_dropped: Callable[[], int] = lambda: 0
-    """Sockets that were dropped because they read too slowly, so far."""
+    """Sockets that were dropped because they read too slowly or gave no sign of life, so far."""
 
 
 @dataclass(slots=True)
