@@ -29,6 +29,7 @@ _MAX_ID = 64
 MIN_SECRET = 16
 """Characters a configured secret needs: whoever guesses it makes tokens for every session."""
 _MAX_TOKEN = 4096
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ALGORITHM = "HS256"
 _SESSION = "eman-session"
 _VISITOR = "eman-visitor"
@@ -106,7 +107,7 @@ class Tokens:
         return jwt.encode({"aud": audience, "sub": subject, "exp": expires}, self._key, algorithm=_ALGORITHM)
 
     def _holds(self, token: str | None, audience: str, subject: str) -> bool:
-        if not token or len(token) > _MAX_TOKEN or not token.isascii():
+        if not token or len(token) > _MAX_TOKEN or not _SHAPE.fullmatch(token):
             return False
         try:
             jwt.decode(
