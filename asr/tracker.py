@@ -21,7 +21,6 @@ MAX_SESSIONS = 64
 MAX_RESULTS = 512
 """Per session: some ten minutes of talking, with all partials."""
 MAX_RECENT = 200
-_BYTES_PER_S = 2 * LISTEN_RATE
 
 
 class Stage(StrEnum):
@@ -103,16 +102,20 @@ class RecognitionResultTracker:
     ) -> str:
         """Add a result; returns its id. `sequence` numbers the session's turns; `stage` is "partial" or "final".
 
-        `start`, `end`: its audio in seconds. `audio_data`: that audio as 16-bit mono PCM at 16 kHz; only its length
-        is kept, and it gives `end` where that is missing. Raises `ValueError` for another stage.
+        `start`, `end`: its audio in seconds. `audio_data`: that audio as 16-bit mono PCM at 16 kHz; its length is
+        kept, and gives `end` where that is missing. Raises `ValueError` for another stage.
         """
-        count = len(audio_data) if audio_data is not None else 0
+        if audio_data is None:
+            count = int(max(0.0, end - start) * LISTEN_RATE) * 2
+        else:
+            count = len(audio_data)
+            end = max(end, start + count / (2 * LISTEN_RATE))
         with self._lock:
             session = self._session(session_id)
             session.sequence = max(session.sequence, sequence)
             result = _Result(
                 session_id, sequence, f"{session_id}-{sequence}-{next(self._numbers)}", Stage(stage), text,
-                start, max(end, start + count / _BYTES_PER_S), now_ms(), engine, count,
+                start, end, now_ms(), engine, count,
             )  # fmt: skip
             session.results[result.result_id] = result
             if len(session.results) > self._max_results:
@@ -206,11 +209,11 @@ class TrackedTurn:
         self.sequence = sequence
         self._partials: deque[str] = deque(maxlen=MAX_RESULTS)
 
-    def heard(self, transcript: Transcript, audio: bytes | None = None) -> str:
-        """Add a hypothesis; returns its id. `audio`: see `add_recognition_result`."""
+    def heard(self, transcript: Transcript, /) -> str:
+        """Add a hypothesis; returns its id."""
         stage = Stage.FINAL if transcript.final else Stage.PARTIAL
         result_id = self._tracker.add_recognition_result(
-            self._session_id, self.sequence, transcript.text, audio_data=audio,
+            self._session_id, self.sequence, transcript.text,
             start=transcript.start, end=transcript.end, stage=stage, engine=transcript.engine,
         )  # fmt: skip
         before = list(self._partials) if transcript.final else list(self._partials)[-1:]

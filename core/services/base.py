@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from core.errors import BadRequest
 from core.websocket_manager import Handler, UnifiedWebSocketManager, WebSocketSession
 
 
@@ -29,9 +30,17 @@ class WebSocketServiceBase(ABC):
         """Message type → handler; asked once, when the service is made."""
 
     def closed(self, socket: WebSocketSession) -> None:
-        """The socket is gone, whoever closed it: forget it. Idempotent; called once for each that had logged in."""
+        """The socket is gone, whoever closed it, or belongs to another session now: forget it. Idempotent."""
         return
 
-    async def binary(self, socket: WebSocketSession, data: bytes) -> bool:
-        """A binary frame of a socket that is logged in. False: this service did not ask for any."""
-        return False
+    async def binary(self, socket: WebSocketSession, data: bytes) -> None:
+        """A binary frame of a socket whose `binary_to` is this service."""
+        raise BadRequest("binary frames are not expected here")
+
+    async def start(self) -> None:
+        """The server starts, on this loop."""
+        return
+
+    async def close(self) -> None:
+        """The server stops: end what is running. Idempotent."""
+        return
