@@ -14,10 +14,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
+from zlib import crc32
 
 import yaml
 from aiohttp import web
@@ -27,26 +28,47 @@ import avatar.face
 import avatar.lipsync
 import avatar.tts
 import core.dialogue
+from asr.tracker import RecognitionResultTracker
 from asr.vad import VoiceActivity
 from avatar.audio_file import AudioFile
 from avatar.avatar import Avatar
 from avatar.diagnosis import check_media
 from avatar.ice import IceServerConfig, IceServers
 from avatar.poster import Poster
-from config.settings import Settings, load_settings, public_view
-from core import allocator, log
-from core.conversation import Conversation, ConversationLimits
+from config.settings import Settings, data_folder, load_settings, public_view
+from config.wiring import (
+    access_rules,
+    admin_config,
+    api_limits,
+    body_limit,
+    conversation_limits,
+    lifecycle_limits,
+    page_config,
+    presenter,
+)
+from core import allocator, log, messages
+from core.access import Access
+from core.admin_api import AdminApi
+from core.conversation import Conversation
 from core.doctor import Verdict, ask, check_origin, check_port, check_stage, draw, listen, move, speak
 from core.errors import EmanError, SettingsError
 from core.events import Event
 from core.frames import Activity
-from core.http_api import ApiLimits, HttpApi, Sound, envelope
+from core.history import History
+from core.history_api import HistoryApi
+from core.http_api import HttpApi, Sound, envelope
+from core.identity import Tokens, kept_secret
 from core.listener import Listener
 from core.messages import messages_for
-from core.reply import Timeouts
+from core.metrics import Metrics
+from core.monitor import Identity, Monitor, Sources
+from core.openapi import OpenApi
+from core.pictures import PictureTally
+from core.process import ProcessMeter
+from core.readiness import Readiness
 from core.services.digital_human import DigitalHumanService
 from core.services.wsa import WSAWebSocketService
-from core.sessions import LifecycleLimits, Parts, Sessions
+from core.sessions import Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
 from core.turn import TurnSettings
@@ -64,25 +86,26 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.recognizer = load_adapter("asr", settings.asr.engine, asr.ADAPTERS, settings.asr.engine_options())
-        self.dialogue = load_adapter(
-            "dialogue", settings.dialogue.engine, core.dialogue.ADAPTERS, settings.dialogue.engine_options()
-        )
-        self.synthesizer = load_adapter("tts", settings.tts.engine, avatar.tts.ADAPTERS, settings.tts.engine_options())
-        self.lipsync = load_adapter(
-            "lipsync", settings.lipsync.engine, avatar.lipsync.ADAPTERS, settings.lipsync.engine_options()
-        )
-        self.face = load_adapter("face", settings.face.engine, avatar.face.ADAPTERS, settings.face.engine_options())
+        self._load_adapters()
         self.ice = IceServers(
             [IceServerConfig(**server.model_dump()) for server in settings.ice.servers],
             timeout_s=settings.ice.probe_timeout_s,
             interval_s=settings.ice.probe_interval_s,
         )
-        self.sockets = UnifiedWebSocketManager()
+        kept_in = settings.history.file()
+        folder = kept_in.parent if kept_in is not None else data_folder()
+        self.tokens = Tokens(settings.auth.secret or kept_secret(folder / "secret"), settings.auth.token_days * 86_400)
+        self.access = Access(self.tokens, access_rules(settings))
+        self.history = History(
+            kept_in, retention_days=settings.history.retention_days, avatar_name=settings.avatar.name
+        )
+        self.tracker = RecognitionResultTracker()
+        self.sockets = UnifiedWebSocketManager(resume_s=settings.lifecycle.resume_s)
         self.streams = EventStreams()
         self.sessions = Sessions(
             self._build,
-            self._lifecycle(),
+            lifecycle_limits(settings),
+            on_moved=self._moved,
             on_gone=self._gone,
             watched=lambda session_id: bool(self.sockets.get_sessions_by_id(session_id)),
         )
@@ -91,18 +114,31 @@ class Server:
         self._media = ThreadPoolExecutor((os.cpu_count() or 1) + 1, "media")
         self._speech = ThreadPoolExecutor(2, "speech")
         self._tasks: list[asyncio.Task[None]] = []
+        self._serve_sockets()
+        self._serve_operators()
+        self._watchers: list[Callable[[str, Event], None]] = [
+            self.streams.publish, self._tell_pages, self.history.record, self.tracker.record,
+            self.monitor.record, self.metrics.record,
+        ]  # fmt: skip
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0, access_log=None, auto_decompress=False)
         self.url = ""
 
     @property
-    def adapters(self) -> list[Adapter]:
-        """All stages of this server."""
-        return [self.recognizer, self.dialogue, self.synthesizer, self.lipsync, self.face]
+    def adapters(self) -> dict[str, Adapter]:
+        """The stages of this server by their names."""
+        return {
+            "asr": self.recognizer, "dialogue": self.dialogue, "tts": self.synthesizer,
+            "lipsync": self.lipsync, "face": self.face,
+        }  # fmt: skip
 
     async def start(self) -> None:
         """Load the adapters and listen. Raises `AdapterError`, `OSError`."""
         asyncio.get_running_loop().set_default_executor(self._media)
-        await asyncio.gather(*(adapter.start() for adapter in self.adapters))
+        await self.sockets.start()
+        await self.history.start()
+        await self.process.start()
+        await self.monitor.start()
+        await asyncio.gather(*(self._start_adapter(stage) for stage in self.adapters))
         if self.ice.configured:
             await self.ice.probe()
         await asyncio.to_thread(self._prepare_faces)
@@ -119,45 +155,128 @@ class Server:
 
     async def stop(self) -> None:
         """Free everything; takes about a second."""
+        self.readiness.stop()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self.streams.close_all()
+        await self.admin.close()
         await self.sockets.close_all()
         await self.sessions.close_all()
+        await self.monitor.close()
+        await self.process.close()
         await self._runner.cleanup()
-        await asyncio.gather(*(adapter.close() for adapter in self.adapters))
+        await asyncio.gather(*(adapter.close() for adapter in self.adapters.values()))
+        await self.history.close()
         self._speech.shutdown(wait=False, cancel_futures=True)
 
     # -- composition
 
-    def _gone(self, session_id: str) -> None:
-        self.streams.close(session_id)
-        # its connection's last tasks end within the second; then what it held can go back
-        asyncio.get_running_loop().call_later(1.0, allocator.release)
+    def _load_adapters(self) -> None:
+        asr_, mind, tts = self.settings.asr, self.settings.dialogue, self.settings.tts
+        lips, face = self.settings.lipsync, self.settings.face
+        self.recognizer = load_adapter("asr", asr_.engine, asr.ADAPTERS, asr_.engine_options())
+        self.dialogue = load_adapter("dialogue", mind.engine, core.dialogue.ADAPTERS, mind.engine_options())
+        self.synthesizer = load_adapter("tts", tts.engine, avatar.tts.ADAPTERS, tts.engine_options())
+        self.lipsync = load_adapter("lipsync", lips.engine, avatar.lipsync.ADAPTERS, lips.engine_options())
+        self.face = load_adapter("face", face.engine, avatar.face.ADAPTERS, face.engine_options())
 
-    def _prepare_faces(self) -> None:
-        """Load what the first session would wait for."""
-        self.face.open(self.settings.media.width, self.settings.media.height)
+    async def _start_adapter(self, stage: str) -> None:
+        await self.adapters[stage].start()
+        self.readiness.arrived(stage)
+
+    def _serve_sockets(self) -> None:
+        settings = self.settings
+        self.wsa = WSAWebSocketService(self.sockets, may_claim=self.access.may_login)
+        services = (
+            self.wsa,
+            DigitalHumanService(self.sockets, self.sessions, self._keep_history),
+        )  # fmt: skip
+        self._router = WebSocketRouter(
+            self.sockets, services=services, access=self.access, login_timeout_s=settings.limits.login_timeout_s
+        )
+
+    def _serve_operators(self) -> None:
+        self.process = ProcessMeter()
+        self.pictures = PictureTally(self.sessions)
+        self.readiness = Readiness(self.adapters)
+        names = {stage: adapter.name for stage, adapter in self.adapters.items()}
+        sources = Sources(
+            identity=Identity(VERSION, names, presenter(self.settings), self.settings.limits.max_sessions),
+            sessions=self.sessions,
+            sockets=self.sockets,
+            process=self.process,
+            pictures=self.pictures,
+            readiness=self.readiness,
+            recognitions=self.tracker.recent,
+            username_conflicts=lambda: self.wsa.conflicts,
+            sockets_dropped=lambda: self.sockets.dropped,
+        )
+        self.monitor = Monitor(sources)
+        self.metrics = Metrics(sources)
+        self.admin = AdminApi(
+            sources, self.monitor, self.metrics, access=self.access, sockets=self.sockets,
+            config=lambda: admin_config(self.settings), max_text_chars=self.settings.limits.max_text_chars,
+        )  # fmt: skip
+
+    def _application(self) -> web.Application:
+        settings = self.settings
+        application = web.Application(
+            client_max_size=body_limit(settings),
+            middlewares=[
+                cross_origin(settings.server.allowed_origins, any_origin=settings.compat.livetalking),
+                envelope,
+                self.access.middleware,
+            ],
+        )
+        self._api = HttpApi(
+            self.sessions,
+            self.streams,
+            access=self.access,
+            tokens=self.tokens,
+            memory=self.history,
+            history_turns=settings.dialogue.history_turns,
+            open_sound=self._open_sound,
+            limits=api_limits(settings),
+            public_config=self._page_config,
+        )
+        application.add_routes(self._api.routes())
+        application.add_routes(HistoryApi(self.history, self.access, self._history_cleared).routes())
+        application.add_routes(self.admin.routes())
+        application.add_routes([web.get("/ws", self._router.handle)])
+        application.add_routes(OpenApi(VERSION).routes())
+        application.add_routes(page_routes(WEB, self.poster.png))
+        application.on_response_prepare.append(add_headers)
+        return application
+
+    def _page_config(self) -> dict[str, Any]:
+        config = page_config(self.settings, VERSION, self.recognizer, self.dialogue)
+        return {**config, "history": self.history.available}
+
+    # -- what happens in sessions
 
     def _build(self, session_id: str) -> Parts:
         def emit(event: Event) -> None:
-            self.streams.publish(session_id, event)
-            for message in messages_for(event, session_id, self.settings.avatar.name):
-                self.sockets.broadcast_raw_message_to_session(session_id, message)
+            for watch in self._watchers:
+                watch(session_id, event)
 
         def show(activity: Activity) -> None:
             media.stage.show(activity)
 
+        self.sockets.keep(session_id)
         conversation = Conversation(
-            dialogue=self.dialogue, synthesizer=self.synthesizer, emit=emit, show=show, limits=self._limits()
+            dialogue=self.dialogue,
+            synthesizer=self.synthesizer,
+            emit=emit,
+            show=show,
+            limits=conversation_limits(self.settings),
         )
         size = self.settings.media
         media = Avatar(
             listener=conversation,
             lipsync=self.lipsync,
-            face=self.face.open(size.width, size.height, seed=int(session_id) & 0x7FFFFFFF),
+            face=self.face.open(size.width, size.height, seed=crc32(session_id.encode())),
             ice=self.ice,
             codec=size.codec,
             speech=self._speech,
@@ -176,85 +295,35 @@ class Server:
         )
         return Parts(conversation, media, ears)
 
-    def _limits(self) -> ConversationLimits:
-        settings = self.settings
-        return ConversationLimits(
-            queued_replies=settings.limits.max_queued_replies,
-            history_turns=settings.dialogue.history_turns,
-            timeouts=Timeouts(settings.dialogue.timeout_s, settings.tts.timeout_s),
-        )
+    def _prepare_faces(self) -> None:
+        """Load what the first session would wait for."""
+        self.face.open(self.settings.media.width, self.settings.media.height)
 
-    def _lifecycle(self) -> LifecycleLimits:
-        life = self.settings.lifecycle
-        return LifecycleLimits(
-            max_sessions=self.settings.limits.max_sessions,
-            handshake_timeout_s=life.handshake_timeout_s,
-            vanish_s=life.vanish_s,
-            resume_s=life.resume_s,
-        )
+    def _tell_pages(self, session_id: str, event: Event) -> None:
+        for message in messages_for(event, session_id, self.settings.avatar.name):
+            self.sockets.broadcast_raw_message_to_session(session_id, message)
 
-    def _application(self) -> web.Application:
-        settings = self.settings
-        upload = settings.limits.max_upload_mb << 20
-        application = web.Application(
-            # JSON is parsed on the loop: no more than the longest text needs, in which an escape takes 12 bytes
-            client_max_size=max(1 << 20, 12 * settings.limits.max_text_chars),
-            middlewares=[
-                cross_origin(settings.server.allowed_origins, any_origin=settings.compat.livetalking),
-                envelope,
-            ],
-        )
-        api = HttpApi(
-            self.sessions,
-            self.streams,
-            open_sound=self._open_sound,
-            limits=ApiLimits(upload, settings.limits.max_text_chars),
-            public_config=self._public_config,
-            admin_config=self._admin_config,
-        )
-        router = WebSocketRouter(self.sockets, may_login=lambda session_id, token: None)
-        WSAWebSocketService(self.sockets)
-        DigitalHumanService(self.sockets, self.sessions)
-        application.add_routes(api.routes())
-        application.add_routes([web.get("/ws", router.handle)])
-        application.add_routes(page_routes(WEB, self.poster.png))
-        application.on_response_prepare.append(add_headers)
-        return application
+    def _moved(self, session_id: str, page: str) -> None:
+        self.sockets.broadcast_raw_message_to_session(session_id, messages.media(session_id, page))
+
+    def _keep_history(self, session_id: str, kept: bool) -> None:
+        self._api.keep_history(session_id, kept)
+
+    def _history_cleared(self, session_id: str) -> None:
+        self.sockets.broadcast_raw_message_to_session(session_id, messages.history_cleared(session_id))
+
+    def _gone(self, session_id: str) -> None:
+        self.streams.close(session_id)
+        self.sockets.release(session_id)
+        self.tracker.close_session(session_id)
+        self.monitor.forget(session_id)
+        # its connection's last tasks end within the second; then what it held can go back
+        asyncio.get_running_loop().call_later(1.0, allocator.release)
 
     async def _open_sound(self, file: BinaryIO) -> Sound:
         audio = AudioFile(file, self._speech, self.settings.limits.max_upload_minutes * 60)
         await audio.open()
         return audio.chunks
-
-    def _admin_config(self) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "fps": 50,  # LiveTalking counts packets of sound, not pictures
-            "model": settings.face.engine,
-            "avatar_id": str(settings.face.engine_options().get("presenter", "")),
-            "tts": settings.tts.engine,
-            "REF_FILE": str(settings.tts.engine_options().get("voice", "")),
-            "transport": "webrtc",
-            "batch_size": 1,
-            "customopt": [],
-            "max_session": settings.limits.max_sessions,
-            "listenport": settings.server.port,
-            "settings": public_view(settings),
-        }
-
-    def _public_config(self) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "name": "Eman",
-            "version": VERSION,
-            "avatar_name": settings.avatar.name,
-            "ice_servers": [server.model_dump(exclude_none=True) for server in settings.ice.servers],
-            "asr": {"engine": self.recognizer.name, "languages": list(self.recognizer.languages)},
-            "dialogue": {"engine": self.dialogue.name},
-            "max_upload_mb": settings.limits.max_upload_mb,
-            "max_text_chars": settings.limits.max_text_chars,
-            "video": {"width": settings.media.width, "height": settings.media.height},
-        }
 
     async def _reap(self) -> None:
         while True:
@@ -349,9 +418,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(yaml.safe_dump(public_view(settings), sort_keys=False, allow_unicode=True))
             return 0
         if options.command == "doctor":
-            log.configure("error")
+            log.configure("error", settings.log.format)
             return _run(doctor(settings))
-        log.configure(settings.log.level)
+        log.configure(settings.log.level, settings.log.format)
         return _run(serve(settings))
     except (EmanError, OSError) as error:
         print(f"Eman can't start.\n{error}", file=sys.stderr)

@@ -39,6 +39,15 @@ class Server(Section):
     host: str
     port: int = Field(ge=0, le=65535)
     allowed_origins: list[str]
+    trusted_proxies: list[str]
+
+
+class Auth(Section):
+    enabled: bool
+    api_keys: list[str]
+    admin_token: str
+    secret: str
+    token_days: float = Field(gt=0, le=3650)
 
 
 class Compat(Section):
@@ -51,6 +60,10 @@ class Limits(Section):
     max_upload_minutes: float = Field(gt=0, le=240)
     max_text_chars: int = Field(ge=1, le=1_000_000)
     max_queued_replies: int = Field(ge=1, le=1000)
+    offers_per_minute: int = Field(ge=0, le=100_000)
+    uploads_per_minute: int = Field(ge=0, le=100_000)
+    messages_per_second: int = Field(ge=0, le=100_000)
+    login_timeout_s: Seconds
 
 
 class Lifecycle(Section):
@@ -159,14 +172,32 @@ class Avatar(Section):
     name: str = Field(min_length=1, max_length=40)
 
 
+class History(Section):
+    enabled: bool
+    path: str | None
+    retention_days: float = Field(gt=0, le=36_500)
+
+    def file(self) -> Path | None:
+        """The database; None when nothing is kept."""
+        if not self.enabled:
+            return None
+        return Path(self.path).expanduser() if self.path else data_folder() / "history.db"
+
+
+class Page(Section):
+    control_url: str = Field(pattern=r"^(wss?://.+)?$")
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"]
+    format: Literal["console", "json"]
 
 
 class Settings(Section):
     """All settings; see default.yaml for what each means."""
 
     server: Server
+    auth: Auth
     compat: Compat
     limits: Limits
     lifecycle: Lifecycle
@@ -179,7 +210,14 @@ class Settings(Section):
     lipsync: LipSync
     face: Face
     avatar: Avatar
+    history: History
+    page: Page
     log: Log
+
+
+def data_folder() -> Path:
+    """Where the program keeps what must outlive it (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "eman"
 
 
 def load_settings(
@@ -208,16 +246,19 @@ def public_view(settings: Settings) -> dict[str, Any]:
     return view
 
 
-_SECRET_WORDS = ("key", "secret", "token", "password", "credential")
+_SECRET_WORDS = ("key", "keys", "secret", "token", "password", "credential")
 
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            key: "***" if item and isinstance(item, str) and _is_secret(key) else _masked(item)
-            for key, item in value.items()
-        }
+        return {key: _hidden(item) if _is_secret(key) else _masked(item) for key, item in value.items()}
     return [_masked(item) for item in value] if isinstance(value, list) else value
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, list):
+        return ["***" for _ in value]
+    return "***" if value and isinstance(value, str) else _masked(value)
 
 
 def _is_secret(key: str) -> bool:
@@ -279,7 +320,7 @@ def _explain(item: Any) -> str:
 
 
 def _shorten(value: Any, path: str) -> str:
-    return "a secret" if _is_secret(path.rsplit(".", 1)[-1]) else repr(value)[:60]
+    return "a secret" if any(map(_is_secret, path.split("."))) else repr(value)[:60]
 
 
 def _allowed_keys(loc: tuple[str | int, ...]) -> str:

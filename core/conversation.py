@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,20 +77,21 @@ class Conversation:
         async def words() -> AsyncIterator[str]:
             yield text
 
-        self._submit(Request(words=words, info=info or {}, voice=_voice(info), engine="echo"), interrupt)
+        self._submit(Request(words=words, info=info or {}, source="echo", voice=_voice(info), engine="echo"), interrupt)
 
     def chat(
         self, text: str, *, interrupt: bool = False, info: Mapping[str, Any] | None = None, typed: bool = True,
         asked_at: float | None = None,
     ) -> None:  # fmt: skip
-        """Answer `text`. Raises `Refused` when too much is waiting."""
+        """Answer `text`, which was typed, or spoken until `asked_at`. Raises `Refused` when too much is waiting."""
 
         def words() -> AsyncIterator[str]:
-            return self._dialogue.reply(tuple(self._history), text)
+            return self._dialogue.reply(self.history, text)
 
         request = Request(
             words=words, prompt=text, info=info or {}, voice=_voice(info), engine=self._dialogue.name,
             asked_at=time.monotonic() if asked_at is None else asked_at,
+            source="text" if typed else "speech", heard_at=None if typed else time.monotonic(),
         )  # fmt: skip
         self._submit(request, interrupt)
         if typed:
@@ -98,7 +99,7 @@ class Conversation:
 
     def play(self, sound: Callable[[], AsyncIterator[SpeechChunk]], *, interrupt: bool = False) -> None:
         """Speak ready-made sound (an upload). Raises `Refused` when too much is waiting."""
-        self._submit(Request(sound=sound, engine="upload"), interrupt)
+        self._submit(Request(sound=sound, source="upload", engine="upload"), interrupt)
 
     def interrupt(self) -> bool:
         """Silence now: the current answer and everything waiting are dropped. False when there was nothing."""
@@ -123,6 +124,20 @@ class Conversation:
     def busy(self) -> bool:
         """Whether an answer is being made or played."""
         return self._reply is not None or bool(self._pending)
+
+    @property
+    def waiting(self) -> int:
+        """Answers that wait for their turn."""
+        return len(self._pending)
+
+    @property
+    def history(self) -> Sequence[Utterance]:
+        """The turns that the dialogue engine is shown, oldest first."""
+        return tuple(self._history)
+
+    def remember(self, turns: Sequence[Utterance]) -> None:
+        """Earlier turns of this conversation, oldest first, from before the server was restarted."""
+        self._history.extendleft(reversed(turns))
 
     # -- StageListener
 

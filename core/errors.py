@@ -27,6 +27,8 @@ class EmanError(Exception):
 
     code = "error"
     retryable = False
+    stage = "server"
+    """Where it happened: asr, dialogue, tts, lipsync, face, or server."""
 
     def __init__(self, message: str, *, code: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)
@@ -102,27 +104,32 @@ class RecognizerError(AdapterError):
     """Speech could not be recognised."""
 
     code = "asr_failed"
+    stage = "asr"
 
 
 class DialogueError(AdapterError):
     """The dialogue back end gave no answer."""
 
     code = "dialogue_failed"
+    stage = "dialogue"
 
 
 class SynthesizerError(AdapterError):
     """Text could not be spoken."""
 
     code = "tts_failed"
+    stage = "tts"
 
 
 class LipSyncError(AdapterError):
     """Mouth shapes could not be computed."""
 
     code = "lipsync_failed"
+    stage = "lipsync"
 
 
 class FaceError(AdapterError):
     """A picture could not be drawn."""
 
     code = "face_failed"
+    stage = "face"

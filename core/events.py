@@ -67,4 +67,37 @@ class Sounding:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event = Heard | Typed | Doing | Replying | Sounding
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How one answer came about; sent once, when it is over.
+
+    All times in milliseconds after the user stopped speaking (or the request arrived); None where it never came so far.
+    """
+
+    reply_id: str
+    source: str
+    """"speech", "text", "echo" or "upload"."""
+    outcome: ReplyState
+    engine: str
+    transcript_ms: int | None = None
+    """The recogniser's final transcript; only of speech."""
+    first_token_ms: int | None = None
+    """The dialogue engine's first word."""
+    first_audio_ms: int | None = None
+    """The voice's first sound."""
+    on_wire_ms: int | None = None
+    """The first sound was handed to the WebRTC sender (encoding and pacing take a few milliseconds more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Something went wrong in a stage. `message` is fit for users: no secrets, no transcripts."""
+
+    stage: str
+    """"asr", "dialogue", "tts", "lipsync" or "server"."""
+    adapter: str
+    code: str
+    message: str
+
+
+Event = Heard | Typed | Doing | Replying | Sounding | Timed | Failed

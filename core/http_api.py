@@ -10,15 +10,17 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from core.errors import BadRequest, EmanError, PayloadTooLarge, RateLimited, Unauthorized
-from core.frames import LinkState, SpeechChunk
+from core.access import Access
+from core.envelope import json_body, ok, spoken_text
+from core.errors import BadRequest, EmanError, PayloadTooLarge, RateLimited, Refused, SessionNotFound, Unauthorized
+from core.frames import LinkState, SpeechChunk, Utterance
+from core.identity import Tokens, session_id_of
 from core.log import bound
-from core.messages import json_value
 from core.sessions import Session, Sessions
 from core.sse import EventStreams
 from core.upload import read_upload
@@ -28,7 +30,19 @@ logger = logging.getLogger(__name__)
 _SSE_LOOK_S = 2.0
 _STATUS = {Unauthorized: 401, PayloadTooLarge: 413, RateLimited: 429}
 
+_MAX_PAGE = 64
+
 Sound = Callable[[], AsyncIterator[SpeechChunk]]
+
+
+class Memory(Protocol):
+    """What was kept of earlier conversations."""
+
+    def set_kept(self, session_id: str, kept: bool) -> None:
+        """Keep the session's conversation, or keep nothing of it."""
+
+    async def utterances(self, session_id: str, turns: int) -> list[Utterance]:
+        """The last turns of a conversation, as a dialogue engine sees them; oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +61,23 @@ class HttpApi:
         sessions: Sessions,
         streams: EventStreams,
         *,
+        access: Access,
+        tokens: Tokens,
+        memory: Memory,
+        history_turns: int,
         open_sound: Callable[[BinaryIO], Awaitable[Sound]],
         limits: ApiLimits,
         public_config: Callable[[], Mapping[str, Any]],
-        admin_config: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._sessions = sessions
         self._streams = streams
+        self._access = access
+        self._tokens = tokens
+        self._memory = memory
+        self._history_turns = history_turns
         self._open_sound = open_sound
         self._limits = limits
         self._public_config = public_config
-        self._admin_config = admin_config
 
     def routes(self) -> list[web.RouteDef]:
         """For `Application.add_routes`."""
@@ -68,29 +88,54 @@ class HttpApi:
             web.post("/interrupt_talk", self.interrupt_talk),
             web.post("/is_speaking", self.is_speaking),
             web.get("/sse", self.sse),
-            web.get("/api/admin/config", self.admin_config),
-            web.get("/api/admin/sessions", self.admin_sessions),
             web.get("/api/config", self.public_config),
             web.post("/api/hangup", self.hangup),
         ]
 
     async def offer(self, request: web.Request) -> web.Response:
-        """SDP offer in, answer and session id out (not in the envelope). `sessionid` and `token` resume a session."""
-        body = await _json(request)
+        """SDP offer in, answer and session id out (not in the envelope). `sessionid` takes a session up again."""
+        body = await json_body(request)
         sdp, kind = body.get("sdp"), body.get("type", "offer")
         if not isinstance(sdp, str) or kind != "offer":
             raise BadRequest('expected {"sdp": "<text>", "type": "offer"}')
-        if body.get("sessionid") not in (None, ""):
-            session, answer = await self._sessions.resume(body["sessionid"], _text(body, "token"), sdp)
+        if body.get("sessionid") in (None, ""):
+            self._access.may_open(request, _text(body, "token"))
+            session, answer = await self._sessions.open(sdp, page=_page(body))
         else:
-            session, answer = await self._sessions.open(sdp)
-        return web.json_response({"sdp": answer, "type": "answer", "sessionid": session.id, "token": session.token})
+            session, answer = await self._come_back(request, body, sdp)
+        if isinstance(storage := body.get("storage"), bool):
+            self.keep_history(session.id, storage)
+        token = self._tokens.issue(session.id)
+        return web.json_response({"sdp": answer, "type": "answer", "sessionid": session.id, "token": token})
+
+    async def _come_back(self, request: web.Request, body: Mapping[str, Any], sdp: str) -> tuple[Session, str]:
+        session_id, token = session_id_of(body["sessionid"]), _text(body, "token")
+        session = self._sessions.get(session_id)
+        if session is not None:
+            self._access.may_use(request, session_id, token)
+            return session, await self._sessions.resume(session, sdp, page=_page(body))
+        try:
+            self._tokens.check(token, session_id)
+        except Unauthorized:
+            raise SessionNotFound("session not found") from None
+        # ours, from before a restart: the same id, and what was kept of the conversation
+        try:
+            memory = await self._memory.utterances(session_id, self._history_turns)
+        except Refused as error:
+            logger.warning("session %s is opened again without its history: %s", session_id, error)
+            memory = []
+        return await self._sessions.open(sdp, page=_page(body), session_id=session_id, memory=memory)
+
+    def keep_history(self, session_id: str, kept: bool) -> None:
+        """The user's switch. Raises `SessionNotFound`."""
+        self._sessions.find(session_id).storage = kept
+        self._memory.set_kept(session_id, kept)
 
     async def human(self, request: web.Request) -> web.Response:
         """Speak a text (`type` echo) or answer it (`type` chat)."""
-        body = await _json(request)
-        session = self._session(body)
-        text = self._clean(body.get("text"))
+        body = await json_body(request)
+        session = self._session(request, body)
+        text = spoken_text(body.get("text"), self._limits.max_text_chars)
         info = body.get("tts")
         interrupt = bool(body.get("interrupt"))
         info = info if isinstance(info, dict) else {}
@@ -102,7 +147,7 @@ class HttpApi:
                     session.conversation.chat(text, interrupt=interrupt, info=info)
                 case _:
                     raise BadRequest('type must be "echo" or "chat"')
-        return _ok(msg=_waiting(session))
+        return ok(msg=_waiting(session))
 
     async def human_audio(self, request: web.Request) -> web.Response:
         """Speak an uploaded audio file (multipart: `sessionid`, `file`)."""
@@ -110,7 +155,7 @@ class HttpApi:
             raise BadRequest("expected multipart/form-data with sessionid and file")
         fields, file = await read_upload(request, self._limits.max_upload_bytes)
         try:
-            session = self._session(fields)
+            session = self._session(request, fields)
             if file is None:
                 raise BadRequest("file is missing")
             sound = await self._open_sound(file)
@@ -120,22 +165,22 @@ class HttpApi:
             if file is not None:
                 file.close()
             raise
-        return _ok(msg=_waiting(session))
+        return ok(msg=_waiting(session))
 
     async def interrupt_talk(self, request: web.Request) -> web.Response:
         """Silence the avatar."""
-        session = self._session(await _json(request))
+        session = self._session(request, await json_body(request))
         with bound(session.id):
             session.conversation.interrupt()
-        return _ok()
+        return ok()
 
     async def is_speaking(self, request: web.Request) -> web.Response:
         """Whether an answer is being made or played."""
-        return _ok(self._session(await _json(request)).conversation.busy)
+        return ok(self._session(request, await json_body(request)).conversation.busy)
 
     async def sse(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: start and end of every utterance, when it is really played."""
-        session = self._session({"sessionid": request.query.get("sessionid", "")})
+        session = self._session(request, request.query)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         )
@@ -151,54 +196,29 @@ class HttpApi:
                 await response.write(f"data: {json.dumps(event)}\n\n".encode())
         return response
 
-    async def admin_config(self, request: web.Request) -> web.Response:
-        """The settings in force under LiveTalking's names, and all of ours under `settings`, secrets masked."""
-        return _ok({"config": self._admin_config()})
-
-    async def admin_sessions(self, request: web.Request) -> web.Response:
-        """The live sessions."""
-        return _ok({"sessions": [self._described(session) for session in self._sessions.all()]})
-
     async def public_config(self, request: web.Request) -> web.Response:
         """What a page needs to know."""
-        return _ok(self._public_config())
+        return ok(self._public_config())
 
     async def hangup(self, request: web.Request) -> web.Response:
-        """End a session at once (sent as a beacon when the page closes)."""
-        body = await _json(request)
-        session = self._session(body)
-        self._sessions.check_token(session, _text(body, "token"))
-        await self._sessions.close(session)
-        return _ok()
+        """End a session at once. With `leave` the page goes, perhaps only to be reloaded: it may still come back."""
+        body = await json_body(request)
+        session = self._session(request, body)
+        if body.get("leave") is True:
+            if _page(body) in ("", session.page):  # the reloaded page's offer may have overtaken this farewell
+                await self._sessions.leave(session)
+        else:
+            await self._sessions.close(session)
+        return ok()
 
     # -- inside
 
-    def _described(self, session: Session) -> dict[str, Any]:
-        """LiveTalking's keys, and ours."""
-        options = self._admin_config()
-        return {
-            "sessionid": session.id,
-            "recording": False,
-            **{key: options[key] for key in ("model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt")},
-            "link": session.media.link().value,
-            "activity": session.conversation.activity.value,
-            **session.media.status(),
-        }
-
-    def _session(self, body: Mapping[str, Any]) -> Session:
+    def _session(self, request: web.Request, body: Mapping[str, Any]) -> Session:
         if "sessionid" not in body:
             raise BadRequest("sessionid is missing")
-        return self._sessions.find(body["sessionid"])
-
-    def _clean(self, text: object) -> str:
-        if not isinstance(text, str):
-            raise BadRequest("text must be a string")
-        if len(text) > self._limits.max_text_chars:
-            raise BadRequest(f"text is longer than {self._limits.max_text_chars} characters", code="too_long")
-        cleaned = "".join(char if char.isprintable() or char in "\n\t" else " " for char in text).strip()
-        if not cleaned:
-            raise BadRequest("text is empty", code="empty_text")
-        return cleaned
+        session = self._sessions.find(body["sessionid"])
+        self._access.may_use(request, session.id, _text(body, "token"))
+        return session
 
 
 @web.middleware
@@ -223,30 +243,22 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         return _failure("something went wrong inside the server", "internal", 200)
 
 
-def _ok(data: object = None, msg: str = "ok") -> web.Response:
-    body: dict[str, object] = {"code": 0, "msg": msg}
-    if data is not None:
-        body["data"] = data
-    return web.json_response(body)
-
-
 def _failure(msg: str, error: str, status: int) -> web.Response:
     return web.json_response({"code": -1, "msg": msg, "error": error}, status=status)
 
 
-async def _json(request: web.Request) -> dict[str, Any]:
-    try:
-        body = json_value(await request.text())
-    except (ValueError, LookupError):
-        raise BadRequest("the body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequest("expected a JSON object")
-    return body
-
-
 def _text(body: Mapping[str, Any], key: str) -> str | None:
     value = body.get(key)
-    return value if isinstance(value, str) else None
+    if value is not None and not isinstance(value, str):
+        raise BadRequest(f"{key} must be a string")
+    return value
+
+
+def _page(body: Mapping[str, Any]) -> str:
+    page = _text(body, "page") or ""
+    if len(page) > _MAX_PAGE:
+        raise BadRequest(f"page is longer than {_MAX_PAGE} characters")
+    return page
 
 
 def _waiting(session: Session) -> str:

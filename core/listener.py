@@ -19,7 +19,7 @@ import numpy as np
 
 from core.conversation import Conversation
 from core.errors import EmanError, RecognizerError
-from core.events import Event, Heard
+from core.events import Event, Failed, Heard
 from core.frames import LISTEN_RATE, Activity, Samples, Transcript
 from core.stages import Recognizer, RecognizerStream
 from core.turn import (
@@ -251,6 +251,8 @@ class Listener:
 
     def _complain(self, error: EmanError) -> None:
         logger.warning("listening failed: %s: %s", error.code, error)
+        culprit = self._recognizer.name if isinstance(error, RecognizerError) else ""
+        self._emit(Failed(error.stage, culprit, error.code, str(error)))
         self._emit(Heard(Transcript("", final=True, engine=self._recognizer.name)))
         self._conversation.do(Activity.ERROR, str(error))
         self._settle()

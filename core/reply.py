@@ -14,11 +14,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from core.errors import DialogueError, EmanError, SynthesizerError
-from core.events import Event, Replying, ReplyState, Sounding
+from core.errors import AdapterError, DialogueError, EmanError, SynthesizerError
+from core.events import Event, Failed, Replying, ReplyState, Sounding
 from core.frames import Progress, SpeechChunk
 from core.sentences import SentenceCutter
 from core.stages import SpeechWriter, Stage, Synthesizer
+from core.waterfall import Mark, Waterfall
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -46,6 +47,10 @@ class Request:
     """The user's words that it answers; None when it answers nobody (echo, upload)."""
     asked_at: float = field(default_factory=time.monotonic)
     """When the user stopped speaking, or the request arrived (monotonic seconds)."""
+    heard_at: float | None = None
+    """When the final transcript of what was spoken was there (monotonic seconds)."""
+    source: str = "text"
+    """What it answers: "speech" or "text"; or what it is: "echo" or "upload"."""
     voice: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     engine: str = ""
@@ -70,6 +75,7 @@ class Reply:
         self._synthesizer = synthesizer
         self._emit = emit
         self._timeouts = timeouts
+        self._waterfall = Waterfall(request.source, request.asked_at, request.heard_at)
         self._sentences: list[str] = []
         self._started = False
         self.finished = False
@@ -89,6 +95,7 @@ class Reply:
         """The stage tells that an utterance begins to sound."""
         if self.finished:
             return
+        self._waterfall.reach(Mark.ON_WIRE)
         self._start()
         self._report(ReplyState.SENTENCE, text, at_ms=round(at * 1000))
         self._emit(Sounding("start", text, self.request.info))
@@ -109,6 +116,7 @@ class Reply:
             return
         code = error.code if isinstance(error, EmanError) else type(error).__name__
         logger.warning("reply %s failed: %s: %s", self.reply_id, code, error)
+        self._emit(self._failure(error))
         self.heard_text = _heard_text(self._sentences, self._stage.clear())
         self._finish(ReplyState.ERROR, str(error), heard=self.heard_text)
 
@@ -122,6 +130,7 @@ class Reply:
                 self._sentences.append("")
                 async with aclosing(_closable(self.request.sound())) as sound:
                     async for chunk in sound:
+                        self._waterfall.reach(Mark.FIRST_AUDIO)
                         await writer.write(chunk)
                 await writer.end()
             elif self.request.words is not None:
@@ -136,6 +145,7 @@ class Reply:
         limit = self._timeouts.dialogue
         async with aclosing(_closable(words)) as pieces:
             async for piece in _patient(pieces, limit, DialogueError("the dialogue engine did not answer in time")):
+                self._waterfall.reach(Mark.FIRST_TOKEN)
                 for start in range(0, len(piece), _BITE):
                     for sentence in cutter.feed(piece[start : start + _BITE]):
                         await queue.put(sentence)
@@ -151,6 +161,7 @@ class Reply:
         sound = self._synthesizer.synthesize(sentence, voice=self.request.voice)
         async with aclosing(_closable(sound)) as chunks:
             async for chunk in _patient(chunks, limit, SynthesizerError("the voice did not answer in time")):
+                self._waterfall.reach(Mark.FIRST_AUDIO)
                 await writer.write(chunk)
         await writer.end()
 
@@ -165,6 +176,17 @@ class Reply:
         self.finished = True
         self.heard_text = text if heard is None else heard
         self._report(state, text)
+        self._emit(self._waterfall.summary(self.reply_id, state, self.request.engine))
+
+    def _failure(self, error: BaseException) -> Failed:
+        if not isinstance(error, EmanError):
+            return Failed("server", "", type(error).__name__, str(error))
+        adapter = error.adapter if isinstance(error, AdapterError) else ""
+        if not adapter and error.stage == DialogueError.stage:
+            adapter = self.request.engine
+        if not adapter and error.stage == SynthesizerError.stage:
+            adapter = self._synthesizer.name
+        return Failed(error.stage, adapter, error.code, str(error))
 
     def _report(self, state: ReplyState, text: str = "", *, at_ms: int = 0, latency_ms: int | None = None) -> None:
         self._emit(Replying(self.reply_id, state, text, at_ms, latency_ms, self.request.engine))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.conversation import Conversation
-from core.errors import Refused, ServerFull, SessionNotFound, Unauthorized
-from core.frames import LinkState, Samples
-from core.identity import new_session_id, new_token, session_id_of
+from core.errors import Refused, ServerFull, SessionNotFound
+from core.frames import LinkState, Samples, Utterance
+from core.identity import new_session_id, session_id_of
 from core.log import bound
 
 logger = logging.getLogger(__name__)
@@ -25,8 +24,11 @@ RELOAD_SHARE = 6
 class Media(Protocol):
     """The media side of a session: the avatar and its connection to the browser."""
 
-    async def connect(self, sdp: str) -> str:
-        """Answer an SDP offer, replacing an earlier connection. Raises `BadRequest`, holding nothing."""
+    async def connect(self, sdp: str, taking: Callable[[], None]) -> str:
+        """Answer an SDP offer, replacing an earlier connection. Raises `BadRequest`, holding nothing.
+
+        `taking` is called when the offer has proved good, before the earlier connection is closed.
+        """
 
     async def disconnect(self) -> None:
         """Close the connection; the avatar stays."""
@@ -42,6 +44,9 @@ class Media(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Figures for operators: frames sent, skipped, …"""
+
+    async def network(self) -> dict[str, float | None]:
+        """What RTCP tells of the way to the browser: `rtt_ms`, `loss_percent`, `jitter_ms`; None while unknown."""
 
 
 class Ears(Protocol):
@@ -87,7 +92,10 @@ class Session:
 
     def __init__(self, session_id: str, parts: Parts) -> None:
         self.id = session_id
-        self.token = new_token()
+        self.page = ""
+        """The page that shows the avatar, by the name it gave itself; "" when it gave none."""
+        self.storage = True
+        """Whether the user lets the conversation be kept."""
         self.conversation = parts.conversation
         self.media = parts.media
         self.ears = parts.ears
@@ -99,9 +107,14 @@ class Session:
         """It did not vanish: it closed its connection."""
         self._task = asyncio.create_task(self._run(), name=f"session {session_id}")
 
-    async def connect(self, sdp: str) -> str:
-        """Answer an offer; also re-attaches a browser that comes back."""
-        answer = await self.media.connect(sdp)
+    async def connect(self, sdp: str, page: str, moved: Callable[[str, str], None]) -> str:
+        """Answer an offer; also re-attaches a browser that comes back. `moved`: see `Sessions`."""
+
+        def taking() -> None:
+            self.page = page
+            moved(self.id, page)
+
+        answer = await self.media.connect(sdp, taking)
         self.ears.rest()  # what an earlier connection's microphone was saying has no end
         self.offered_at = time.monotonic()
         self.detached_at = None
@@ -142,19 +155,21 @@ class Session:
 class Sessions:
     """All live sessions. `build(session_id)` makes the parts of a new one.
 
-    `on_gone(session_id)` is called when one has ended; `watched(session_id)` tells whether a page still has
-    a socket for it.
+    `on_moved(session_id, page)` is called when a page gets the avatar's media, before another one loses it;
+    `on_gone(session_id)` when a session has ended; `watched(session_id)` tells whether a page still has a socket for it.
     """
 
     def __init__(
         self,
         build: Callable[[str], Parts],
         limits: LifecycleLimits,
+        on_moved: Callable[[str, str], None] = lambda session_id, page: None,
         on_gone: Callable[[str], None] = lambda session_id: None,
         watched: Callable[[str], bool] = lambda session_id: False,
     ) -> None:
         self._build = build
         self._limits = limits
+        self._on_moved = on_moved
         self._on_gone = on_gone
         self._watched = watched
         self._sessions: dict[str, Session] = {}
@@ -174,36 +189,51 @@ class Sessions:
             raise SessionNotFound("session not found")
         return session
 
-    async def open(self, sdp: str) -> tuple[Session, str]:
-        """Admit a new session and answer its offer. Raises `ServerFull`, `BadRequest`; then nothing is held."""
+    @property
+    def stopping(self) -> bool:
+        """Whether the server is shutting down."""
+        return self._stopping
+
+    def get(self, session_id: str) -> Session | None:
+        """The live session of an id."""
+        return self._sessions.get(session_id)
+
+    async def open(
+        self, sdp: str, *, page: str = "", session_id: str | None = None, memory: Sequence[Utterance] = ()
+    ) -> tuple[Session, str]:
+        """Admit a new session and answer its offer. Raises `ServerFull`, `Refused`, `BadRequest`; then nothing is held.
+
+        `session_id` and `memory` open a session again that the server knew before it was restarted.
+        """
         if self._stopping:
             raise Refused("the server is stopping", code="stopping", retryable=True)
         if len(self._sessions) >= self._limits.max_sessions:
             limit = self._limits.max_sessions
             raise ServerFull(f"Maximum session limit reached ({len(self._sessions)}/{limit})")
-        session_id = new_session_id()
+        session_id = session_id or new_session_id()
+        if session_id in self._sessions:
+            raise Refused("the session is live", code="busy", retryable=True)
         with bound(session_id):
             session = Session(session_id, self._build(session_id))
             self._sessions[session_id] = session  # holds the slot while the offer is answered
             try:
-                answer = await session.connect(sdp)
+                session.conversation.remember(memory)
+                answer = await session.connect(sdp, page, self._on_moved)
             except BaseException:
                 await self.close(session)
                 raise
         logger.info("session %s opened (%d of %d)", session_id, len(self), self._limits.max_sessions)
         return session, answer
 
-    async def resume(self, session_id: object, token: str | None, sdp: str) -> tuple[Session, str]:
-        """Attach a new connection to a live session. Raises `SessionNotFound`, `Unauthorized`, `BadRequest`."""
-        session = self.find(session_id)
-        self.check_token(session, token)
+    async def resume(self, session: Session, sdp: str, *, page: str = "") -> str:
+        """Attach a new connection to a live session. Raises `SessionNotFound`, `BadRequest`."""
         with bound(session.id):
-            return session, await session.connect(sdp)
+            return await session.connect(sdp, page, self._on_moved)
 
-    def check_token(self, session: Session, token: str | None) -> None:
-        """Raises `Unauthorized` unless `token` is the session's."""
-        if not secrets.compare_digest((token or "").encode(), session.token.encode()):
-            raise Unauthorized("the session's token is missing or wrong")
+    async def leave(self, session: Session) -> None:
+        """The page says that it goes: free its connection, keep the session for a reload."""
+        with bound(session.id):
+            await session.detach(time.monotonic(), left=True)
 
     async def close(self, session: Session) -> None:
         """End a session and free its slot."""

@@ -18,6 +18,11 @@ FAKES = {
     "tts.engine": "tests.fakes:ToneSynthesizer",
     "face.engine": "tests.fakes:GreyFace",
     "lifecycle.reaper_interval_s": "0.1",
+    "auth.secret": "the secret of a server under test",
+    "history.enabled": "false",
+    "limits.offers_per_minute": "0",
+    "limits.uploads_per_minute": "0",
+    "limits.messages_per_second": "0",
 }
 
 Serve = Callable[..., AbstractAsyncContextManager[Server]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from core.conversation import Conversation
-from core.errors import BadRequest, Refused, ServerFull, SessionNotFound, Unauthorized
-from core.frames import Activity, LinkState, Samples
+from core.errors import BadRequest, Refused, ServerFull, SessionNotFound
+from core.frames import Activity, LinkState, Samples, Utterance
 from core.sessions import RELOAD_SHARE, LifecycleLimits, Parts, Session, Sessions
 from tests.fakes import ScriptedDialogue, ToneSynthesizer
 
@@ -25,12 +26,13 @@ class FakeMedia:
         self.gate: asyncio.Event | None = None
         self.calls: list[str] = []
 
-    async def connect(self, sdp: str) -> str:
+    async def connect(self, sdp: str, taking: Callable[[], None]) -> str:
         self.calls.append("connect")
         if self.gate is not None:
             await self.gate.wait()
         if sdp == "bad":
             raise BadRequest("bad offer", code="bad_sdp")
+        taking()
         self.state = LinkState.CONNECTING
         return "answer"
 
@@ -50,6 +52,9 @@ class FakeMedia:
         return self.heard
 
     def status(self) -> dict[str, Any]:
+        return {}
+
+    async def network(self) -> dict[str, float | None]:
         return {}
 
 
@@ -85,11 +90,16 @@ class House:
         self.media: list[FakeMedia] = []
         self.ears: list[FakeEars] = []
         self.gone: list[str] = []
+        self.moved: list[tuple[str, str]] = []
         self.watched = False
         self.next_gate: asyncio.Event | None = None
         chosen = {"handshake_timeout_s": 30.0, "vanish_s": 8.0, "resume_s": 30.0, **limits}
         self.sessions = Sessions(
-            self._build, LifecycleLimits(max_sessions=2, **chosen), self.gone.append, lambda session_id: self.watched
+            self._build,
+            LifecycleLimits(max_sessions=2, **chosen),
+            on_moved=lambda session_id, page: self.moved.append((session_id, page)),
+            on_gone=self.gone.append,
+            watched=lambda session_id: self.watched,
         )
 
     def _build(self, session_id: str) -> Parts:
@@ -211,17 +221,41 @@ async def test_who_comes_back_is_attached_again_and_its_ears_start_afresh() -> N
     session, media = await house.open()
     media.state = LinkState.CLOSED
     await house.sessions.reap()
-    for token in (None, "", "wrong"):
-        with pytest.raises(Unauthorized):
-            await house.sessions.resume(session.id, token, "good")
     with pytest.raises(BadRequest):
-        await house.sessions.resume(session.id, session.token, "bad")
+        await house.sessions.resume(session, "bad", page="another")
     assert session.detached_at is not None  # a bad offer brings nobody back
+    assert house.moved == [(session.id, "")]
     rests = house.ears[0].rests
-    assert (await house.sessions.resume(int(session.id), session.token, "good"))[0] is session
+    assert await house.sessions.resume(session, "good", page="tab 2") == "answer"
+    assert house.moved == [(session.id, ""), (session.id, "tab 2")]
+    assert session.page == "tab 2"
     assert house.sessions.find(session.id).detached_at is None
     assert not session.left
     assert house.ears[0].rests == rests + 1
+    await house.sessions.close_all()
+
+
+async def test_b7_a_session_from_before_a_restart_is_opened_again_with_its_memory() -> None:
+    house = House()
+    said = (Utterance("user", "my name is Ada"), Utterance("assistant", "Hello Ada."))
+    session, _ = await house.sessions.open("good", session_id="1234", memory=said)
+    assert session.id == "1234"
+    assert house.sessions.get("1234") is session
+    assert tuple(session.conversation.history) == said
+    with pytest.raises(Refused):
+        await house.sessions.open("good", session_id="1234")
+    assert len(house.sessions) == 1
+    await house.sessions.close_all()
+
+
+async def test_a_page_that_says_goodbye_may_come_back() -> None:
+    house = House()
+    session, media = await house.open()
+    await house.sessions.leave(session)
+    assert session.left
+    assert media.calls[-1] == "disconnect"
+    await house.sessions.resume(session, "good")
+    assert session.detached_at is None
     await house.sessions.close_all()
 
 

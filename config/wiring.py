@@ -1,0 +1,100 @@
+"""Settings as the values that the parts of a server are built from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.settings import Settings, public_view
+from core.access import AccessRules
+from core.conversation import ConversationLimits
+from core.http_api import ApiLimits
+from core.reply import Timeouts
+from core.sessions import LifecycleLimits
+from core.stages import Dialogue, Recognizer
+
+
+def conversation_limits(settings: Settings) -> ConversationLimits:
+    """For every session's `Conversation`."""
+    return ConversationLimits(
+        queued_replies=settings.limits.max_queued_replies,
+        history_turns=settings.dialogue.history_turns,
+        timeouts=Timeouts(settings.dialogue.timeout_s, settings.tts.timeout_s),
+    )
+
+
+def lifecycle_limits(settings: Settings) -> LifecycleLimits:
+    """For `Sessions`."""
+    return LifecycleLimits(
+        max_sessions=settings.limits.max_sessions,
+        handshake_timeout_s=settings.lifecycle.handshake_timeout_s,
+        vanish_s=settings.lifecycle.vanish_s,
+        resume_s=settings.lifecycle.resume_s,
+    )
+
+
+def api_limits(settings: Settings) -> ApiLimits:
+    """For `HttpApi`."""
+    return ApiLimits(settings.limits.max_upload_mb << 20, settings.limits.max_text_chars)
+
+
+def body_limit(settings: Settings) -> int:
+    """Bytes of a JSON body, which is parsed on the loop: what the longest text needs, in which an escape takes 12."""
+    return max(1 << 20, 12 * settings.limits.max_text_chars)
+
+
+def access_rules(settings: Settings) -> AccessRules:
+    """For `Access`."""
+    return AccessRules(
+        enabled=settings.auth.enabled,
+        admin_token=settings.auth.admin_token,
+        api_keys=tuple(settings.auth.api_keys),
+        allowed_origins=tuple(settings.server.allowed_origins),
+        any_origin=settings.compat.livetalking,
+        open_admin=settings.compat.livetalking,
+        trusted_proxies=tuple(settings.server.trusted_proxies),
+        offers_per_minute=settings.limits.offers_per_minute,
+        uploads_per_minute=settings.limits.uploads_per_minute,
+        messages_per_second=settings.limits.messages_per_second,
+    )
+
+
+def presenter(settings: Settings) -> str:
+    """The name of the character that sessions show."""
+    return str(settings.face.engine_options().get("presenter", settings.face.engine))
+
+
+def admin_config(settings: Settings) -> dict[str, Any]:
+    """What operators see: LiveTalking's names, and all settings with the secrets masked."""
+    return {
+        "fps": 50,  # LiveTalking counts packets of sound, not pictures
+        "model": settings.face.engine,
+        "avatar_id": str(settings.face.engine_options().get("presenter", "")),
+        "tts": settings.tts.engine,
+        "REF_FILE": str(settings.tts.engine_options().get("voice", "")),
+        "transport": "webrtc",
+        "batch_size": 1,
+        "customopt": [],
+        "max_session": settings.limits.max_sessions,
+        "listenport": settings.server.port,
+        "settings": public_view(settings),
+    }
+
+
+def page_config(settings: Settings, version: str, recognizer: Recognizer, dialogue: Dialogue) -> dict[str, Any]:
+    """What the chat page needs to know."""
+    return {
+        "name": "Eman",
+        "version": version,
+        "avatar_name": settings.avatar.name,
+        "ice_servers": [server.model_dump(exclude_none=True) for server in settings.ice.servers],
+        "asr": {"engine": recognizer.name, "languages": list(recognizer.languages)},
+        "dialogue": {"engine": dialogue.name},
+        "max_upload_mb": settings.limits.max_upload_mb,
+        "max_text_chars": settings.limits.max_text_chars,
+        "video": {"width": settings.media.width, "height": settings.media.height},
+        "control_url": settings.page.control_url,
+        "auth": {
+            "enabled": settings.auth.enabled,
+            "open": not (settings.auth.enabled and settings.auth.api_keys),
+        },
+    }
