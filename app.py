@@ -4,6 +4,7 @@ python app.py                        serve with the embedded defaults
 python app.py --set dialogue.engine=openai --set dialogue.openai.base_url=http://127.0.0.1:11434/v1
 python app.py --print-config         show the settings in force
 python app.py doctor                 check this machine and say what to do
+python app.py token --hours 12       print a link that lets a visitor in while auth.enabled is true
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from avatar.avatar import Avatar
 from avatar.diagnosis import check_media
 from avatar.ice import IceServerConfig, IceServers
 from avatar.poster import Poster
-from config.settings import Settings, data_folder, load_settings, public_view
+from config.settings import Settings, load_settings, public_view
 from config.wiring import (
     access_rules,
     admin_config,
@@ -45,6 +46,7 @@ from config.wiring import (
     lifecycle_limits,
     page_config,
     presenter,
+    signing,
 )
 from core import allocator, log, messages
 from core.access import Access
@@ -57,7 +59,7 @@ from core.frames import Activity
 from core.history import History
 from core.history_api import HistoryApi
 from core.http_api import HttpApi, Sound, envelope
-from core.identity import Tokens, kept_secret
+from core.identity import visitor_link
 from core.listener import Listener
 from core.messages import messages_for
 from core.metrics import Metrics
@@ -66,6 +68,7 @@ from core.openapi import OpenApi
 from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
+from core.services.asr import ASRWebSocketService
 from core.services.digital_human import DigitalHumanService
 from core.services.wsa import WSAWebSocketService
 from core.sessions import Parts, Sessions
@@ -92,12 +95,10 @@ class Server:
             timeout_s=settings.ice.probe_timeout_s,
             interval_s=settings.ice.probe_interval_s,
         )
-        kept_in = settings.history.file()
-        folder = kept_in.parent if kept_in is not None else data_folder()
-        self.tokens = Tokens(settings.auth.secret or kept_secret(folder / "secret"), settings.auth.token_days * 86_400)
+        self.tokens = signing(settings)
         self.access = Access(self.tokens, access_rules(settings))
         self.history = History(
-            kept_in, retention_days=settings.history.retention_days, avatar_name=settings.avatar.name
+            settings.history.file(), retention_days=settings.history.retention_days, avatar_name=settings.avatar.name
         )
         self.tracker = RecognitionResultTracker()
         self.sockets = UnifiedWebSocketManager(resume_s=settings.lifecycle.resume_s)
@@ -192,6 +193,10 @@ class Server:
         services = (
             self.wsa,
             DigitalHumanService(self.sockets, self.sessions, self._keep_history),
+            ASRWebSocketService(
+                self.sockets, self.recognizer, self.sessions, self.tracker,
+                timeout_s=settings.asr.timeout_s, max_turn_s=settings.turn.max_turn_s,
+            ),
         )  # fmt: skip
         self._router = WebSocketRouter(
             self.sockets, services=services, access=self.access, login_timeout_s=settings.limits.login_timeout_s
@@ -374,13 +379,15 @@ async def doctor(settings: Settings) -> int:
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="app.py", description="A voice avatar you can talk to.")
-    parser.add_argument("command", nargs="?", choices=["serve", "doctor"], default="serve")
+    parser.add_argument("command", nargs="?", choices=["serve", "doctor", "token"], default="serve")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file over config/default.yaml")
     parser.add_argument("--host", help="address to listen on (server.host)")
     parser.add_argument("--port", type=int, help="port to listen on (server.port); 0 = any")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. dialogue.engine=openai"
     )
+    parser.add_argument("--hours", type=float, default=24.0, help="token: how long the link is good for (24)")
+    parser.add_argument("--url", help="token: address of the server, as visitors see it")
     parser.add_argument("--print-config", action="store_true", help="print the settings in force and exit")
     return parser.parse_args(argv)
 
@@ -416,6 +423,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = settings_from(options)
         if options.print_config:
             print(yaml.safe_dump(public_view(settings), sort_keys=False, allow_unicode=True))
+            return 0
+        if options.command == "token":
+            url = options.url or f"http://localhost:{settings.server.port}"
+            print(visitor_link(url, signing(settings).issue_visitor(options.hours * 3600)))
             return 0
         if options.command == "doctor":
             log.configure("error", settings.log.format)

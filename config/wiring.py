@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.settings import Settings, public_view
+from config.settings import Settings, data_folder, public_view
 from core.access import AccessRules
 from core.conversation import ConversationLimits
 from core.http_api import ApiLimits
+from core.identity import Tokens, kept_secret
 from core.reply import Timeouts
 from core.sessions import LifecycleLimits
 from core.stages import Dialogue, Recognizer
@@ -56,6 +57,14 @@ def access_rules(settings: Settings) -> AccessRules:
         uploads_per_minute=settings.limits.uploads_per_minute,
         messages_per_second=settings.limits.messages_per_second,
     )
+
+
+def signing(settings: Settings) -> Tokens:
+    """Signs tokens with the configured secret, or with the one that is kept beside the history."""
+    kept_in = settings.history.file()
+    folder = kept_in.parent if kept_in is not None else data_folder()
+    secret = settings.auth.secret or kept_secret(folder / "secret")
+    return Tokens(secret, settings.auth.token_days * 86_400)
 
 
 def presenter(settings: Settings) -> str:
