@@ -23,7 +23,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from core import log
-from core.admin_live import LiveView
+from core.admin_live import LiveView, Pace
 from core.envelope import json_body, ok, spoken_text
 from core.errors import BadRequest, Unauthorized
 from core.identity import session_id_of, username_of
@@ -75,6 +75,7 @@ class AdminApi:
         sockets: Pages,
         config: Callable[[], Mapping[str, Any]],
         max_text_chars: int,
+        pace: Pace | None = None,
     ) -> None:
         self._sources = sources
         self._metrics = metrics
@@ -82,7 +83,7 @@ class AdminApi:
         self._sockets = sockets
         self._config = config
         self._max_text_chars = max_text_chars
-        self.live_view = LiveView(monitor.snapshot)
+        self.live_view = LiveView(monitor.snapshot, pace)
 
     def routes(self) -> list[web.RouteDef]:
         """For `Application.add_routes`."""

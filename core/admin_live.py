@@ -1,7 +1,7 @@
 """The dashboards that look on: each logs in over its WebSocket and gets the newest snapshot every second.
 
 The snapshot is made once for all. A dashboard that reads slowly misses snapshots, never the newest; one that reads
-nothing for `SEND_TIMEOUT_S` is dropped.
+nothing for `Pace.send_timeout_s` is dropped.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -19,10 +20,7 @@ from core.messages import json_value
 
 logger = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
 HEARTBEAT_S = 20.0
-LOGIN_TIMEOUT_S = 10.0
-SEND_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 1.0
 MAX_DASHBOARDS = 16
 MAX_WAITING = 64
@@ -30,11 +28,22 @@ MAX_WAITING = 64
 MAX_FRAME = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """In seconds."""
+
+    interval_s: float = 1.0
+    """Between two snapshots."""
+    login_timeout_s: float = 10.0
+    send_timeout_s: float = 3.0
+
+
 class _Dashboard:
     """One socket that logged in; holds the newest snapshot that it has not got yet."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, send_timeout_s: float) -> None:
         self._socket = socket
+        self._send_timeout_s = send_timeout_s
         self._newest: str | None = None
         self._news = asyncio.Event()
 
@@ -50,15 +59,16 @@ class _Dashboard:
             self._news.clear()
             text, self._newest = self._newest, None
             if text is not None:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
+                async with asyncio.timeout(self._send_timeout_s):
                     await self._socket.send_str(text)
 
 
 class LiveView:
     """`attend` one socket until it leaves; `close` sends all away. `snapshot()` makes what they see."""
 
-    def __init__(self, snapshot: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, snapshot: Callable[[], Awaitable[dict[str, Any]]], pace: Pace | None = None) -> None:
         self._snapshot = snapshot
+        self._pace = pace or Pace()
         self._dashboards: set[_Dashboard] = set()
         self._sockets: set[web.WebSocketResponse] = set()
         self._ticker: asyncio.Task[None] | None = None
@@ -94,13 +104,13 @@ class LiveView:
             await _refuse(socket, error, WSCloseCode.TRY_AGAIN_LATER)
             return False
         try:
-            async with asyncio.timeout(LOGIN_TIMEOUT_S):
+            async with asyncio.timeout(self._pace.login_timeout_s):
                 first = await socket.receive()
             if first.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return False  # it left
             check(_token(first.data))
         except TimeoutError:
-            error = Unauthorized(f"no login within {LOGIN_TIMEOUT_S:.0f} s")
+            error = Unauthorized(f"no login within {self._pace.login_timeout_s:.0f} s")
         except (BadRequest, Refused) as refusal:
             error = refusal
         else:
@@ -113,7 +123,7 @@ class LiveView:
         return False
 
     async def _serve(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
-        dashboard = _Dashboard(socket)
+        dashboard = _Dashboard(socket, self._pace.send_timeout_s)
         self._dashboards.add(dashboard)
         writer = asyncio.create_task(dashboard.write(), name="dashboard writer")
         reader = asyncio.create_task(_drain(socket), name="dashboard reader")
@@ -135,7 +145,7 @@ class LiveView:
     async def _tick(self) -> None:
         try:
             while self._dashboards:
-                await asyncio.sleep(INTERVAL_S)
+                await asyncio.sleep(self._pace.interval_s)
                 if self._dashboards:
                     text = json.dumps(await self._snapshot())
                     for dashboard in self._dashboards:
@@ -164,7 +174,7 @@ async def _drain(socket: web.WebSocketResponse) -> None:
 
 async def _refuse(socket: web.WebSocketResponse, error: EmanError, code: int) -> None:
     try:
-        async with asyncio.timeout(SEND_TIMEOUT_S):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await socket.send_json({"type": "error", "code": error.code, "message": str(error)})
     except (ConnectionError, TimeoutError):
         return

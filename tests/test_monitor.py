@@ -105,7 +105,7 @@ async def test_g3_the_errors_seen_longest_ago_make_room() -> None:
 
 async def test_g3_pictures_per_second_are_measured_between_looks() -> None:
     async with observatory() as watch:
-        session, media = await watch.open()
+        _, media = await watch.open()
         assert (await watch.monitor.snapshot())["sessions"][0]["fps"] == 0.0
         for second in range(4):
             media.figures["pictures_sent"] = 1000 + 25 * second
@@ -156,7 +156,7 @@ async def test_g3_a_connection_that_does_not_tell_its_network_holds_nothing_up()
 
 async def test_g3_a_connection_whose_figures_break_is_shown_without_them(caplog: pytest.LogCaptureFixture) -> None:
     async with observatory() as watch:
-        session, media = await watch.open()
+        _, media = await watch.open()
         media.network_error = RuntimeError("half built")
         assert (await watch.monitor.snapshot())["sessions"][0]["network"]["rtt_ms"] is None
         media.network_error = None
@@ -235,7 +235,7 @@ async def test_k2_a_blocked_loop_shows() -> None:
     await meter.start()
     try:
         await asyncio.sleep(0.05)
-        time.sleep(0.3)  # the loop stands still beyond the meter's next look
+        time.sleep(0.3)  # noqa: ASYNC251 - the loop stands still beyond the meter's next look
         await asyncio.sleep(0.15)
         assert meter.loop_lag_s > 0.1
     finally:
