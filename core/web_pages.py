@@ -8,9 +8,12 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from core.caller import plain_origin
+
 START_PAGE = "/webrtcapichat.html"
 
 _ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
+"""The origin whose page may read the answer; "" when it may not, but others may."""
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self'; media-src 'self' blob:; "
@@ -41,28 +44,33 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers.setdefault(name, value)
     if request.method == "GET":
         response.headers.setdefault("Cache-Control", "no-cache")
-    if (origin := request.get(_ALLOWED_ORIGIN)) is not None:
-        # here and not in the middleware: event streams send their headers before the handler returns
+    # here and not in the middleware: event streams send their headers before the handler returns
+    origin = request.get(_ALLOWED_ORIGIN)
+    if origin is not None:
+        response.headers.add("Vary", "Origin")
+    if origin:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Vary"] = "Origin"
 
 
 def cross_origin(allowed: Sequence[str], *, any_origin: bool) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Middleware that lets pages of other origins call the API: those in `allowed`, or all of them."""
+    listed = {plain_origin(origin) for origin in allowed}
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        origin = request.headers.get("Origin", "")
-        if not origin or not (any_origin or origin in allowed):
+        if not listed and not any_origin:
             return await handler(request)
-        request[_ALLOWED_ORIGIN] = origin
-        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        origin = request.headers.get("Origin", "")
+        granted = bool(origin) and (any_origin or plain_origin(origin) in listed)
+        request[_ALLOWED_ORIGIN] = origin if granted else ""
+        if not granted or request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
             return await handler(request)
         asked = request.headers.get("Access-Control-Request-Headers", "Content-Type")
         headers = {
             "Access-Control-Allow-Headers": asked,
             "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+            "Access-Control-Max-Age": "600",
         }
         return web.Response(status=204, headers=headers)
 
