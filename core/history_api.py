@@ -43,10 +43,10 @@ class HistoryApi:
     def routes(self) -> list[web.RouteDef]:
         """For `Application.add_routes`."""
         return [
-            web.get("/api/history", self.page, allow_head=False),
+            web.get("/api/history", self.page),
             web.delete("/api/history", self.delete),
-            web.get("/api/history/export", self.export, allow_head=False),
-            web.get("/api/admin/conversations", self.conversations, allow_head=False),
+            web.get("/api/history/export", self.export),
+            web.get("/api/admin/conversations", self.conversations),
             web.delete("/api/admin/history", self.admin_delete),
         ]
 

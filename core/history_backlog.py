@@ -79,11 +79,12 @@ class Backlog:
             logger.warning("the history can't keep up: what is said now is not kept")
 
     def delete(self, session_id: str) -> Future[int]:
-        """Delete what is kept of a session and what waits; gives the number of entries. Raises `Refused` (busy)."""
+        """Delete what is kept of a session and what waits; gives the number of entries. Raises `Refused`."""
         future: Future[int] = Future()
         with self._changed:
             batch = self._batch
-            if self._closed or (session_id not in batch.deletions and len(batch.deletions) >= self._limits.deletions):
+            self._check_open()
+            if session_id not in batch.deletions and len(batch.deletions) >= self._limits.deletions:
                 raise _busy()
             kept = [entry for entry in self._entries if entry.session_id != session_id]
             batch.dropped[session_id] = batch.dropped.get(session_id, 0) + len(self._entries) - len(kept)
@@ -93,10 +94,11 @@ class Backlog:
         return future
 
     def call(self, work: Callable[[], T]) -> Future[T]:
-        """Run `work` on the history's thread, after everything added so far. Raises `Refused` (busy)."""
+        """Run `work` on the history's thread, after everything added so far. Raises `Refused`."""
         future: Future[T] = Future()
         with self._changed:
-            if self._closed or len(self._batch.calls) >= self._limits.calls:
+            self._check_open()
+            if len(self._batch.calls) >= self._limits.calls:
                 raise _busy()
             self._batch.calls.append(Call(work, future))
             self._changed.notify()
@@ -137,6 +139,10 @@ class Backlog:
             self.lost += len(entries)
 
     # -- inside, with the lock held
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Refused("the history is closed", code="history_unavailable")
 
     def _anything(self, entries: bool) -> bool:
         batch = self._batch

@@ -15,21 +15,26 @@ from core.history_store import ForeignFile, HistoryStore, is_damage, set_aside
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_WIPE_SHARE = 20
+"""Wiping rewrites the whole file: it takes no more than a twentieth of the thread's time."""
+
 
 class HistoryFile:
     """Runs work on the store, on one thread. A failure is logged once, until the file works again.
 
-    A file that can't be opened or written is tried again after `retry_s` seconds (see `due`).
+    A file that can't be opened or written is tried again after `retry_s` seconds: `tend` it whenever it is `due`.
     """
 
-    def __init__(self, path: Path, *, retry_s: float = 5.0, timeout_s: float = 5.0) -> None:
+    def __init__(self, path: Path, *, retry_s: float = 5.0) -> None:
         self._path = path
         self._retry_s = retry_s
-        self._timeout_s = timeout_s
         self._store: HistoryStore | None = None
-        self._failing = False
+        self._trouble = ""
+        """What failed the last time: "opened", "written", or nothing."""
         self._retry_at = 0.0
-        self._wipe_due = False
+        self._wipe_at: float | None = None
+        """When traces of deleted words are to be wiped off; None when there are none."""
+        self._wiped_at = self._wipe_took = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -39,37 +44,40 @@ class HistoryFile:
     @property
     def available(self) -> bool:
         """Whether it is open and the last write worked."""
-        return self._store is not None and not self._failing
-
-    @property
-    def wait_s(self) -> float | None:
-        """Seconds until there is something to try again; None when there is nothing."""
-        if self.available and not self._wipe_due:
-            return None
-        return max(0.0, self._retry_at - time.monotonic())
+        return self._store is not None and not self._trouble
 
     @property
     def due(self) -> bool:
         """Whether a write may be tried."""
-        return self.available or self.wait_s == 0
+        return self.available or time.monotonic() >= self._retry_at
 
-    def open(self) -> None:
-        """Open the file, or log why it can't be."""
-        try:
-            self._opened()
-        except Refused:
-            pass  # it was logged
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds until there is something to try again; None when there is nothing."""
+        times = [] if self._wipe_at is None else [self._wipe_at]
+        if not self.available:
+            times.append(self._retry_at)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def tend(self) -> None:
+        """Open the file, or open it anew after a failure; what is wrong is logged."""
+        if not self.available:
+            self.close()
+            self._retry_at = 0.0
+            try:
+                self._opened()
+            except Refused:
+                return  # it was logged
+            self._retry_at = time.monotonic() + self._retry_s
 
     def write(self, work: Callable[[HistoryStore], T]) -> T:
         """Do `work`, which changes something. Raises `Refused` (history_unavailable)."""
         try:
             result = self._run(work)
         except sqlite3.Error as error:
-            self._fail("can't be written", error)
+            self._fail("written", error)
             raise _unavailable() from None
-        if self._failing:
-            logger.warning("the history works again")
-        self._failing = False
+        self._recovered()
         return result
 
     def read(self, work: Callable[[HistoryStore], T]) -> T:
@@ -81,20 +89,25 @@ class HistoryFile:
             raise _unavailable() from None
 
     def remove(self, work: Callable[[HistoryStore], int]) -> int:
-        """Do `work`, which deletes, and see to it that the words leave the disk. Raises `Refused`."""
+        """Do `work`, which deletes; traces of the words leave the disk with the next `wipe`. Raises `Refused`."""
         count = self.write(work)
-        self._wipe_due |= count > 0
+        if count and self._wipe_at is None:
+            self._wipe_at = self._wiped_at + _WIPE_SHARE * self._wipe_took
         return count
 
     def wipe(self) -> None:
-        """Empty the write-ahead log when something was deleted; put off while a reader holds it."""
-        if self._wipe_due and self._store is not None:
-            try:
-                self._wipe_due = not self.write(HistoryStore.wipe)
-            except Refused:
-                return
-            if self._wipe_due:
-                self._retry_at = time.monotonic() + self._retry_s
+        """Remove the traces of what was deleted; put off while others use the file, or when it takes too much time."""
+        if self._wipe_at is None or self._store is None or time.monotonic() < self._wipe_at:
+            return
+        began = time.monotonic()
+        try:
+            done = self._store.wipe()
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("deleted words may still be on the disk, trying again: %s", error)
+            done = False
+        self._wiped_at = time.monotonic()
+        self._wipe_took = self._wiped_at - began
+        self._wipe_at = None if done else self._wiped_at + max(self._retry_s, _WIPE_SHARE * self._wipe_took)
 
     def close(self) -> None:
         """Close the file."""
@@ -112,6 +125,7 @@ class HistoryFile:
             if not is_damage(error):
                 raise
             self._set_aside(error)
+        self._retry_at = 0.0
         return work(self._opened())
 
     def _opened(self) -> HistoryStore:
@@ -122,19 +136,21 @@ class HistoryFile:
             if time.monotonic() < self._retry_at:
                 raise _unavailable()
             self._store = self._open()
+            if self._trouble == "opened":
+                self._recovered()
         return self._store
 
     def _open(self) -> HistoryStore:
         try:
             try:
-                return HistoryStore(self._path, timeout_s=self._timeout_s)
+                return HistoryStore(self._path)
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
                 self._set_aside(error)
-                return HistoryStore(self._path, timeout_s=self._timeout_s)
+                return HistoryStore(self._path)
         except (sqlite3.Error, OSError, ForeignFile) as error:
-            self._fail("can't be opened, nothing is kept", error)
+            self._fail("opened", error)
             raise _unavailable() from None
 
     def _set_aside(self, error: sqlite3.Error) -> None:
@@ -143,18 +159,22 @@ class HistoryFile:
         if damaged is not None and damaged.replaced:
             return  # another server on the same file was quicker
         try:
-            logger.error(
-                "the history is damaged (%s): set aside as %s, a new one is begun", error, set_aside(self._path)
-            )
+            aside = set_aside(self._path)
         except OSError as failure:
-            self._fail("is damaged and can't be set aside", failure)
+            self._fail("opened", failure)
             raise _unavailable() from None
+        logger.error("the history is damaged (%s): set aside as %s, a new one is begun", error, aside)
 
     def _fail(self, what: str, error: Exception) -> None:
-        if not self._failing:
-            logger.error("the history %s: %s (%s)", what, error, self._path)
-        self._failing = True
+        if not self._trouble:
+            logger.error("the history can't be %s, conversations are not kept: %s (%s)", what, error, self._path)
+        self._trouble = what
         self._retry_at = time.monotonic() + self._retry_s
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            logger.warning("the history works again")
+        self._trouble = ""
 
 
 def _unavailable() -> Refused:

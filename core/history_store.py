@@ -1,7 +1,7 @@
 """The kept conversations in one SQLite file. Used on one thread only; knows no event loop.
 
 The journal is a write-ahead log, so that a reader (a backup, another server on the same file) never stops the writer.
-Deleted text is overwritten (`secure_delete`), and `wipe` empties the log that still holds it.
+Deleted text is overwritten (`secure_delete`); `wipe` removes the copies that are left in the file and in the log.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 _COLUMNS = "id, session_id, at_ms, role, sender, text, engine, state"
 _PRUNED_AT_ONCE = 2000
 _WAL_TRIES = 50
+_WIPE_PATIENCE_MS = 500
+_SMALL_FILE = 64 << 20
 
 
 class ForeignFile(EmanError):
@@ -82,6 +84,7 @@ class HistoryStore:
 
     def __init__(self, path: Path, *, timeout_s: float = 5.0, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
         self._path = path
+        self._timeout_s = timeout_s
         self._make_private()
         self.identity = _identity(path)
         self._db = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
@@ -133,8 +136,17 @@ class HistoryStore:
                 return total
 
     def wipe(self) -> bool:
-        """Move the log into the file and empty it. False while somebody reads an older state: call again later."""
-        busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Rewrite the file without traces of what was deleted, and empty the log. False while others use the file:
+        call again later. Takes about a second per 100 MB, and their space on the disk once more."""
+        in_memory = self._path.stat().st_size < _SMALL_FILE
+        self._db.execute(f"PRAGMA temp_store = {'MEMORY' if in_memory else 'FILE'}")
+        self._db.execute(f"PRAGMA busy_timeout = {_WIPE_PATIENCE_MS}")
+        try:
+            # secure_delete clears what it frees, but not older copies of cells that were moved between pages
+            self._db.execute("VACUUM")
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {round(self._timeout_s * 1000)}")
         return not busy
 
     # -- reading
@@ -179,7 +191,6 @@ class HistoryStore:
         self._use_log()
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA secure_delete = ON")
-        self._db.execute("PRAGMA temp_store = MEMORY")
         with self._writing():  # also shows at once that the file can be written
             self._refuse_foreign(len(migrations))
             for number, statements in enumerate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ class HistoryThread:
     def __init__(self, path: Path, *, limits: BacklogLimits | None = None, retry_s: float = 5.0) -> None:
         self._backlog = Backlog(limits)
         self._file = HistoryFile(path, retry_s=retry_s)
+        self._retry_s = retry_s
         self._owed: set[str] = set()
         """Sessions whose deletion failed: tried again before anything is written."""
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
@@ -77,11 +78,11 @@ class HistoryThread:
 
     def _run(self) -> None:
         try:
-            self._file.open()
+            self._file.tend()
             self.opened.set_result(None)
             last = False
             while not last:
-                batch = self._backlog.take(self._file.wait_s, entries=self._file.due)
+                batch = self._backlog.take(self._patience(), entries=self._file.due)
                 last = batch.last
                 self._carry_out(batch)
         except Exception:
@@ -90,30 +91,40 @@ class HistoryThread:
         finally:
             self._leave()
 
+    def _patience(self) -> float | None:
+        wait = self._file.wait_s
+        return self._retry_s if wait is None and self._owed else wait
+
     def _carry_out(self, batch: Batch) -> None:
-        counts = self._delete(batch)
+        owed: set[str] = set()
+        if self._file.due:
+            owed = self._owed - batch.deletions.keys()
+            self._file.tend()
+        counts = self._delete([*batch.deletions, *owed])
         if batch.entries:
             self._append(batch.entries, last=batch.last)
         results = [(call.future, _outcome(call.work)) for call in batch.calls]
         self._file.wipe()
         for session_id, futures in batch.deletions.items():
-            results += [(future, counts[session_id]) for future in futures]
+            count = counts[session_id]
+            if not isinstance(count, Refused):
+                count += batch.dropped[session_id]
+            results += [(future, count) for future in futures]
         for future, outcome in results:
             _resolve(future, outcome)
 
-    def _delete(self, batch: Batch) -> dict[str, int | Refused]:
+    def _delete(self, session_ids: Sequence[str]) -> dict[str, int | Refused]:
         counts: dict[str, int | Refused] = {}
-        wanted = [*batch.deletions, *(self._owed - batch.deletions.keys() if self._file.due else ())]
-        for session_id in wanted:
-            try:
-                count = self._file.remove(lambda store, of=session_id: store.delete(of))  # type: ignore[misc]
-            except Refused as error:
+        for session_id in session_ids:
+            count = counts[session_id] = _outcome(self._deletion(session_id))
+            if isinstance(count, Refused):
                 self._owed.add(session_id)
-                counts[session_id] = error
             else:
                 self._owed.discard(session_id)
-                counts[session_id] = count + batch.dropped.get(session_id, 0)
         return counts
+
+    def _deletion(self, session_id: str) -> Callable[[], int]:
+        return lambda: self._file.remove(lambda store: store.delete(session_id))
 
     def _append(self, entries: list[Entry], *, last: bool) -> None:
         try:
