@@ -9,7 +9,6 @@ python app.py token --hours 12       print a link that lets a visitor in while a
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -36,7 +35,8 @@ from avatar.avatar import Avatar
 from avatar.diagnosis import check_media
 from avatar.ice import IceServerConfig, IceServers
 from avatar.poster import Poster
-from config.settings import Settings, load_settings, public_view
+from config.command_line import arguments, settings_from
+from config.settings import Settings, public_view
 from config.wiring import (
     access_rules,
     admin_config,
@@ -53,7 +53,7 @@ from core.access import Access
 from core.admin_api import AdminApi
 from core.conversation import Conversation
 from core.doctor import Verdict, ask, check_origin, check_port, check_stage, draw, listen, move, speak
-from core.errors import EmanError, SettingsError
+from core.errors import EmanError
 from core.events import Event
 from core.frames import Activity
 from core.history import History
@@ -374,36 +374,6 @@ async def doctor(settings: Settings) -> int:
     bad = sum(finding.verdict is Verdict.BAD for finding in findings)
     print(f"\n{bad} problem(s) to solve." if bad else "\nAll good: python app.py starts Eman.")
     return 1 if bad else 0
-
-
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="app.py", description="A voice avatar you can talk to.")
-    parser.add_argument("command", nargs="?", choices=["serve", "doctor", "token"], default="serve")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file over config/default.yaml")
-    parser.add_argument("--host", help="address to listen on (server.host)")
-    parser.add_argument("--port", type=int, help="port to listen on (server.port); 0 = any")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. dialogue.engine=openai"
-    )
-    parser.add_argument("--hours", type=float, default=24.0, help="token: how long the link is good for (24)")
-    parser.add_argument("--url", help="token: address of the server, as visitors see it")
-    parser.add_argument("--print-config", action="store_true", help="print the settings in force and exit")
-    return parser.parse_args(argv)
-
-
-def settings_from(options: argparse.Namespace) -> Settings:
-    """The settings of a command line. Raises `SettingsError`."""
-    overrides: dict[str, str] = {}
-    for item in options.set:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {item}: expected KEY=VALUE, e.g. server.port=8123")
-        overrides[key.strip()] = value
-    for key in ("host", "port"):
-        if getattr(options, key) is not None:
-            overrides[f"server.{key}"] = str(getattr(options, key))
-    return load_settings(options.config, overrides)
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
