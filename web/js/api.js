@@ -19,6 +19,8 @@ const DEFAULTS = {
   asr: { engine: "", languages: ["*"] },
   max_upload_mb: 100,
   max_text_chars: 4000,
+  history: false,
+  control_url: "",
 };
 
 /** Paths are relative to the page, so that it also works below a prefix of a proxy. */
@@ -64,10 +66,32 @@ export function interruptTalk(credentials) {
   return post("./interrupt_talk", credentials);
 }
 
-/** Free the session at once. A beacon, because the page may be going away. */
-export function hangUp(credentials) {
-  const message = new Blob([JSON.stringify(credentials)], { type: "application/json" });
+/** Free the session at once; with `leave` it may still be taken up again. A beacon, because the page may be going away. */
+export function hangUp(content) {
+  const message = new Blob([JSON.stringify(content)], { type: "application/json" });
   navigator.sendBeacon?.(address("./api/hangup"), message);
+}
+
+/** The newest entries that the server kept of a conversation, oldest first; see docs/http-api.md. */
+export async function readHistory(credentials, limit = 200) {
+  const { data } = await ask("GET", historyAddress({ ...credentials, limit }));
+  return data?.entries ?? [];
+}
+
+/** Delete what the server kept of a conversation. One that it does not know is deleted already. */
+export async function deleteHistory(credentials) {
+  try {
+    await ask("DELETE", historyAddress(credentials));
+  } catch (failure) {
+    if (!["session_not_found", "auth_failed", "bad_request"].includes(failure.code)) throw failure;
+  }
+}
+
+/** The token goes into a header, so that no log of addresses holds it. */
+function historyAddress({ token, ...query }) {
+  const url = address("./api/history");
+  url.search = new URLSearchParams(query);
+  return { url, headers: token ? { Authorization: `Bearer ${token}` } : {} };
 }
 
 /** Upload an audio file for the avatar to speak. `onProgress` gets 0..1. XHR, because fetch reports no upload progress. */
@@ -92,15 +116,15 @@ export function sendAudio({ sessionid, token }, file, onProgress) {
   });
 }
 
-async function post(path, content, signal) {
+function post(path, content, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return ask("POST", { url: address(path), headers }, { body: JSON.stringify(content), signal });
+}
+
+async function ask(method, { url, headers }, more = {}) {
   let response;
   try {
-    response = await fetch(address(path), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(content),
-      signal,
-    });
+    response = await fetch(url, { method, headers, cache: "no-store", ...more });
   } catch (failure) {
     throw new ApiError(failure.name === "AbortError" ? "aborted" : "network", String(failure));
   }

@@ -2,31 +2,49 @@
 import { Activity } from "./activity.js";
 import { interruptTalk, readConfig, sendText } from "./api.js";
 import { Chat } from "./chat.js";
+import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
+import { Confirm } from "./confirm.js";
+import { ControlChannel } from "./control.js";
 import { Controls } from "./controls.js";
 import { Conversation } from "./conversation.js";
 import { Curtain } from "./curtain.js";
+import { Earlier } from "./earlier.js";
 import { describe, describeMicrophone } from "./failure.js";
 import { currentLanguage, define, fill, languageNames, onLanguage, switchLanguage, t } from "./i18n.js";
 import { Latency } from "./latency.js";
+import { Memory } from "./memory.js";
+import { Menu } from "./menu.js";
 import { Meter, wakeAudio } from "./meter.js";
 import { Microphone } from "./microphone.js";
 import { Notices } from "./notice.js";
 import { Room } from "./room.js";
 import { Session } from "./session.js";
 import { Stage } from "./stage.js";
+import { ChatStorage } from "./storage.js";
 import { Subtitles } from "./subtitles.js";
+import { dropTicket, keepTicket, keptTicket, linkOf, newPageId, ticketOfLink } from "./ticket.js";
 import { Upload } from "./upload.js";
 
 const $ = (id) => document.getElementById(id);
 
 /** A lost message channel is worth a word only when it doesn't come back at once. */
-const PATIENCE_MS = 2000;
+const PATIENCE_MS = 5000;
+/** A connection that healed is worth a word only when it was missed for longer. */
+const MISSED_MS = 3000;
+/** How often a page says to itself that it is alive, for the one that it may be reloaded to. */
+const ALIVE_MS = 10_000;
+/** Answers that say that a conversation is over, or has no room any more. */
+const OVER = new Set(["session_not_found", "auth_failed", "server_full"]);
 
 const link = new URLSearchParams(location.search);
+const page = newPageId();
 const room = new Room(new Curtain($("curtain")));
 const chat = new Chat($("log"));
 const notices = new Notices($("notice"));
+const memory = new Memory(
+  new ChatStorage(), chat, new Earlier($("earlier")), new Confirm($("confirm")), notices, $("enable-storage"),
+);
 const latency = new Latency($("latency"));
 const subtitles = new Subtitles($("subtitle"));
 const activity = new Activity($("state"), document.querySelector(".portrait"));
@@ -45,16 +63,26 @@ const conversation = new Conversation(chat, subtitles, {
   },
   onAsked: () => latency.asked(),
   onAnswer: (milliseconds) => latency.answered(milliseconds),
+  onComplete: (bubble) => memory.keep(bubble.entry),
+  onCleared: (number) => memory.cleared(number),
+  timeOf: (number) => memory.timeOf(number),
 });
 const controls = new Controls(
   microphone,
   { mic: $("mic"), ptt: $("ptt"), talk: $("talk"), interrupt: $("interrupt"), upload: $("upload"), hangup: $("hangup") },
-  { live: () => room.live, needMicrophone: turnOnMicrophone, interrupt, upload: () => upload.choose(), hangup: hangUp },
+  { live: () => room.joined, needMicrophone: turnOnMicrophone, interrupt, upload: () => upload.choose(), hangup: hangUp },
 );
 
 let config = null;
 let session = null;
+let control = null;
 let wakeLock = null;
+/** How the microphone is to be when the avatar is called (back) here: a mode, or "" for none. */
+let heardAs = "";
+let takingUp = false;
+let missedSince = 0;
+/** The switch was moved while the channel was closed. */
+let untold = false;
 
 /* The server ---------------------------------------------------------------------------------------------------- */
 
@@ -62,6 +90,7 @@ async function learnServer() {
   config = await readConfig();
   composer.limit = config.max_text_chars;
   upload.limitMegabytes = config.max_upload_mb;
+  memory.server = Boolean(config.history);
   define({ avatar: config.avatar_name });
 }
 
@@ -80,53 +109,113 @@ function loadPoster() {
 
 /* The call ------------------------------------------------------------------------------------------------------ */
 
-async function start() {
+function start() {
+  heardAs = $("use-microphone").checked ? "open" : "";
+  return call();
+}
+
+/** The curtain's button: try again, or bring the avatar here. */
+function callAgain() {
+  return room.phase === "elsewhere" ? call() : connect();
+}
+
+async function call() {
   wakeAudio();
-  if ($("use-microphone").checked) {
+  if (heardAs && !microphone.available) {
     enter("asking");
-    await acquireMicrophone();
+    await acquireMicrophone(heardAs);
     if (room.phase !== "asking") { microphone.close(); return; }
   }
   await connect();
   if (room.live && !microphone.available) composer.focus();
 }
 
-async function connect() {
+async function connect({ renew = true } = {}) {
+  if (!(await prepare())) return;
+  session ??= newSession();
+  const current = session;
+  latency.start(() => current.stats());
+  keepAwake();
+  await current.open(microphone.track, { renew });
+}
+
+/** Learn what the server allows. @returns {Promise<boolean>} whether to go on */
+async function prepare() {
   enter("connecting");
   try {
     if (!config) await learnServer();
   } catch (failure) {
     enter("failed", { error: failure });
-    return;
+    return false;
   }
-  if (room.phase !== "connecting") return;
-  session ??= newSession();
-  const current = session;
-  latency.start(() => current.stats());
-  keepAwake();
-  await current.open(microphone.track);
+  return room.phase === "connecting";
 }
 
-function newSession() {
-  const created = new Session({ iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: link.get("token") });
-  created.addEventListener("phase", ({ detail }) => {
-    const healed = room.phase === "reconnecting" && detail.phase === "connected";
-    enter(detail.phase, detail);
-    if (healed) notices.show({ code: "reconnected", title: t("notice.reconnected") });
+/** This page was reloaded: go on where it was. A conversation that is over gives the first screen, without a word. */
+async function takeUp({ sessionid, token, mode }) {
+  if (!(await prepare())) return;
+  session = newSession({ sessionid, token });
+  memory.open(session.credentials, true);
+  heardAs = mode;
+  wakeAudio();
+  if (mode) await acquireMicrophone(mode);
+  takingUp = room.phase === "connecting";
+  if (takingUp) await connect({ renew: false });
+  takingUp = false;
+}
+
+/** A link brought us: take part beside the window that has the avatar. */
+async function join(ticket) {
+  if (!(await prepare())) return;
+  heardAs = ticket.mode ?? ($("use-microphone").checked ? "open" : "");
+  session = newSession(ticket);
+  memory.open(session.credentials, true);
+  session.join();
+}
+
+function newSession(ticket = null) {
+  const storage = () => memory.enabled;
+  const created = new Session({ iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: link.get("token"), page, storage }, ticket);
+  const on = (name, run) => created.addEventListener(name, ({ detail }) => session === created && run(detail));
+  on("phase", phaseChanged);
+  on("stream", (stream) => { stage.show(stream); theirVoice.attach(stream); });
+  on("message", ({ message, number }) => conversation.receive(message, number));
+  on("replay", ({ messages, whole, gap }) => {
+    if (gap) conversation.settle();
+    conversation.replay(messages, whole);
   });
-  created.addEventListener("stream", ({ detail }) => { stage.show(detail); theirVoice.attach(detail); });
-  created.addEventListener("message", ({ detail }) => conversation.receive(detail));
-  created.addEventListener("socket", ({ detail }) => channelChanged(created, detail));
-  created.addEventListener("renewed", () => {
-    conversation.settle();
-    notices.show({ code: "renewed", title: t("notice.new_session") });
+  on("gap", () => memory.fill());
+  on("socket", (state) => channelChanged(created, state));
+  on("opened", ({ renewed }) => {
+    if (renewed) {
+      conversation.settle();
+      notices.show({ code: "renewed", title: t("notice.new_session") });
+    }
+    memory.open(created.credentials);
+    remember();
   });
   return created;
 }
 
+function phaseChanged(detail) {
+  const { phase, error } = detail;
+  if (takingUp && phase === "failed" && OVER.has(error.code)) {
+    endCall();
+    memory.close();
+    enter("welcome");
+    return;
+  }
+  if (phase === "reconnecting" && room.phase !== "reconnecting") missedSince = Date.now();
+  const healed = room.phase === "reconnecting" && phase === "connected";
+  if (phase === "elsewhere") avatarLeft();
+  enter(phase, detail);
+  if (healed && Date.now() - missedSince > MISSED_MS) notices.show({ code: "reconnected", title: t("notice.reconnected") });
+  if (phase === "connected" || phase === "elsewhere") { remember(); openControl(); }
+}
+
 function enter(phase, more) {
   room.enter(phase, more);
-  composer.ready = room.live;
+  composer.ready = room.joined;
   if (phase !== "failed") return;
   conversation.settle();
   latency.stop();
@@ -134,15 +223,24 @@ function enter(phase, more) {
   activity.set("idle");
 }
 
+/** The avatar is in another window now, and with it the microphone. */
+function avatarLeft() {
+  if (room.live || room.phase === "reconnecting") heardAs = microphone.available ? microphone.mode : "";
+  subtitles.clear();
+  latency.stop();
+  stage.clear();
+  theirVoice.detach();
+  microphone.close();
+}
+
 function channelChanged(current, state) {
   if (state === "open") {
     notices.dismiss("socket_lost");
-    current.send({ type: "listen", mode: microphone.mode });
-  } else if (state === "refused") {
-    tell({ code: "auth_failed" });
-  } else {
+    if (untold) untold = !current.send({ type: "storage", enabled: memory.enabled });
+    if (room.phase !== "elsewhere") current.send({ type: "listen", mode: microphone.mode });
+  } else if (state === "lost") {
     setTimeout(() => {
-      if (session !== current || current.socketOpen || !room.live) return;
+      if (session !== current || current.socketOpen || !room.joined) return;
       notices.show({ code: "socket_lost", kind: "warning", title: t("notice.socket_lost"), text: t("notice.socket_lost.text") });
     }, PATIENCE_MS);
   }
@@ -150,8 +248,20 @@ function channelChanged(current, state) {
 
 function hangUp() {
   if (["welcome", "ended"].includes(room.phase)) return;
-  session?.close();
+  const ended = session;
   session = null;
+  ended?.close();
+  endCall();
+  enter("ended");
+  if (!chat.empty) chat.add("system", "final", t("chat.ended"));
+}
+
+/** Everything that a call holds, given back. */
+function endCall() {
+  session = null;
+  control?.close();
+  control = null;
+  dropTicket();
   conversation.settle();
   latency.stop();
   stage.clear();
@@ -160,8 +270,29 @@ function hangUp() {
   activity.set("idle");
   wakeLock?.release();
   wakeLock = null;
-  enter("ended");
-  if (!chat.empty) chat.add("system", "final", t("chat.ended"));
+}
+
+/** What a reloaded page needs to go on. */
+function remember() {
+  if (!session?.id) return;
+  const beside = room.phase === "elsewhere";
+  keepTicket(session.credentials, { beside, mode: beside ? heardAs : microphone.available ? microphone.mode : "" });
+}
+
+function goAway() {
+  remember();
+  if (!session?.leave()) dropTicket();
+  microphone.close();
+}
+
+/** The third party's, where the server names one. */
+function openControl() {
+  if (!config.control_url || control?.sessionid === session.id) return;
+  control?.close();
+  control = new ControlChannel(config.control_url, session.id, {
+    onAction: (action) => (action === "hangup" ? hangUp() : interrupt()),
+    onBroadcast: (text) => text && notices.show({ code: "broadcast", title: text }),
+  });
 }
 
 /** A phone must not fall asleep in the middle of a talk. Refused on low battery, which is fine. */
@@ -171,9 +302,9 @@ async function keepAwake() {
 
 /* The microphone ------------------------------------------------------------------------------------------------ */
 
-async function acquireMicrophone() {
+async function acquireMicrophone(mode) {
   try {
-    await microphone.acquire();
+    await microphone.acquire(mode);
     for (const code of ["not_found", "denied", "busy", "ended", "failed"]) notices.dismiss(`mic_${code}`);
   } catch (failure) {
     tellMicrophone(failure);
@@ -182,6 +313,7 @@ async function acquireMicrophone() {
 
 /** Later than at the start: the running connection has to learn of the new track. */
 async function turnOnMicrophone() {
+  if (!room.live) return;
   wakeAudio();
   await acquireMicrophone();
   if (microphone.available) await session?.useMicrophone(microphone.track);
@@ -204,10 +336,10 @@ microphone.onEnded = () => tellMicrophone({ code: "ended" });
 /* Talking ------------------------------------------------------------------------------------------------------- */
 
 /** The server writes its standard texts in Chinese; only what goes beyond the bare word is worth showing. */
-function showStatus(status, content = "") {
+function showStatus(status, content = "", past = false) {
   activity.set(status, content);
   chat.waiting = status === "thinking";
-  if (status !== "error") return;
+  if (status !== "error" || past) return;
   notices.show({ code: "status", kind: "error", title: t("state.error"), text: content === "出错了" ? "" : content });
 }
 
@@ -222,7 +354,7 @@ async function say(text) {
 }
 
 async function interrupt() {
-  if (!room.live) return;
+  if (!room.joined) return;
   subtitles.clear();
   try {
     await interruptTalk(session.credentials);
@@ -236,12 +368,14 @@ function tell(failure) {
 }
 
 async function copyConversation() {
-  try {
-    await navigator.clipboard.writeText(chat.transcript());
-    notices.show({ code: "copied", title: t("chat.copied") });
-  } catch {
-    notices.show({ code: "copied", kind: "warning", title: t("chat.copy.failed") });
-  }
+  if (await copyText(chat.transcript())) notices.show({ code: "copied", title: t("chat.copied") });
+  else notices.show({ code: "copied", kind: "warning", title: t("chat.copy.failed") });
+}
+
+async function shareConversation() {
+  if (!session) return;
+  if (await copyText(linkOf(session.credentials))) notices.show({ code: "copied", title: t("chat.shared"), text: t("chat.shared.text") });
+  else notices.show({ code: "copied", kind: "warning", title: t("chat.copy.failed") });
 }
 
 /* Wiring -------------------------------------------------------------------------------------------------------- */
@@ -250,15 +384,24 @@ composer.onSend = say;
 upload.credentials = () => session.credentials;
 chat.onChange = () => {
   $("suggestions").hidden = !chat.empty;
-  $("copy").hidden = chat.empty;
+  $("copy").disabled = chat.empty;
+  $("clear").disabled = memory.empty;
 };
+memory.onSwitch = (enabled) => { untold = Boolean(session) && !session.send({ type: "storage", enabled }); };
+new Menu($("more"), $("menu"));
 onLanguage(describeServer);
 $("start").addEventListener("click", start);
-$("retry").addEventListener("click", connect);
+$("retry").addEventListener("click", callAgain);
 $("language").addEventListener("click", switchLanguage);
 $("copy").addEventListener("click", copyConversation);
+$("share").addEventListener("click", shareConversation);
+$("clear").addEventListener("click", () => memory.clear());
 for (const chip of document.querySelectorAll(".chip")) chip.addEventListener("click", () => say(chip.textContent));
-window.addEventListener("pagehide", hangUp);
+// After a reload there is no sound meter before the first gesture.
+for (const gesture of ["pointerdown", "keydown"]) window.addEventListener(gesture, wakeAudio, { once: true });
+window.addEventListener("pagehide", goAway);
+// Out of the browser's store of pages: everything was given back, so begin as after a reload.
+window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 window.addEventListener("online", () => session?.hurry());
 
 /** For tests and for people with a console open; reading only. */
@@ -281,4 +424,15 @@ Object.defineProperty(window, "eman", {
 enter("welcome");
 fill();
 loadPoster();
-learnServer().catch(() => { /* asked again on Start, which then says what is wrong */ });
+chat.changed();
+setInterval(() => room.joined && remember(), ALIVE_MS);
+resume();
+
+/** Go on where a link or a reload says; else learn about the server while the user looks at the first screen. */
+function resume() {
+  const invited = ticketOfLink();
+  const kept = invited ? null : keptTicket();
+  if (invited || kept?.beside) return join(invited ?? kept);
+  if (kept) return takeUp(kept);
+  return learnServer().catch(() => { /* asked again on Start, which then says what is wrong */ });
+}

@@ -1,76 +1,17 @@
-/** The log of the conversation: message elements and nothing else. */
-import { clock, onLanguage, t } from "./i18n.js";
+/** The log of the conversation. */
+import { Bubble } from "./bubble.js";
+import { align } from "./history.js";
+import { onLanguage } from "./i18n.js";
 
-const WIDE_END = /[\u3000-\u9fff\uff00-\uffef]$/;
 /** Nearer to the end than this counts as "reading the newest". */
 const FOLLOW_PX = 80;
-
-/** One element of the log. `state`: partial, final, speaking, done, interrupted or error. */
-export class Message {
-  #said;
-  #log;
-
-  constructor(log, element, said) {
-    this.#log = log;
-    this.element = element;
-    this.#said = said;
-  }
-
-  get text() {
-    return this.#said.textContent.trim();
-  }
-
-  get state() {
-    return this.element.dataset.state;
-  }
-
-  setState(state) {
-    this.element.dataset.state = state;
-    this.element.querySelector(".mark")?.remove();
-    if (state !== "interrupted") return;
-    const mark = document.createElement("div");
-    mark.className = "mark";
-    mark.dataset.i18n = "chat.interrupted";
-    mark.textContent = t("chat.interrupted");
-    this.element.append(mark);
-  }
-
-  setText(text) {
-    this.#log.following(() => { this.#said.textContent = text; });
-  }
-
-  /** Add a sentence, as its own node so that a screen reader says only what is new. */
-  append(sentence) {
-    this.#log.following(() => {
-      const before = this.text;
-      const span = document.createElement("span");
-      span.textContent = (before && !WIDE_END.test(before) ? " " : "") + sentence.trim();
-      this.#said.append(span);
-    });
-  }
-
-  /** Show how far a transfer is, 0..1; null takes the bar away. */
-  setProgress(part) {
-    let bar = this.element.querySelector("progress");
-    if (part === null) { bar?.remove(); return; }
-    if (!bar) {
-      bar = document.createElement("progress");
-      bar.max = 1;
-      this.element.append(bar);
-    }
-    bar.value = part;
-  }
-
-  remove() {
-    this.element.remove();
-    this.#log.changed();
-  }
-}
 
 export class Chat {
   #list;
   #scroll;
   #dots;
+  /** Bubbles by element. */
+  #bubbles = new Map();
   /** Called when messages come or go. */
   onChange = () => {};
 
@@ -79,7 +20,7 @@ export class Chat {
     this.#list = list;
     this.#scroll = list.parentElement;
     this.#dots = this.#scroll.querySelector(".waiting");
-    onLanguage(() => this.#relabel());
+    onLanguage(() => { for (const bubble of this.#bubbles.values()) bubble.relabel(); });
   }
 
   /** Three dots below the log: an answer is being thought of. */
@@ -91,31 +32,59 @@ export class Chat {
     return this.#list.childElementCount === 0;
   }
 
-  /** @returns {Message} `role`: user, avatar or system; `who`: name shown above, a key of the language tables or a name */
-  add(role, state, text, who = "") {
-    const now = new Date();
-    const element = document.createElement("div");
-    element.className = "message";
-    element.dataset.role = role;
-    const head = document.createElement("div");
-    head.className = "who";
-    const name = document.createElement("span");
-    name.textContent = role === "user" ? t("chat.you") : who;
-    if (role === "user") name.dataset.i18n = "chat.you";
-    const time = document.createElement("time");
-    time.dateTime = now.toISOString();
-    time.textContent = clock(now);
-    head.append(name, time);
-    const said = document.createElement("div");
-    said.className = "said";
-    said.dir = "auto";
-    said.textContent = text;
-    element.append(head, said);
-    const message = new Message(this, element, said);
-    message.setState(state);
-    this.following(() => this.#list.append(element), role === "user");
+  /** @returns {Bubble} see there; `who`: name shown above */
+  add(role, state, text, who = "", at = new Date()) {
+    const bubble = this.#make({ role, state, text, who, at });
+    this.following(() => this.#list.append(bubble.element), role === "user");
     this.changed();
-    return message;
+    return bubble;
+  }
+
+  /** The bubble that this message completed. */
+  find(number) {
+    return [...this.#bubbles.values()].find((bubble) => bubble.number === number) ?? null;
+  }
+
+  /** Show kept entries (see storage.js), oldest first, below what is there. */
+  paint(entries) {
+    for (const entry of entries) this.#list.append(this.#restore(entry).element);
+    this.changed();
+    this.toEnd();
+  }
+
+  /**
+   * Put what is missing of kept entries, oldest first, in its place, and times to what has none.
+   * @returns {Bubble[]} what came or changed
+   */
+  fill(entries) {
+    const shown = this.#inOrder().filter((bubble) => bubble.complete);
+    const places = align(shown, entries);
+    const touched = [];
+    let after = null;
+    this.following(() => {
+      for (const [index, entry] of entries.entries()) {
+        let bubble = shown[places[index]];
+        if (!bubble) {
+          bubble = this.#restore(entry);
+          if (after) after.element.after(bubble.element); else this.#list.prepend(bubble.element);
+          touched.push(bubble);
+        } else if (bubble.at === null && entry.at !== null) {
+          bubble.at = new Date(entry.at);
+          touched.push(bubble);
+        }
+        after = bubble;
+      }
+    });
+    this.changed();
+    return touched;
+  }
+
+  /** Empty the log, or up to a message's number. What is being said stays: it is no history yet. */
+  clear(before = Infinity) {
+    for (const bubble of this.#inOrder()) {
+      const older = before === Infinity || (typeof bubble.number === "number" && bubble.number < before);
+      if (older && !["partial", "speaking"].includes(bubble.state)) bubble.remove();
+    }
   }
 
   /** The whole conversation as plain text. */
@@ -124,13 +93,19 @@ export class Chat {
     for (const element of this.#list.querySelectorAll('.message:not([data-state="partial"])')) {
       const said = element.querySelector(".said").textContent.trim();
       const [name, time] = element.querySelector(".who").children;
-      if (said) lines.push(name.textContent ? `[${time.textContent}] ${name.textContent}: ${said}` : `[${time.textContent}] ${said}`);
+      const when = time.textContent && `[${time.textContent}] `;
+      if (said) lines.push(when + (name.textContent ? `${name.textContent}: ${said}` : said));
     }
     return lines.join("\n");
   }
 
   changed() {
+    for (const element of this.#bubbles.keys()) if (!element.isConnected) this.#bubbles.delete(element);
     this.onChange();
+  }
+
+  toEnd() {
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 
   /** Do `change` and stay at the newest message, unless the reader has scrolled back. */
@@ -138,10 +113,22 @@ export class Chat {
     const box = this.#scroll;
     const follow = always || box.scrollHeight - box.scrollTop - box.clientHeight < FOLLOW_PX;
     change();
-    if (follow) box.scrollTop = box.scrollHeight;
+    if (follow) this.toEnd();
   }
 
-  #relabel() {
-    for (const time of this.#list.querySelectorAll("time")) time.textContent = clock(new Date(time.dateTime));
+  #inOrder() {
+    return [...this.#list.children].map((element) => this.#bubbles.get(element));
+  }
+
+  #make(content) {
+    const bubble = new Bubble(this, content);
+    this.#bubbles.set(bubble.element, bubble);
+    return bubble;
+  }
+
+  #restore({ id, at, ...content }) {
+    const bubble = this.#make({ ...content, at: at === null ? null : new Date(at) });
+    bubble.number = id;
+    return bubble;
   }
 }

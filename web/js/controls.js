@@ -79,6 +79,7 @@ export class Controls {
   }
 
   #down(event) {
+    if (event.target.closest?.("dialog")) return;
     if (event.ctrlKey || event.metaKey || event.altKey || !this.#actions.live()) return;
     if (event.key === "Escape" && !event.isComposing) this.#actions.interrupt();
     if (event.target.closest?.(TAKEN)) return;

@@ -18,11 +18,16 @@ export class Conversation {
   #lastHeard = "";
   /** Bubbles of answers by reply id. */
   #replies = new Map();
+  /** Of the message being taken in: its number, and whether it is told afterwards. */
+  #number = null;
+  #past = null;
 
   /**
    * @param {import("./chat.js").Chat} chat
    * @param {import("./subtitles.js").Subtitles} subtitles
-   * @param {{onStatus: Function, onNotice: Function, onControl: Function, onAsked: Function, onAnswer: Function}} events
+   * @param {{onStatus: (status: string, content: string, past: boolean) => void, onNotice: Function, onControl: Function,
+   *          onAsked: Function, onAnswer: Function, onComplete: (bubble: import("./bubble.js").Bubble) => void,
+   *          onCleared: (number: number | undefined) => void, timeOf: (number: number | null) => number | null}} events
    */
   constructor(chat, subtitles, events) {
     this.#chat = chat;
@@ -30,14 +35,32 @@ export class Conversation {
     this.#events = events;
   }
 
-  receive(message) {
+  /** A message as it comes, with its number or null. */
+  receive(message, number = null) {
+    this.#number = number;
+    this.#take(message);
+  }
+
+  /**
+   * Messages that were missed: what was said is shown, nothing is announced, and no command obeyed.
+   * @param {{message: object, number: number | null}[]} messages @param {boolean} whole everything so far, of which nobody knows when it was
+   */
+  replay(messages, whole) {
+    this.#past = { whole };
+    for (const { message, number } of messages) this.receive(message, number);
+    this.#past = null;
+    this.#chat.toEnd();
+  }
+
+  #take(message) {
     switch (message.type) {
       case "asr_result": return this.#heard(plain(message.text), Boolean(message.is_final));
       case "reply": return this.#reply(message);
       case "chat_message": return this.#chatMessage(message);
-      case "status_update": return this.#events.onStatus(message.status, message.content);
+      case "status_update": return this.#events.onStatus(message.status, message.content, this.#past !== null);
       case "wsa_command": return this.#command(message.data ?? {});
-      case "broadcast": return this.#events.onNotice(plain(message.content));
+      case "broadcast": return this.#past ? undefined : this.#events.onNotice(plain(message.content));
+      case "history_cleared": return this.#events.onCleared(this.#past ? this.#number : undefined);
       default: return undefined;
     }
   }
@@ -47,7 +70,9 @@ export class Conversation {
     this.#partial?.remove();
     this.#partial = null;
     for (const bubble of this.#replies.values()) {
-      if (bubble.state === "speaking") bubble.setState("done");
+      if (bubble.state !== "speaking") continue;
+      bubble.setState("done");
+      if (bubble.text) this.#events.onComplete(bubble);
     }
     this.#replies.clear();
     this.#chat.waiting = false;
@@ -55,8 +80,29 @@ export class Conversation {
   }
 
   #command(data) {
-    if (data.type === "control") this.#events.onControl(data.action ?? data.command ?? data.content);
-    else if (data.type !== "wsa_command") this.receive(data);
+    if (data.type === "control") this.#obey(data.action ?? data.command ?? data.content);
+    else if (data.type !== "wsa_command") this.#take(data);
+  }
+
+  #obey(action) {
+    if (!this.#past) this.#events.onControl(action);
+  }
+
+  #add(role, state, text, who = "") {
+    if (!this.#past) return this.#chat.add(role, state, text, who);
+    const kept = this.#events.timeOf(this.#number);
+    const at = kept === null ? (this.#past.whole ? null : new Date()) : new Date(kept);
+    return this.#chat.add(role, state, text, who, at);
+  }
+
+  /** Nothing more will come for this bubble. One that another tab kept, and that is shown already, is not shown twice. */
+  #complete(bubble) {
+    const twin = this.#number === null ? null : this.#chat.find(this.#number);
+    if (twin && twin !== bubble) { bubble.remove(); return; }
+    bubble.number = this.#number;
+    const kept = this.#past?.whole ? this.#events.timeOf(this.#number) : null;
+    if (kept !== null) bubble.at = new Date(kept);
+    if (bubble.complete) this.#events.onComplete(bubble);
   }
 
   #heard(text, final) {
@@ -65,22 +111,27 @@ export class Conversation {
       return;
     }
     if (this.#partial) this.#partial.setText(text);
-    else this.#partial = this.#chat.add("user", "partial", text);
+    else this.#partial = this.#add("user", "partial", text);
     if (!final) return;
     this.#partial.setState("final");
+    this.#complete(this.#partial);
     this.#partial = null;
     this.#lastHeard = text;
-    this.#events.onAsked();
+    this.#asked();
+  }
+
+  #asked() {
+    if (!this.#past) this.#events.onAsked();
   }
 
   #reply({ reply_id: id, state, text, latency_ms: latency }) {
     if (state === "start") {
-      this.#events.onAnswer(latency);
+      if (!this.#past) this.#events.onAnswer(latency);
     } else if (state === "sentence") {
       // An uploaded file sounds without words.
       if (!plain(text)) return;
       this.#bubble(id).append(plain(text));
-      this.#subtitles.show(plain(text));
+      if (!this.#past) this.#subtitles.show(plain(text));
     } else if (state === "end") {
       this.#finish(id, "done", this.#replies.get(id)?.text || plain(text));
       this.#subtitles.finish();
@@ -95,7 +146,7 @@ export class Conversation {
   #bubble(id) {
     let bubble = this.#replies.get(id);
     if (!bubble) {
-      bubble = this.#chat.add("avatar", "speaking", "", avatarName());
+      bubble = this.#add("avatar", "speaking", "", avatarName());
       this.#replies.set(id, bubble);
     }
     return bubble;
@@ -111,12 +162,13 @@ export class Conversation {
     const target = bubble ?? this.#bubble(id);
     if (!same(target.text, text)) target.setText(text.replace(WIDE_GAP, ""));
     target.setState(state);
+    this.#complete(target);
   }
 
   /** What was already said stays; the error gets its own bubble after it. */
   #broken(id, text) {
     this.#finish(id, "done", this.#replies.get(id)?.text ?? "");
-    this.#chat.add("avatar", "error", text || t("state.error"), avatarName());
+    this.#add("avatar", "error", text || t("state.error"), avatarName());
     this.#subtitles.clear();
   }
 
@@ -124,14 +176,14 @@ export class Conversation {
     const text = plain(content);
     if (!text) return;
     if (sender === "user") {
-      this.#chat.add("user", "final", String(content).trim());
-      this.#events.onAsked();
+      this.#complete(this.#add("user", "final", String(content).trim()));
+      this.#asked();
     } else if (sender === ECHO) {
-      if (!same(text, this.#lastHeard)) this.#chat.add("user", "final", text);
+      if (!same(text, this.#lastHeard)) this.#complete(this.#add("user", "final", text));
     } else if (sender === avatarName()) {
-      if (!this.#shown(text)) this.#chat.add("avatar", "done", text.replace(WIDE_GAP, ""), avatarName());
+      if (!this.#shown(text)) this.#complete(this.#add("avatar", "done", text.replace(WIDE_GAP, ""), avatarName()));
     } else {
-      this.#chat.add("avatar", "done", text, String(sender ?? ""));
+      this.#complete(this.#add("avatar", "done", text, String(sender ?? "")));
     }
   }
 

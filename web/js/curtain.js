@@ -10,9 +10,18 @@ export class Curtain {
     onLanguage(() => this.#write());
   }
 
-  /** `content`: () => {title, text}, asked again when the language changes. */
+  get shown() {
+    return !this.#element.hidden;
+  }
+
+  /** `content`: () => {title, text?, action?}, asked again when the language changes; `action`: words of the button. */
   wait(content) {
     this.#show("wait", "", content);
+  }
+
+  /** Nothing to wait for and nothing wrong. */
+  rest(content) {
+    this.#show("rest", "", content);
   }
 
   error(code, content) {
@@ -35,8 +44,9 @@ export class Curtain {
 
   #write() {
     if (!this.#content) return;
-    const { title, text = "" } = this.#content();
+    const { title, text = "", action = "" } = this.#content();
     this.#element.querySelector(".curtain-title").textContent = title;
     this.#element.querySelector(".curtain-text").textContent = text;
+    this.#element.querySelector("button").textContent = action;
   }
 }

@@ -41,6 +41,11 @@ export function t(key, more = {}) {
   return text.replace(/\{(\w+)\}/g, (hole, name) => more[name] ?? values[name] ?? hole);
 }
 
+/** Add the texts of another page: {en: {…}, zh: {…}} over those that every page has. */
+export function extend(tables) {
+  for (const [tag, texts] of Object.entries(tables)) Object.assign(TABLES[tag], texts);
+}
+
 /** Page-wide values such as the avatar's name. */
 export function define(more) {
   Object.assign(values, more);
@@ -65,7 +70,24 @@ export function switchLanguage() {
 
 /** A clock time as the language writes it. */
 export function clock(date) {
-  return new Intl.DateTimeFormat(language === "zh" ? "zh-CN" : "en-GB", { hour: "2-digit", minute: "2-digit" }).format(date);
+  return new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit" }).format(date);
+}
+
+/** A day as the language writes it: today and yesterday by their names, the year only when it is another. */
+export function day(date, today = new Date()) {
+  const midnight = (one) => new Date(one.getFullYear(), one.getMonth(), one.getDate());
+  const ago = Math.round((midnight(today) - midnight(date)) / 86_400_000);
+  if (ago === 0 || ago === 1) return capital(new Intl.RelativeTimeFormat(locale(), { numeric: "auto" }).format(-ago, "day"));
+  const year = date.getFullYear() === today.getFullYear() ? {} : { year: "numeric" };
+  return new Intl.DateTimeFormat(locale(), { weekday: "short", day: "numeric", month: "long", ...year }).format(date);
+}
+
+function locale() {
+  return language === "zh" ? "zh-CN" : "en-GB";
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** Names of languages (BCP-47 primary tags) in the current language, joined. */

@@ -48,8 +48,8 @@ export class Microphone {
     return this.#stream?.getAudioTracks()[0] ?? null;
   }
 
-  /** Ask the browser for the device. Throws MicrophoneError; afterwards the mode is "open" or what was last used. */
-  async acquire() {
+  /** Ask the browser for the device. Throws MicrophoneError; afterwards the mode is what was last used, or `mode`. */
+  async acquire(mode = this.#wanted) {
     if (this.#stream) return;
     if (!navigator.mediaDevices?.getUserMedia) throw new MicrophoneError(window.isSecureContext ? "unsupported" : "insecure");
     const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -60,7 +60,7 @@ export class Microphone {
     }
     const stream = this.#stream;
     this.track.addEventListener("ended", () => stream === this.#stream && this.#gone());
-    this.setMode(this.#wanted);
+    this.setMode(mode);
   }
 
   setMode(mode) {

@@ -88,6 +88,12 @@ export class Peer {
     return { rtt: seconds === undefined ? null : seconds * 1000, fps: this.#rate(found.video) };
   }
 
+  /** @returns {Promise<number>} packets of media received so far */
+  async received() {
+    const entries = [...(await this.#connection.getStats()).values()];
+    return entries.reduce((sum, { type, packetsReceived }) => sum + (type === "inbound-rtp" ? packetsReceived : 0), 0);
+  }
+
   /** Counted from decoded pictures: not every browser reports framesPerSecond, and none does so when it stalls. */
   #rate(video) {
     const before = this.#pictures;

@@ -7,6 +7,9 @@ const BESIDE = "(min-width: 1000px)";
 
 const $ = (id) => document.getElementById(id);
 
+/** A picture that stands still for less than this is no news. */
+const PATIENCE_MS = 1500;
+
 /** Shown while the connection is being made or mended. */
 const WAITING = {
   asking: () => ({ title: t("curtain.asking"), text: t("curtain.asking.text") }),
@@ -16,6 +19,8 @@ const WAITING = {
 
 export class Room {
   #curtain;
+  #late = 0;
+  #more = {};
   phase = "welcome";
 
   /** @param {import("./curtain.js").Curtain} curtain */
@@ -24,33 +29,63 @@ export class Room {
     onLanguage(() => this.#write());
   }
 
+  /** The avatar is here. */
   get live() {
     return this.phase === "connected";
   }
 
+  /** One can take part, be the avatar here or elsewhere. */
+  get joined() {
+    return this.live || this.phase === "elsewhere";
+  }
+
   /**
    * Phases: welcome, asking (for the microphone), and those of a session.
-   * @param {{error?: Error, attempt?: number, limit?: number}} more as in the session's phase event
+   * @param {{error?: Error, attempt?: number, limit?: number, moved?: boolean}} more as in the session's phase event
    */
   enter(phase, more = {}) {
+    const left = this.phase === "elsewhere" && phase === "ended";
     this.phase = phase;
+    this.#more = more;
     document.body.dataset.phase = phase;
     const welcoming = phase === "ended" || phase === "welcome";
     $("welcome").inert = !welcoming;
     $("stage").inert = welcoming;
     $("chat").inert = phase === "welcome" || (phase === "ended" && !matchMedia(BESIDE).matches);
     $("ended").hidden = phase !== "ended";
-    for (const element of document.querySelectorAll("#interrupt, #upload, .chip")) element.disabled = !this.live;
-    this.#draw(phase, more);
+    $("ended").dataset.i18n = left ? "welcome.left" : "welcome.ended";
+    $("ended").textContent = t(left ? "welcome.left" : "welcome.ended");
+    for (const element of document.querySelectorAll("#interrupt, #upload, .chip")) element.disabled = !this.joined;
+    for (const element of document.querySelectorAll("#mic, #ptt")) element.disabled = phase === "elsewhere";
+    $("share").hidden = !this.joined;
+    this.#draw();
     this.#write();
     if (phase !== "welcome") this.#announce(more.error);
     if (phase === "ended") $("start").focus({ preventScroll: true });
   }
 
-  #draw(phase, more) {
-    if (phase in WAITING) this.#curtain.wait(() => WAITING[phase](more));
-    else if (phase === "failed") this.#curtain.error(more.error.code, () => describe(more.error));
+  #draw() {
+    const { phase } = this;
+    if (phase === "reconnecting" && !this.#curtain.shown) {
+      this.#late ||= setTimeout(() => this.#drawNow(), PATIENCE_MS);
+      return;
+    }
+    this.#drawNow();
+  }
+
+  #drawNow() {
+    clearTimeout(this.#late);
+    this.#late = 0;
+    const { phase } = this;
+    if (phase in WAITING) this.#curtain.wait(() => WAITING[phase](this.#more));
+    else if (phase === "failed") this.#curtain.error(this.#more.error.code, () => ({ ...describe(this.#more.error), action: t("curtain.retry") }));
+    else if (phase === "elsewhere") this.#curtain.rest(() => this.#elsewhere());
     else this.#curtain.hide();
+  }
+
+  #elsewhere() {
+    if (this.#more.moved) return { title: t("curtain.moved"), text: t("curtain.moved.text"), action: t("curtain.moved.back") };
+    return { title: t("curtain.beside"), text: t("curtain.beside.text"), action: t("curtain.beside.bring") };
   }
 
   #announce(error) {
@@ -62,6 +97,10 @@ export class Room {
     const word = { welcome: "idle", asking: "connecting", ended: "closed" }[this.phase] ?? this.phase;
     $("connection").dataset.state = word;
     $("connection").querySelector(".readout-text").textContent = t(`connection.${word}`);
+    const leave = t(this.phase === "elsewhere" ? "dock.leave" : "dock.hangup");
+    $("hangup").querySelector(".caption").textContent = leave;
+    $("hangup").setAttribute("aria-label", leave);
+    $("hangup").title = leave;
     const start = $("start");
     start.textContent = t(this.phase === "ended" ? "welcome.again" : "welcome.start");
     const language = $("language");

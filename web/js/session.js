@@ -9,12 +9,19 @@ const RECONNECT_MS = 8_000;
 const GAP_MS = 3_000;
 /** What the server says when it no longer knows a conversation, or not with this token. */
 const GONE = new Set(["session_not_found", "auth_failed"]);
-const BACK_OFF_MS = [0, 1000, 2000, 4000, 8000];
+/** The first wait is long enough to hear that the avatar was called to another window, and not lost. */
+const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000];
+/** A restarted server says nothing to a media connection; so after a lost channel the media are looked at. */
+const LOOK_MS = 1_200;
+/** How long to wait for the message channel before calling back an avatar that may have moved meanwhile. */
+const CHANNEL_MS = 2_000;
 
 /**
- * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?}], stream [MediaStream],
- * message [object], socket ["open" | "lost" | "refused"], renewed [sessionid].
- * Phases: idle, connecting, connected, reconnecting, failed, ended.
+ * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?, moved?}], stream [MediaStream],
+ * message [{message, number}], replay [{messages: [{message, number}], whole, gap}], gap [null: the kept history knows more],
+ * socket ["open" | "lost" | "refused"],
+ * opened [{renewed}: the server gave credentials, renewed when they are not those of the conversation that was].
+ * Phases: idle, connecting, connected, reconnecting, elsewhere (another window has the avatar), failed, ended.
  */
 export class Session extends EventTarget {
   #options;
@@ -24,16 +31,28 @@ export class Session extends EventTarget {
   #token = "";
   #gap = 0;
   #expired = false;
+  /** The channel was lost and came back. */
+  #lost = false;
+  /** What the next replay is: all of a conversation that just began (fresh), or that this page shows nothing of (whole), or what it missed. */
+  #replay = "fresh";
   /** Each attempt has its number; whatever returns to an older one finds that it is no longer wanted. */
   #run = 0;
   #abort = new AbortController();
   id = "";
   phase = "idle";
 
-  /** @param {{iceServers: RTCIceServer[], avatar?: string, token?: string}} options */
-  constructor(options) {
+  /**
+   * @param {{iceServers: RTCIceServer[], avatar?: string, token?: string, page: string, storage: () => boolean}} options
+   *        `page`: a name of this page; `storage`: whether the conversation may be kept
+   * @param {{sessionid: string, token?: string} | null} ticket of a conversation to take part in
+   */
+  constructor(options, ticket = null) {
     super();
     this.#options = options;
+    if (!ticket) return;
+    this.id = ticket.sessionid;
+    this.#token = ticket.token ?? "";
+    this.#replay = "whole";
   }
 
   get credentials() {
@@ -45,8 +64,17 @@ export class Session extends EventTarget {
     return this.#socket?.open ?? false;
   }
 
-  /** Connect, or connect anew with another microphone; an existing conversation is taken up again. */
-  async open(track) {
+  /** Take part beside the window that has the avatar. */
+  join() {
+    this.#openSocket();
+    this.#enter("elsewhere", { moved: false });
+  }
+
+  /**
+   * Connect, or connect anew with another microphone; an existing conversation is taken up again. One that the server
+   * no longer knows is begun anew, or with `renew: false` a failure.
+   */
+  async open(track, { renew = true } = {}) {
     this.#track = track;
     const run = this.#begin();
     this.#enter("connecting");
@@ -55,7 +83,7 @@ export class Session extends EventTarget {
     } catch (failure) {
       if (run !== this.#run) return;
       const error = asError(failure);
-      const stale = Boolean(this.id) && GONE.has(error.code);
+      const stale = renew && Boolean(this.id) && GONE.has(error.code);
       if (stale) this.#expire();
       if (stale) await this.open(track); else this.#fail(error);
     }
@@ -82,11 +110,23 @@ export class Session extends EventTarget {
     if (this.phase === "connected" && this.#peer.state !== "connected") this.#reconnect();
   }
 
-  /** Hang up and let the server free everything at once. */
+  /** Hang up and let the server free everything at once; a window without the avatar only goes. */
   close() {
     if (this.phase === "idle" || this.phase === "ended") return;
+    if (this.id && this.phase !== "elsewhere") hangUp(this.credentials);
+    this.#end();
+  }
+
+  /** The page is going away, perhaps to come back. @returns {boolean} whether the conversation can be taken up again */
+  leave() {
+    const able = Boolean(this.id) && !["idle", "ended"].includes(this.phase);
+    if (able && this.phase !== "elsewhere") hangUp({ ...this.credentials, leave: true, page: this.#options.page });
+    this.#end();
+    return able;
+  }
+
+  #end() {
     this.#begin();
-    if (this.id) hangUp(this.credentials);
     this.#release();
     this.id = "";
     this.#token = "";
@@ -109,7 +149,8 @@ export class Session extends EventTarget {
       (stream) => run === this.#run && this.#tell("stream", stream),
     );
     this.#peer = peer;
-    const offer = { type: "offer", sdp: await peer.offer(), ...(this.id ? this.credentials : {}) };
+    const { page, storage } = this.#options;
+    const offer = { type: "offer", sdp: await peer.offer(), page, storage: storage(), ...(this.id ? this.credentials : {}) };
     if (this.#options.token && !offer.token) offer.token = this.#options.token;
     if (this.#options.avatar) offer.avatar = this.#options.avatar;
     if (run !== this.#run) return;
@@ -123,19 +164,67 @@ export class Session extends EventTarget {
 
   /** Take over the id that the server gave, and open its message channel unless it is open already. */
   #adopt({ sessionid, token }) {
-    const renewed = this.#expired || (this.id && this.id !== sessionid);
+    const renewed = this.#expired || Boolean(this.id && this.id !== sessionid);
     this.#expired = false;
     this.id = sessionid;
     this.#token = token ?? "";
-    if (this.#socket?.sessionid !== sessionid) {
-      this.#socket?.close();
-      this.#socket = new Socket(
-        this.credentials,
-        (message) => this.#tell("message", message),
-        (state) => this.#tell("socket", state),
-      );
+    this.#tell("opened", { renewed });
+    if (this.#socket?.sessionid === sessionid) this.#socket.credentials = this.credentials;
+    else this.#openSocket();
+  }
+
+  #openSocket() {
+    this.#socket?.close();
+    this.#socket = new Socket(this.credentials, 0, {
+      onMessage: (message, number) => this.#receive(message, number),
+      onReplay: (messages, gap) => this.#replayed(messages, gap),
+      onState: (state, gap) => this.#channel(state, gap),
+    });
+  }
+
+  #channel(state, gap) {
+    const back = state === "open" && this.#lost;
+    this.#lost = state !== "open";
+    if (state === "open") {
+      if (gap || this.#replay === "whole") this.#tell("gap", null);
+      this.#replay = "missed";
     }
-    if (renewed) this.#tell("renewed", sessionid);
+    this.#tell("socket", state);
+    if (back) this.#look();
+    if (state === "refused") this.#refused();
+  }
+
+  /** The token is no good (any more). An avatar that is here is called again, which the server answers with a new one. */
+  #refused() {
+    this.#socket = null;
+    if (this.phase === "connected") this.#reconnect();
+    if (this.phase === "elsewhere") this.#fail(new ApiError("auth_failed"));
+  }
+
+  #receive(message, number) {
+    if (message.type === "media") this.#moved(String(message.page ?? ""));
+    else this.#tell("message", { message, number });
+  }
+
+  /** Where the avatar is now is what the last word of a replay says; a page that just called it knows better. */
+  #replayed(messages, gap) {
+    if (this.#replay === "fresh") {
+      for (const { message, number } of messages) this.#receive(message, number);
+      return;
+    }
+    const last = messages.findLast(({ message }) => message.type === "media");
+    if (last && this.#replay === "missed") this.#moved(String(last.message.page ?? ""));
+    const told = messages.filter(({ message }) => message.type !== "media");
+    this.#tell("replay", { messages: told, whole: this.#replay === "whole", gap });
+  }
+
+  /** Another window called the avatar: let it go, and don't fight for it. */
+  #moved(page) {
+    if (page === this.#options.page || !["connected", "reconnecting"].includes(this.phase)) return;
+    this.#begin();
+    this.#peer?.close();
+    this.#peer = null;
+    this.#enter("elsewhere", { moved: true });
   }
 
   #watch(run, state) {
@@ -145,11 +234,28 @@ export class Session extends EventTarget {
     if (state === "disconnected") this.#gap = setTimeout(() => this.#reconnect(), GAP_MS);
   }
 
+  /** Whether media still come; when not, call again. */
+  async #look() {
+    const [run, peer] = [this.#run, this.#peer];
+    if (this.phase !== "connected") return;
+    const before = await peer.received();
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    if (run !== this.#run || this.phase !== "connected") return;
+    if ((await peer.received()) === before && run === this.#run) this.#reconnect();
+  }
+
+  /** Resolves when the message channel is open, or has been awaited for long enough. */
+  async #channelSettled() {
+    const until = Date.now() + CHANNEL_MS;
+    while (this.#socket && !this.#socket.open && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+
   async #reconnect() {
     const run = this.#begin();
     for (const [index, wait] of BACK_OFF_MS.entries()) {
       this.#enter("reconnecting", { attempt: index + 1, limit: BACK_OFF_MS.length });
       await new Promise((resolve) => setTimeout(resolve, wait));
+      if (run === this.#run) await this.#channelSettled();
       if (run !== this.#run) return;
       try {
         await this.#connect(run, RECONNECT_MS);
@@ -166,6 +272,7 @@ export class Session extends EventTarget {
   #expire() {
     this.#socket?.close();
     this.#socket = null;
+    this.#replay = "fresh";
     this.#expired ||= Boolean(this.id);
     this.#token = "";
     this.id = "";

@@ -1,10 +1,18 @@
-/** The message channel: login, registration, heartbeat, and coming back after a loss without missing a message. */
+/**
+ * The message channel: login, registration, heartbeat, and coming back after a loss without missing a message.
+ *
+ * Every message of a conversation has a number that is not in it: the server says it now and then (`sync`), in between
+ * each one counts one more. After a loss the login names the last number, and the server sends what came since.
+ */
 import { socketAddress } from "./api.js";
 
 const HEARTBEAT_MS = 20_000;
 /** Two heartbeats without any answer: the line is dead although nobody closed it. */
 const SILENCE_MS = 45_000;
 const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
+
+/** What belongs to the channel itself and has no number. */
+const UNNUMBERED = new Set(["login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"]);
 
 export class Socket {
   #socket = null;
@@ -13,20 +21,30 @@ export class Socket {
   #retryTimer = 0;
   #beat = 0;
   #lastHeard = 0;
-  #lastSeq = null;
   #credentials;
-  #onMessage;
-  #onState;
+  #events;
+  /** Number of the last message; null as long as the server has told none. */
+  #count;
+  /** Messages of a replay that are still to come, and those that came: they are handed over together. */
+  #awaited = 0;
+  #replay = [];
+  #gap = false;
+  /** The server logged us in; before that nothing may be sent. */
+  #welcome = false;
 
   /**
    * @param {{sessionid: string, token?: string}} credentials
-   * @param {(message: object) => void} onMessage every message but the channel's own
-   * @param {(state: "open" | "lost" | "refused") => void} onState "open" after each login
+   * @param {number | null} since number of the last message that is known: 0 = tell everything, null = nothing old
+   * @param {{onMessage: (message: object, number: number | null) => void,
+   *          onReplay: (messages: {message: object, number: number | null}[], gap: boolean) => void,
+   *          onState: (state: "open" | "lost" | "refused", gap?: boolean) => void}} events every message but the
+   *          channel's own; those that were missed come together, before `onState("open", gap)`; with a gap the server
+   *          has not kept all of them
    */
-  constructor(credentials, onMessage, onState) {
+  constructor(credentials, since, events) {
     this.#credentials = credentials;
-    this.#onMessage = onMessage;
-    this.#onState = onState;
+    this.#count = since;
+    this.#events = events;
     this.#connect();
   }
 
@@ -34,14 +52,19 @@ export class Socket {
     return this.#credentials.sessionid;
   }
 
+  /** The id is the same, but the server may have given another token. */
+  set credentials(credentials) {
+    this.#credentials = credentials;
+  }
+
   get open() {
-    return this.#socket?.readyState === WebSocket.OPEN;
+    return this.#welcome && this.#socket?.readyState === WebSocket.OPEN;
   }
 
   /** @returns {boolean} whether it was handed to an open channel */
   send(message) {
     if (!this.open) return false;
-    this.#socket.send(JSON.stringify(message));
+    this.#write(message);
     return true;
   }
 
@@ -79,45 +102,73 @@ export class Socket {
     const { sessionid, token } = this.#credentials;
     const login = { type: "login", session_id: sessionid, username: this.#username };
     if (token) login.token = token;
-    if (this.#lastSeq !== null) login.last_seq = this.#lastSeq;
-    this.send(login);
+    if (this.#count !== null) login.last_seq = this.#count;
+    this.#write(login);
+  }
+
+  #write(message) {
+    this.#socket.send(JSON.stringify(message));
   }
 
   #heartbeat() {
     if (Date.now() - this.#lastHeard > SILENCE_MS) this.#lost(this.#socket);
-    else this.send({ type: "heartbeat", timestamp: Date.now() });
+    else if (this.open) this.#write({ type: "heartbeat", timestamp: Date.now() });
   }
 
   #receive(data) {
     this.#lastHeard = Date.now();
     let message;
     try { message = JSON.parse(data); } catch { return; }
-    switch (message?.type) {
-      case "login_success":
-        this.#failures = 0;
-        this.send({ type: "wsa_register_web", username: this.#username, session_id: this.sessionid, timestamp: Date.now() });
-        this.#onState("open");
-        break;
-      case "sync":
-        this.#lastSeq = message.seq;
-        break;
-      case "wsa_error":
-        this.#refused(message);
-        break;
-      case "heartbeat_response":
-      case "wsa_registered":
-      case "wsa_status":
-        break;
-      default:
-        if (message?.type) this.#onMessage(message);
-    }
+    if (typeof message?.type !== "string") return;
+    if (UNNUMBERED.has(message.type)) this.#own(message);
+    else this.#take(message);
+  }
+
+  #own(message) {
+    if (message.type === "login_success") this.#welcomed(message);
+    if (message.type === "sync") this.#sync(message.seq);
+    if (message.type === "wsa_error") this.#refused(message);
+  }
+
+  #welcomed({ missed = 0, resumed = true }) {
+    this.#welcome = true;
+    this.#failures = 0;
+    this.#awaited = missed;
+    this.send({ type: "wsa_register_web", username: this.#username, session_id: this.sessionid, timestamp: Date.now() });
+    if (!resumed) this.#gap = true;
+    if (this.#awaited === 0) this.#caughtUp();
+  }
+
+  #sync(seq) {
+    if (!Number.isSafeInteger(seq)) return;
+    // One that says what was counted ends a replay; any other says that the next number is not the expected one.
+    const ends = seq === this.#count && this.#replay.length > 0;
+    this.#count = seq;
+    if (ends) this.#caughtUp();
+  }
+
+  #take(message) {
+    if (this.#count !== null) this.#count += 1;
+    if (this.#awaited === 0) { this.#events.onMessage(message, this.#count); return; }
+    this.#replay.push({ message, number: this.#count });
+    this.#awaited -= 1;
+    if (this.#awaited === 0) this.#caughtUp();
+  }
+
+  #caughtUp() {
+    const [messages, gap] = [this.#replay, this.#gap];
+    this.#awaited = 0;
+    this.#replay = [];
+    this.#gap = false;
+    if (messages.length > 0) this.#events.onReplay(messages, gap);
+    this.#events.onState("open", gap);
   }
 
   #refused(message) {
     console.warn("eman:", message.code, message.message);
     if (message.code !== "auth_failed") return;
     this.close();
-    this.#onState("refused");
+    this.#events.onState("refused");
   }
 
   #lost(socket) {
@@ -126,8 +177,13 @@ export class Socket {
     socket.onmessage = null;
     socket.close();
     this.#socket = null;
+    this.#welcome = false;
     clearInterval(this.#beat);
-    this.#onState("lost");
+    // What did come of a broken replay is counted already.
+    if (this.#replay.length > 0) this.#events.onReplay(this.#replay, this.#gap);
+    this.#replay = [];
+    this.#awaited = 0;
+    this.#events.onState("lost");
     const wait = BACK_OFF_MS[Math.min(this.#failures, BACK_OFF_MS.length - 1)];
     this.#failures += 1;
     this.#retryTimer = setTimeout(() => this.#connect(), wait * (0.8 + 0.4 * Math.random()));
