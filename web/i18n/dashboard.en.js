@@ -38,7 +38,8 @@ export default {
 
   "verdict.ok": "All is well",
   "verdict.idle": "All is well, nobody is here",
-  "verdict.look": "Things to look at: {count}",
+  "verdict.look": "{count} things to look at",
+  "verdict.one": "One thing to look at",
   "facts.version": "Version {value}",
   "facts.uptime": "running for {value}",
   "findings.more": "and {count} more",
@@ -56,7 +57,8 @@ export default {
   "finding.jitter": "Session {id} has a jitter of {value}: its network is unsteady.",
   "finding.slow_reader": "Session {id}: {count} messages wait for a page that reads slowly.",
   "finding.slow_answers": "Answers take {value}; most of it is “{part}” ({share}).",
-  "finding.errors": "Kinds of errors in the last 5 minutes: {count}. The newest, from {source}: {message}",
+  "finding.errors": "{count} kinds of errors in the last 5 minutes; the newest, from {source}: {message}",
+  "finding.error": "An error in the last 5 minutes, from {source}: {message}",
 
   "tiles.title": "Figures of the server",
   "tile.sessions": "Sessions",
@@ -157,7 +159,7 @@ export default {
   "recognition.final": "final",
   "recognition.empty": "(no words)",
   "recognition.span": "{start}–{end} s",
-  "recognition.before": "after {count} earlier",
+  "recognition.follows": "follows {ids}",
 
   "others.title": "Sockets without a session",
   "others.text": "Connected and logged in, but no avatar session has their id: pages before their start, or other programs.",

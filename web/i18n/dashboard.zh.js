@@ -39,6 +39,7 @@ export default {
   "verdict.ok": "一切正常",
   "verdict.idle": "一切正常，目前没有访客",
   "verdict.look": "有 {count} 件事需要留意",
+  "verdict.one": "有一件事需要留意",
   "facts.version": "版本 {value}",
   "facts.uptime": "已运行 {value}",
   "findings.more": "另有 {count} 项",
@@ -57,6 +58,7 @@ export default {
   "finding.slow_reader": "会话 {id}：页面接收过慢，{count} 条消息在等待。",
   "finding.slow_answers": "回答需要 {value}，其中“{part}”占用最多（{share}）。",
   "finding.errors": "最近 5 分钟有 {count} 类错误。最新的来自 {source}：{message}",
+  "finding.error": "最近 5 分钟有错误，来自 {source}：{message}",
 
   "tiles.title": "服务器数据",
   "tile.sessions": "会话",
@@ -157,7 +159,7 @@ export default {
   "recognition.final": "最终结果",
   "recognition.empty": "（没有文字）",
   "recognition.span": "{start}–{end} 秒",
-  "recognition.before": "此前 {count} 个结果",
+  "recognition.follows": "接续 {ids}",
 
   "others.title": "没有会话的连接",
   "others.text": "已连接并登录，但没有对应的虚拟人会话：尚未开始的页面，或其他程序。",

@@ -12,7 +12,7 @@ export class Sparkline {
   #area = svg("path", { class: "spark-area" });
   #points;
 
-  /** @param {number} points how many values fill the width */
+  /** @param {number} points the most values that are shown; a fifth of them fills the width while there are few */
   constructor(points) {
     this.#points = points;
     this.node = svg(
@@ -32,7 +32,8 @@ export class Sparkline {
     const known = shown.filter((value) => value !== null && value !== undefined);
     const low = Math.min(floor, ...known);
     const high = Math.max(ceiling, ...known);
-    const x = (index) => WIDTH - (shown.length - 1 - index) * (WIDTH / (this.#points - 1));
+    const step = WIDTH / (Math.max(shown.length, Math.ceil(this.#points / 5)) - 1);
+    const x = (index) => WIDTH - (shown.length - 1 - index) * step;
     const y = (value) => HEIGHT - MARGIN - ((value - low) / (high - low || 1)) * (HEIGHT - 2 * MARGIN);
     const runs = runsOf(shown).map((run) => run.map((index) => [x(index).toFixed(1), y(shown[index]).toFixed(1)]));
     set(this.#line, "d", runs.map(lineOf).join(""));

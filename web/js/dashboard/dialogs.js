@@ -39,7 +39,7 @@ export function prepareDialog() {
   $("dialog-cancel").addEventListener("click", () => dialog.close(""));
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(""); });
   $("dialog-form").addEventListener("submit", (event) => { event.preventDefault(); dialog.close("act"); });
-  $("dialog-input").addEventListener("keydown", (event) => {
+  $("dialog-form").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("dialog-form").requestSubmit();
   });
 }

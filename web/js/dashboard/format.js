@@ -9,10 +9,10 @@ export function figure(value, digits = 0) {
   return new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
 }
 
-/** Milliseconds: as seconds from 10 s on. */
+/** Milliseconds: as seconds from 1 s on. */
 export function ms(value) {
   if (value === null || value === undefined) return NONE;
-  return value >= 10_000 ? t("unit.s", { value: figure(value / 1000, 1) }) : t("unit.ms", { value: figure(value, value < 10 ? 1 : 0) });
+  return value >= 1000 ? t("unit.s", { value: figure(value / 1000, 2) }) : t("unit.ms", { value: figure(value, value < 10 ? 1 : 0) });
 }
 
 export function percent(value) {

@@ -8,7 +8,7 @@ const RECENT_MS = 5 * 60_000;
 const SETTLE_S = 5;
 
 /**
- * @typedef {{level: "warn" | "bad", text: string, sessionid?: string, field?: string}} Finding
+ * @typedef {{level: "warn" | "bad", text: string, sessionid?: string, field?: string}} Finding `field`: what of the session's row it is about
  * @returns {Finding[]} worst first
  */
 export function findingsOf(snapshot, trends) {
@@ -32,20 +32,20 @@ function session(one, trends) {
   const add = (level, field, key, more = {}) => found.push({ level, field, sessionid: id, text: t(key, { id: shortId(id), ...more }) });
   if (one.age_s < SETTLE_S) return found;
   if (one.link !== "connected") {
-    add("warn", "link", "finding.link");
+    add("warn", "activity", "finding.link");
     return found;
   }
   const late = trends.lateShare(id);
   if (trends.growth(id, "pictures_failed", 60)) add("bad", "late", "finding.failed");
   if (late > 2) add(late > 10 ? "bad" : "warn", "late", "finding.late", { value: percent(late) });
   else if (one.fps < 20) add(one.fps < 12 ? "bad" : "warn", "fps", "finding.fps", { value: figure(one.fps, 1) });
-  if (trends.growth(id, "underruns", 60)) add("warn", "queues", "finding.underruns");
+  if (trends.growth(id, "underruns", 60)) add("warn", "speech", "finding.underruns");
   const { rtt_ms: rtt, loss_percent: loss, jitter_ms: jitter } = one.network;
-  if (loss > 3) add(loss > 10 ? "bad" : "warn", "network", "finding.loss", { value: percent(loss) });
-  if (rtt > 300) add("warn", "network", "finding.rtt", { value: ms(rtt) });
-  else if (jitter > 60) add("warn", "network", "finding.jitter", { value: ms(jitter) });
+  if (loss > 3) add(loss > 10 ? "bad" : "warn", "loss", "finding.loss", { value: percent(loss) });
+  if (rtt > 300) add("warn", "rtt", "finding.rtt", { value: ms(rtt) });
+  else if (jitter > 60) add("warn", "rtt", "finding.jitter", { value: ms(jitter) });
   const waiting = Math.max(one.queues.messages, ...one.sockets.map(({ queued }) => queued));
-  if (waiting > 50) add("warn", "queues", "finding.slow_reader", { count: waiting });
+  if (waiting > 50) add("warn", "waiting", "finding.slow_reader", { count: waiting });
   return found;
 }
 
@@ -65,5 +65,5 @@ function errors({ errors: groups, at }) {
   if (!recent.length) return [];
   const newest = recent.reduce((last, group) => (group.last_at > last.last_at ? group : last));
   const source = [newest.stage, newest.adapter].filter(Boolean).join(" · ");
-  return [{ level: "warn", text: t("finding.errors", { count: recent.length, source, message: newest.message }) }];
+  return [{ level: "warn", text: t(recent.length > 1 ? "finding.errors" : "finding.error", { count: recent.length, source, message: newest.message }) }];
 }

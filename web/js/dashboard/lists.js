@@ -21,6 +21,8 @@ export class Lists {
     this.#errors.show(groups.slice(0, SHOWN), ({ stage, adapter, code, message }) => [stage, adapter, code, message].join("\n"));
     const newest = [...recognitions].reverse();
     $("recognitions-empty").hidden = newest.length > 0;
+    const numbers = new Map(recognitions.map(({ result_id: id, sequence }) => [id, `#${sequence}`]));
+    for (const result of newest) result.follows = result.predecessors.map((id) => numbers.get(id) ?? id).join(", ");
     this.#recognitions.show(newest.slice(0, SHOWN), ({ result_id: id }) => id);
     put($("socket-count"), String(sockets.length));
     $("other-sockets").hidden = sockets.length === 0;
@@ -58,7 +60,7 @@ function recognition() {
     set(node, "data-stage", result.stage);
     put(text, result.text || t("recognition.empty"));
     const audio = t("recognition.span", { start: figure(result.start, 1), end: figure(result.end, 1) });
-    const before = result.predecessors.length ? t("recognition.before", { count: result.predecessors.length }) : "";
+    const before = result.follows ? t("recognition.follows", { ids: result.follows }) : "";
     put(about, [clock(result.at), shortId(result.sessionid), `#${result.sequence} ${word("recognition", result.stage)}`, result.engine, audio, before]
       .filter(Boolean).join(" · "));
   };

@@ -53,7 +53,7 @@ export class Overview {
     const bad = findings.some(({ level }) => level === "bad");
     const level = bad ? "bad" : findings.length ? "warn" : "ok";
     set($("verdict"), "data-level", level);
-    put($("verdict-title"), level === "ok" ? t(server.sessions ? "verdict.ok" : "verdict.idle") : t("verdict.look", { count: findings.length }));
+    put($("verdict-title"), level === "ok" ? t(server.sessions ? "verdict.ok" : "verdict.idle") : t(findings.length > 1 ? "verdict.look" : "verdict.one", { count: findings.length }));
     const { asr, dialogue, tts, lipsync, face } = server.adapters;
     put($("verdict-facts"), [t("facts.version", { value: server.version }), t("facts.uptime", { value: span(server.uptime_s) })].join(" · "));
     put($("verdict-chain"), [asr, dialogue, tts, lipsync, face].filter(Boolean).join(" → "));

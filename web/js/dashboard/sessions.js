@@ -89,7 +89,7 @@ class Row {
 
   #fill(actions) {
     const part = (name, tag = "span", more = {}) => (this.#parts[name] = el(tag, { class: name, ...more }));
-    this.#cells.state.append(this.#toggle, part("activity"));
+    this.#cells.state.append(el("div", {}, this.#toggle, part("activity")));
     this.#cells.session.append(part("id", "b"), part("about"));
     this.#cells.fps.append(part("fps", "b"), this.#spark.node);
     this.#cells.late.append(part("late", "b"), part("late-total"));
@@ -126,12 +126,12 @@ class Row {
     if (!this.#fold.hidden) this.#showDetails();
   }
 
-  /** Cells that a finding is about are tinted and say why. */
+  /** Figures that a finding is about are tinted and say why. */
   #mark(troubles) {
-    for (const name of COLUMNS) {
-      const why = troubles.filter(({ field }) => (field === "link" ? "state" : field) === name);
-      set(this.#cells[name], "data-level", why[0]?.level);
-      set(this.#cells[name], "title", why.map(({ text }) => text).join("\n") || null);
+    for (const [name, node] of Object.entries(this.#parts)) {
+      const why = troubles.filter(({ field }) => field === name);
+      set(node, "data-level", why[0]?.level);
+      set(node, "title", why.map(({ text }) => text).join("\n") || null);
     }
   }
 

@@ -29,11 +29,12 @@ export class Turns {
     const turns = [...snapshot.turns].reverse();
     const shown = this.#all ? turns : turns.slice(0, SHORT);
     $("turns-empty").hidden = turns.length > 0;
-    $("turns-body").hidden = turns.length === 0;
+    $("turns-body").hidden = $("turns-legend").hidden = turns.length === 0;
     $("turns-more").hidden = turns.length <= SHORT;
     put($("turns-more"), this.#all ? t("turns.fewer") : t("turns.all", { count: turns.length }));
-    this.#scale = niceCeiling(Math.max(100, ...shown.map(({ marks }) => lastMark(marks) ?? 0)));
-    this.#median.update({ marks: medianMarks(turns), isMedian: true, count: turns.length });
+    const middle = { marks: medianMarks(turns), isMedian: true, count: turns.length };
+    this.#scale = niceCeiling(Math.max(100, ...[middle, ...shown].map(({ marks }) => lastMark(marks) ?? 0)));
+    this.#median.update(middle);
     this.#rows.show(shown, ({ sessionid, reply_id: reply, at }) => `${sessionid} ${reply} ${at}`);
     this.#axis.update(this.#scale, ms);
   }
