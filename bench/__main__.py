@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "neighbour": "what one session notices of another",
     "memory": "memory with 0, 1, 4 and 8 sessions",
     "churn": "threads, files and memory after many sessions",
+    "sockets": "WebSockets: how many, how fast, each message once, nothing left behind",
 }
 
 

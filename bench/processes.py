@@ -20,6 +20,7 @@ import psutil
 from bench.result import ROOT
 
 SERVER_CORE, CLIENT_CORE = 0, 1
+_UNLIMITED = tuple(f"limits.{name}=0" for name in ("offers_per_minute", "uploads_per_minute", "messages_per_second"))
 _ADDRESS = re.compile(r"http://\S+")
 
 
@@ -92,20 +93,24 @@ class Others:
 class ServerProcess:
     """`async with ServerProcess("media.codec=h264") as server:` runs app.py with these settings on a free port.
 
-    Neither config/local.yaml nor EMAN_… variables reach it. `command` runs something else that prints its URL.
+    Neither config/local.yaml nor EMAN_… variables reach it, and it keeps nothing in the user's folders. One address
+    plays all clients here, so there are no limits per address. `command` runs something else that prints its URL.
     """
 
     def __init__(self, *settings: str, command: Sequence[str] = (), pinned: bool = True) -> None:
         plain = [str(ROOT / "app.py"), "--port", "0", "--config", os.devnull]
-        self._command = [sys.executable, *(command or plain), *(part for item in settings for part in ("--set", item))]
+        chosen = [*settings] if command else [*_UNLIMITED, *settings]
+        self._command = [sys.executable, *(command or plain), *(part for item in chosen for part in ("--set", item))]
         self._pinned = pinned
         self._process: asyncio.subprocess.Process | None = None
+        self._data = tempfile.TemporaryDirectory()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __aexit__
         self.url = ""
         self.pid = 0
 
     async def __aenter__(self) -> ServerProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("EMAN_")}
+        environment["XDG_DATA_HOME"] = self._data.name
         self._process = await asyncio.create_subprocess_exec(
             *self._command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=self._log,
             preexec_fn=pin_to(SERVER_CORE) if self._pinned else None, start_new_session=True,
@@ -129,6 +134,7 @@ class ServerProcess:
                 process.kill()
                 await process.wait()
         self._log.close()
+        self._data.cleanup()
 
     @property
     def tree(self) -> Tree:
