@@ -118,7 +118,7 @@ class OwnRecognition:
 
     def fail(self, error: RecognizerError) -> None:
         """Tell the pages that there will be no transcript."""
-        logger.warning("recognition for session %s failed: %s: %s", self._session_id, error.code, error)
+        logger.warning("recognition for session %s failed: %s: %s", self._session_id, error.code, error.loggable)
         self._tell(Heard(Transcript("", engine=self._recognizer.name)))
         self._tell(Doing(Activity.ERROR, str(error)))
 

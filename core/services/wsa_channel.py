@@ -139,23 +139,23 @@ class WSAChannel:
         service = self._service
         return service.commands(self._role).get() if service is not None else None
 
-    def send_direct_message(self, message: Message, target: str = "") -> int:
+    def send_direct_message(self, message: Message, target: str = "web") -> int:
         """Send data unwrapped to the message's `Username` or, without one, to everybody registered.
 
-        `target`: "web" or "human"; this channel's own role when not given. To pages it is a message of the username's
-        session, kept for those that come back, and reaches others that registered under the name. Returns how many
-        sockets took it. A command belongs on `add_cmd`; it goes out wrapped all the same, with a warning.
+        `target`: "web" or "human", whichever channel this is. To pages it is a message of the username's session, kept
+        for those that come back, and reaches others that registered under the name. Returns how many sockets took it.
+        A command belongs on `add_cmd`; it goes out wrapped all the same, with a warning.
         """
-        role = target or self._role
-        checked_message = checked(message)
-        if checked_message is None or role not in _CHANNELS:
-            if role not in _CHANNELS:
-                logger.warning("no message can be sent to %r: web and human are known", role)
+        if target not in _CHANNELS:
+            logger.warning("no message can be sent to %r: web and human are known", target)
             return 0
-        if is_command(checked_message):
+        own = checked(message)
+        if own is None:
+            return 0
+        if is_command(own):
             logger.warning("a command was handed to send_direct_message: sent wrapped; use add_cmd")
         service = self._running("message")
-        return 0 if service is None else service.push(role, checked_message, PUSH_TIMEOUT_S)
+        return 0 if service is None else service.push(target, own, PUSH_TIMEOUT_S)
 
     def _running(self, what: str) -> Deliverer | None:
         service = self._service
