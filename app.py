@@ -52,7 +52,19 @@ from core import allocator, log, messages
 from core.access import Access
 from core.admin_api import AdminApi
 from core.conversation import Conversation
-from core.doctor import Verdict, ask, check_origin, check_port, check_stage, draw, listen, move, speak
+from core.doctor import (
+    Verdict,
+    ask,
+    check_access,
+    check_history,
+    check_origin,
+    check_port,
+    check_stage,
+    draw,
+    listen,
+    move,
+    speak,
+)
 from core.errors import EmanError
 from core.events import Event
 from core.frames import Activity
@@ -360,7 +372,12 @@ async def doctor(settings: Settings) -> int:
     """Check this machine, print what was found; 0 when Eman can run."""
     server = Server(settings)
     print(f"Eman {VERSION} on Python {sys.version.split()[0]}\n")
-    findings = [check_port(settings.server.host, settings.server.port), check_origin(settings.server.host)]
+    findings = [
+        check_port(settings.server.host, settings.server.port),
+        check_origin(settings.server.host),
+        check_access(settings.server.host, tokens=settings.auth.enabled, admin=bool(settings.auth.admin_token)),
+        await check_history(server.history, settings.history.file()),
+    ]
     findings += await check_media(server.ice)
     findings += [
         await check_stage("hearing", server.recognizer, listen),

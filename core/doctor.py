@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from core.errors import AdapterError
 from core.frames import LISTEN_RATE, FaceCue, Pcm, SpeechChunk, Transcript
+from core.history import History
 from core.stages import Adapter, Dialogue, Face, LipSync, Recognizer, Synthesizer
 
 TIMEOUT_S = 30.0
@@ -64,6 +66,33 @@ def check_origin(host: str) -> Finding:
         return Finding("microphone", Verdict.GOOD, "pages from localhost may use it")
     advice = "put a TLS proxy (nginx, Caddy) in front, or use `ssh -L 8010:localhost:8010` from the other machine"
     return Finding("microphone", Verdict.CAUTION, f"browsers refuse it to http://{host}: they want HTTPS", advice)
+
+
+def check_access(host: str, *, tokens: bool, admin: bool) -> Finding:
+    """Who may talk to the avatar and who may open the dashboard."""
+    if host in LOCAL:
+        return Finding("access", Verdict.GOOD, "only this machine reaches the server")
+    if not tokens:
+        advice = "auth.enabled=true gives each session to its owner only (docs/operations.md)"
+        return Finding("access", Verdict.CAUTION, f"whoever reaches http://{host} may use every session", advice)
+    if not admin:
+        advice = "set auth.admin_token to open it from elsewhere too"
+        return Finding("access", Verdict.CAUTION, "the dashboard opens on this machine only", advice)
+    return Finding("access", Verdict.GOOD, "sessions and dashboard need their tokens")
+
+
+async def check_history(history: History, file: Path | None) -> Finding:
+    """Whether conversations can be kept."""
+    if file is None:
+        return Finding("history", Verdict.GOOD, "off: nothing is kept")
+    await history.start()
+    try:
+        if history.available:
+            return Finding("history", Verdict.GOOD, f"kept in {file}")
+        advice = "choose another file with history.path, or switch it off with history.enabled=false"
+        return Finding("history", Verdict.CAUTION, f"{file} can't be used; the server runs without", advice)
+    finally:
+        await history.close()
 
 
 async def check_stage(subject: str, adapter: A, trial: Callable[[A], Awaitable[str]]) -> Finding:
