@@ -22,7 +22,8 @@ class EmanError(Exception):
     """Base of all deliberate errors.
 
     `str(error)` is fit to be shown to a user: no secrets, no transcripts. `code` is a stable
-    machine-readable word; `retryable` says whether the same call may succeed later.
+    machine-readable word; `retryable` says whether the same call may succeed later. `quoted` are words of
+    another server, which may repeat what the user said: they are shown, but `loggable` is without them.
     """
 
     code = "error"
@@ -30,8 +31,11 @@ class EmanError(Exception):
     stage = "server"
     """Where it happened: asr, dialogue, tts, lipsync, face, or server."""
 
-    def __init__(self, message: str, *, code: str | None = None, retryable: bool | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, code: str | None = None, retryable: bool | None = None, quoted: str = ""
+    ) -> None:
+        super().__init__(f"{message} ({quoted})" if quoted else message)
+        self.loggable = message
         if code is not None:
             self.code = code
         if retryable is not None:
@@ -94,9 +98,15 @@ class AdapterError(EmanError):
     code = "adapter_failed"
 
     def __init__(
-        self, message: str, *, adapter: str = "", code: str | None = None, retryable: bool | None = None
+        self,
+        message: str,
+        *,
+        adapter: str = "",
+        code: str | None = None,
+        retryable: bool | None = None,
+        quoted: str = "",
     ) -> None:
-        super().__init__(message, code=code, retryable=retryable)
+        super().__init__(message, code=code, retryable=retryable, quoted=quoted)
         self.adapter = adapter
 
 

@@ -250,7 +250,7 @@ class Listener:
             self._complain(error)
 
     def _complain(self, error: EmanError) -> None:
-        logger.warning("listening failed: %s: %s", error.code, error)
+        logger.warning("listening failed: %s: %s", error.code, error.loggable)
         culprit = self._recognizer.name if isinstance(error, RecognizerError) else ""
         self._emit(Failed(error.stage, culprit, error.code, str(error)))
         self._emit(Heard(Transcript("", final=True, engine=self._recognizer.name)))

@@ -2,6 +2,8 @@
 
 What users say and what the avatar answers is never passed to a logger; code logs lengths and ids. What looks like
 a credential is masked in both formats, wherever it comes from: a message, an exception's text, an extra field.
+Of an exception that we did not raise on purpose, the log tells type and place but not its message, which may quote what
+it choked on ("can't encode '...'"); system and programming errors, which quote nothing of users, are told in full.
 
 console   2026-11-21 10:15:02,123 INFO    [204346] core.sessions: session 204346 opened (1 of 8)
 json      {"time": "2026-11-21T10:15:02.123Z", "level": "info", "session": "204346", "logger": "core.sessions",
@@ -10,14 +12,18 @@ json      {"time": "2026-11-21T10:15:02.123Z", "level": "info", "session": "2043
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+
+from core.errors import EmanError
 
 session_id: ContextVar[str] = ContextVar("session_id", default="-")
 """The session that the current task works for. Tasks inherit it from the task that starts them."""
@@ -33,6 +39,10 @@ _NAMED_SECRET = re.compile(rf"(?i){_SECRET_NAME}$|^authorization$")
 _BARE_SECRET = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+|\bsk-[\w-]{16,}")
 """Signed tokens (JWT) and OpenAI's keys, whatever stands before them."""
 _LOGIN = re.compile(r"(://[^\s/:@]{1,200}:)[^\s/@]+(?=@)")
+_TASK_ERROR = re.compile(r"exception=(\w+)\(.*\)", re.DOTALL)
+"""How asyncio names a task that failed: with the repr of its exception."""
+_TOLD_IN_FULL = (OSError, TypeError, AttributeError, NameError, ImportError, MemoryError, RecursionError)
+_FRAMES = 50
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "session", "taskName"}
 
 
@@ -47,11 +57,46 @@ class _SessionFilter(logging.Filter):
         return True
 
 
+def exception_text(error: BaseException, told: frozenset[int] = frozenset()) -> str:
+    """Tracebacks of an exception and of those behind it, without what may quote users (see above)."""
+    told |= {id(error)}
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = ""
+    if cause is not None and id(cause) not in told:
+        before = exception_text(cause, told) + "\n\nThen:\n\n"
+    frames = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES))
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    text = f"{before}Traceback (most recent call last):\n{frames}{name}: {_message_of(error)}"
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            text += "\n\nOne of them:\n\n" + exception_text(part, told)
+    return text
+
+
+def _message_of(error: BaseException) -> str:
+    if isinstance(error, EmanError):
+        return error.loggable
+    if isinstance(error, _TOLD_IN_FULL):
+        return str(error)
+    return "(message left out)" if str(error) else ""
+
+
+def _message(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    return redacted(_TASK_ERROR.sub(r"exception=\1(...)", text) if record.name == "asyncio" else text)
+
+
 class RedactingFormatter(logging.Formatter):
     """One line (and a traceback) per record, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        line = copy.copy(record)  # other handlers get it as it was
+        line.msg, line.args = _message(record), None
+        line.exc_info, line.exc_text = None, None
+        if record.exc_info and record.exc_info[1] is not None:
+            line.exc_text = redacted(exception_text(record.exc_info[1]))
+        return super().format(line)
 
 
 class JsonFormatter(logging.Formatter):
@@ -63,10 +108,10 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "session": getattr(record, "session", "-"),
             "logger": record.name,
-            "message": redacted(record.getMessage()),
+            "message": _message(record),
         }
-        if record.exc_info:
-            line["exception"] = redacted(self.formatException(record.exc_info))
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = redacted(exception_text(record.exc_info[1]))
         if record.stack_info:
             line["stack"] = redacted(record.stack_info)
         extra = {key: _plain(key, value) for key, value in vars(record).items() if key not in _STANDARD}

@@ -114,8 +114,10 @@ class Reply:
         """End it with a message that the user can be shown."""
         if self.finished:
             return
-        code = error.code if isinstance(error, EmanError) else type(error).__name__
-        logger.warning("reply %s failed: %s: %s", self.reply_id, code, error)
+        if isinstance(error, EmanError):
+            logger.warning("reply %s failed: %s: %s", self.reply_id, error.code, error.loggable)
+        else:
+            logger.warning("reply %s failed: %s", self.reply_id, type(error).__name__)
         self._emit(self._failure(error))
         self.heard_text = _heard_text(self._sentences, self._stage.clear())
         self._finish(ReplyState.ERROR, str(error), heard=self.heard_text)

@@ -191,7 +191,7 @@ class OpenAIDialogue:
     def _words(self, chunk: Any) -> str:
         """What one chunk says; "" for usage, role, tool and reasoning chunks."""
         if getattr(chunk, "object", None) == "error":
-            raise _Failure(self._error(f"{self._server} broke off: {self._safe(getattr(chunk, 'message', ''))}"))
+            raise _Failure(self._error(f"{self._server} broke off", quoted=self._safe(getattr(chunk, "message", ""))))
         for choice in getattr(chunk, "choices", None) or ():
             content = getattr(getattr(choice, "delta", None), "content", None)
             if isinstance(content, str) and content:
@@ -202,8 +202,10 @@ class OpenAIDialogue:
     def _server(self) -> str:
         return f"the language model at {urlsplit(self._base_url).netloc.rpartition('@')[2]}"
 
-    def _error(self, message: str, *, code: str | None = None, retryable: bool = False) -> DialogueError:
-        return DialogueError(message, adapter=self.name, code=code, retryable=retryable)
+    def _error(
+        self, message: str, *, code: str | None = None, retryable: bool = False, quoted: str = ""
+    ) -> DialogueError:
+        return DialogueError(message, adapter=self.name, code=code, retryable=retryable, quoted=quoted)
 
     def _safe(self, detail: object) -> str:
         """A server's own words, short, on one line and without the key."""
@@ -220,8 +222,8 @@ class OpenAIDialogue:
         if isinstance(error, openai.APIError):
             kind = f"{error.code} {error.type}".lower()
             passing = any(word in kind for word in _PASSING_WORDS) or any(f"{code}" in kind for code in (429, 500, 503))
-            message = f"{self._server} broke off: {self._safe(error.message)}"
-            return _Failure(self._error(message, retryable=passing), again=passing)
+            report = self._error(f"{self._server} broke off", retryable=passing, quoted=self._safe(error.message))
+            return _Failure(report, again=passing)
         return _Failure(self._error(f"{self._server} sent something that is no chat completion stream"))
 
     def _refusal(self, error: openai.APIStatusError) -> _Failure:
@@ -231,11 +233,11 @@ class OpenAIDialogue:
         message = f"{self._server} answered {status}"
         if status in _ADVICE:
             message += f": {_ADVICE[status]}"
-        body = error.body
+        body, quoted = error.body, ""
         detail = (body.get("message") or body.get("detail")) if isinstance(body, dict) else body
         if isinstance(detail, str) and not detail.startswith("<") and status not in (401, 403):
-            message += f" ({self._safe(detail)})"
-        report = self._error(message, retryable=passing)
+            quoted = self._safe(detail)
+        report = self._error(message, retryable=passing, quoted=quoted)
         return _Failure(report, again=passing, retry_after=_retry_after(error.response.headers))
 
 
