@@ -14,9 +14,10 @@ MAX_BYTES = 1 << 20
 
 
 class Missed(NamedTuple):
-    """What a client has not seen. `messages` are numbered up to the log's `last`, without a gap."""
+    """What a client has not seen."""
 
-    messages: Sequence[bytes]
+    messages: Sequence[tuple[int, bytes]]
+    """With their numbers, in order. A number is left out where the message was for one socket only."""
     complete: bool
     """False: more was missed than is kept, or it is unknown what was."""
 
@@ -42,8 +43,11 @@ class MessageLog:
     def __len__(self) -> int:
         return len(self._messages or ())
 
-    def append(self, message: bytes) -> int:
-        """Keep an encoded message, dropping the oldest where there is no more room; returns its number."""
+    def append(self, message: bytes = b"") -> int:
+        """Keep an encoded message, dropping the oldest where there is no more room; returns its number.
+
+        Without one the number is taken all the same: by a message that is for one socket, and not kept.
+        """
         if self._messages is None:
             self._messages = deque()
         self._messages.append(message)
@@ -55,10 +59,11 @@ class MessageLog:
 
     def since(self, number: int) -> Missed:
         """Everything kept with a number above `number`; 0, or a number of another log: everything kept."""
-        kept = list(self._messages or ())
+        kept = self._messages or ()
         first = self.last - len(kept) + 1
+        numbered = [(first + index, message) for index, message in enumerate(kept) if message]
         if self.start <= number <= self.last:
-            return Missed(kept[max(0, number + 1 - first) :], number + 1 >= first)
+            return Missed([item for item in numbered if item[0] > number], number + 1 >= first)
         # 0 is a client that has seen nothing, so only what was dropped is missing; any other number is of a log
         # that is gone, and nobody knows what that one still held
-        return Missed(kept, number == 0 and first == self.start + 1)
+        return Missed(numbered, number == 0 and first == self.start + 1)

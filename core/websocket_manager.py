@@ -97,7 +97,7 @@ class UnifiedWebSocketManager:
             session.begin(self._log(key).last)
             return session
         if session is None:
-            session = WebSocketSession(key, websocket)
+            session = WebSocketSession(key, websocket, self._number)
             self._by_socket[id(websocket)] = session
         else:
             logger.info("socket %s moves from session %s to %s", session.connection, session.session_id, key)
@@ -109,7 +109,8 @@ class UnifiedWebSocketManager:
 
     def missed(self, session_id: str | int, last_seq: int) -> Missed:
         """What a client of this id with this count has not seen."""
-        return self._log(str(session_id)).since(last_seq)
+        log = self._logs.get(str(session_id))
+        return log.since(last_seq) if log is not None else Missed((), last_seq == 0)
 
     def get_session(self, websocket: web.WebSocketResponse) -> WebSocketSession | None:
         """The session of a socket."""
@@ -239,6 +240,17 @@ class UnifiedWebSocketManager:
                 _trace(session, kind, number, taken)
         logger.debug("%s #%d to session %s: %d of %d", kind, number, key, reached, sockets)
         return Delivery(reached, sockets)
+
+    def _number(self, session: WebSocketSession) -> int:
+        """The number of a message that is for one socket: the others of its id count it too."""
+        log = self._logs.get(session.session_id)
+        if log is None:  # forgotten meanwhile: nobody will ask for the number
+            return now_ms()
+        number = log.append()
+        for other in self._by_id.get(session.session_id, ()):
+            if other != session:
+                other.skip(number)
+        return number
 
     # -- logs
 

@@ -122,18 +122,23 @@ class WebSocketRouter:
         kind: WSMsgType,
         data: str | bytes,
     ) -> None:
-        if kind is WSMsgType.PING and isinstance(data, bytes):
-            await self._control(websocket, session, data)
+        if kind is WSMsgType.PING and not isinstance(data, str):
+            await self._pong(websocket, session, bytes(data))
         elif kind not in (WSMsgType.TEXT, WSMsgType.BINARY):
             return
-        elif not self._access.may_send(address):
+        elif not self._may_send(session, address, kind):
             await self._answer(websocket, wsa_error("rate_limited", "too many messages, slow down"))
         elif len(data) > MAX_MESSAGE:
-            await self._answer(websocket, wsa_error("bad_message", f"a message may have {MAX_MESSAGE} bytes"))
+            await self._answer(websocket, wsa_error("bad_message", f"larger than {MAX_MESSAGE} bytes"))
         elif isinstance(data, str):
             await self._on_text(websocket, data)
         else:
             await self._on_binary(websocket, session, data)
+
+    def _may_send(self, session: WebSocketSession | None, address: str, kind: WSMsgType) -> bool:
+        # sound that a service asked for comes as fast as somebody speaks, and that service watches its pace
+        stream = kind is WSMsgType.BINARY and session is not None and session.binary_to is not None
+        return stream or self._access.may_send(address)
 
     async def _on_text(self, websocket: web.WebSocketResponse, text: str) -> None:
         try:
@@ -217,7 +222,7 @@ class WebSocketRouter:
 
     # -- answers
 
-    async def _control(self, websocket: web.WebSocketResponse, session: WebSocketSession | None, data: bytes) -> None:
+    async def _pong(self, websocket: web.WebSocketResponse, session: WebSocketSession | None, data: bytes) -> None:
         if session is None:
             await websocket.pong(data)
         else:

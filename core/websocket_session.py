@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -22,7 +22,7 @@ QUEUE_SIZE = 256
 QUEUE_BYTES = 4 << 20
 SEND_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 1.0
-TRANSPORT = "transport"
+TRANSPORT: web.ResponseKey[asyncio.Transport | None] = web.ResponseKey("transport", asyncio.Transport)
 """Key under which the router keeps the connection's transport in the `WebSocketResponse`."""
 
 CHANNEL_TYPES = frozenset(
@@ -54,7 +54,13 @@ class WebSocketSession:
     client must have arrived at and sends `sync` before it could become wrong, and at the end of each batch.
     """
 
-    def __init__(self, session_id: str, websocket: web.WebSocketResponse) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        websocket: web.WebSocketResponse,
+        number: Callable[[WebSocketSession], int] | None = None,
+    ) -> None:
+        self._number = number
         self.session_id = session_id
         self.websocket = websocket
         self.connection = f"c{next(_connections)}"
@@ -105,9 +111,16 @@ class WebSocketSession:
             self.last_frame = self.last_sign
 
     def send_message(self, message: Message) -> bool:
-        """Queue a message for this socket only. False when the socket is gone or its queue is full (it is dropped)."""
-        number = None if message.get("type") in CHANNEL_TYPES else self._tail
-        return self._put(_Frame(encode(message), number))
+        """Queue a message for this socket only. False when the socket is gone or its queue is full (it is dropped).
+
+        It takes a number of its session, unless it is about the channel, but is not kept for a return.
+        """
+        if message.get("type") in CHANNEL_TYPES:
+            return self._put(_Frame(encode(message), None))
+        data = encode(message)
+        if not self.alive:
+            return False
+        return self.push(data, self._number(self) if self._number is not None else self._tail + 1)
 
     def push(self, data: bytes, number: int) -> bool:
         """Queue an encoded message of the session with its number. False as for `send_message`."""
@@ -125,11 +138,11 @@ class WebSocketSession:
         self._synced = False
         self._awake()
 
-    def replay(self, messages: Sequence[bytes]) -> None:
-        """Queue the session's newest messages, which the client has missed: one batch, bounded by the log."""
-        first = self._tail - len(messages) + 1
-        self._queue.extend(_Frame(data, first + index) for index, data in enumerate(messages))
-        self._queued_bytes += sum(len(data) for data in messages)
+    def replay(self, messages: Iterable[tuple[int, bytes]]) -> None:
+        """Queue numbered messages of the session that the client has missed: one batch, bounded by the log."""
+        for number, data in messages:
+            self._queue.append(_Frame(data, number))
+            self._queued_bytes += len(data)
         self._awake()
 
     def send_control(self, opcode: WSMsgType, data: bytes = b"") -> None:
@@ -243,6 +256,6 @@ async def close_websocket(websocket: web.WebSocketResponse, code: int, name: str
 
 def cut(websocket: web.WebSocketResponse) -> None:
     """Drop the connection at once; the task that reads it then ends."""
-    transport: asyncio.Transport | None = websocket.get(TRANSPORT)
+    transport = websocket.get(TRANSPORT)
     if transport is not None:
         transport.abort()
