@@ -112,13 +112,13 @@ class Backlog:
 
     # -- the history's thread
 
-    def take(self, timeout: float | None, *, entries: bool) -> Batch:
-        """What waits, at the latest after `timeout` seconds; without `entries`, those stay where they are."""
+    def take(self, timeout: float | None, *, entries: Callable[[], bool]) -> Batch:
+        """What waits, at the latest after `timeout` seconds; entries stay where they are unless `entries()`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._anything(entries), timeout)
+            self._changed.wait_for(lambda: self._anything(entries()), timeout)
             batch, self._batch = self._batch, Batch()
             batch.last = self._closed
-            if entries or self._closed:
+            if entries() or self._closed:
                 batch.entries = list(self._entries)
                 self._replace([])
                 self._full = False

@@ -15,8 +15,10 @@ from core.history_store import ForeignFile, HistoryStore, is_damage, set_aside
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_WIPE_SHARE = 20
-"""Wiping rewrites the whole file: it takes no more than a twentieth of the thread's time."""
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+"""Errors that are not the connection's: the file can still be read."""
+_LONG_S, _REST = 0.5, 20
+"""Wiping rewrites the whole file: where that takes long, it takes no more than a twentieth of the thread's time."""
 
 
 class HistoryFile:
@@ -34,12 +36,7 @@ class HistoryFile:
         self._retry_at = 0.0
         self._wipe_at: float | None = None
         """When traces of deleted words are to be wiped off; None when there are none."""
-        self._wiped_at = self._wipe_took = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a file to write to."""
-        return self._store is not None
+        self._wiped_at = self._rest_s = 0.0
 
     @property
     def available(self) -> bool:
@@ -60,15 +57,15 @@ class HistoryFile:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def tend(self) -> None:
-        """Open the file, or open it anew after a failure; what is wrong is logged."""
+        """Open the file if it is not; what is wrong is logged."""
         if not self.available:
-            self.close()
             self._retry_at = 0.0
             try:
                 self._opened()
             except Refused:
                 return  # it was logged
-            self._retry_at = time.monotonic() + self._retry_s
+            if self._trouble:
+                self._retry_at = time.monotonic() + self._retry_s
 
     def write(self, work: Callable[[HistoryStore], T]) -> T:
         """Do `work`, which changes something. Raises `Refused` (history_unavailable)."""
@@ -76,6 +73,8 @@ class HistoryFile:
             result = self._run(work)
         except sqlite3.Error as error:
             self._fail("written", error)
+            if error.sqlite_errorcode & 0xFF not in _PASSING:
+                self.close()  # perhaps it is only this connection
             raise _unavailable() from None
         self._recovered()
         return result
@@ -92,7 +91,7 @@ class HistoryFile:
         """Do `work`, which deletes; traces of the words leave the disk with the next `wipe`. Raises `Refused`."""
         count = self.write(work)
         if count and self._wipe_at is None:
-            self._wipe_at = self._wiped_at + _WIPE_SHARE * self._wipe_took
+            self._wipe_at = self._wiped_at + self._rest_s
         return count
 
     def wipe(self) -> None:
@@ -106,8 +105,9 @@ class HistoryFile:
             logger.warning("deleted words may still be on the disk, trying again: %s", error)
             done = False
         self._wiped_at = time.monotonic()
-        self._wipe_took = self._wiped_at - began
-        self._wipe_at = None if done else self._wiped_at + max(self._retry_s, _WIPE_SHARE * self._wipe_took)
+        took = self._wiped_at - began
+        self._rest_s = _REST * took if done and took > _LONG_S else 0.0
+        self._wipe_at = None if done else self._wiped_at + self._retry_s
 
     def close(self) -> None:
         """Close the file."""
@@ -132,6 +132,7 @@ class HistoryFile:
         if self._store is not None and self._store.replaced:
             logger.warning("the history's file was moved or deleted: it is opened anew")
             self.close()
+            self._retry_at = 0.0
         if self._store is None:
             if time.monotonic() < self._retry_at:
                 raise _unavailable()
@@ -168,7 +169,7 @@ class HistoryFile:
     def _fail(self, what: str, error: Exception) -> None:
         if not self._trouble:
             logger.error("the history can't be %s, conversations are not kept: %s (%s)", what, error, self._path)
-        self._trouble = what
+        self._trouble = self._trouble or what
         self._retry_at = time.monotonic() + self._retry_s
 
     def _recovered(self) -> None:

@@ -20,10 +20,7 @@ T = TypeVar("T")
 
 
 class HistoryThread:
-    """Writes what is added, answers what is asked; outlives every failure of the file.
-
-    While the file can't be opened, entries are dropped; while it can't be written (the disk is full), they wait.
-    """
+    """Writes what is added, answers what is asked. While the file can't be used, what is added waits in the backlog."""
 
     def __init__(self, path: Path, *, limits: BacklogLimits | None = None, retry_s: float = 5.0) -> None:
         self._backlog = Backlog(limits)
@@ -53,10 +50,7 @@ class HistoryThread:
 
     def add(self, entry: Entry) -> None:
         """Queue an entry; never waits."""
-        if self._file.is_open or not self.opened.done():
-            self._backlog.add(entry)
-        else:
-            self._backlog.give_up([entry])
+        self._backlog.add(entry)
 
     def delete(self, session_id: str) -> Future[int]:
         """See `Backlog.delete`; the future may also raise `Refused` (history_unavailable)."""
@@ -82,7 +76,7 @@ class HistoryThread:
             self.opened.set_result(None)
             last = False
             while not last:
-                batch = self._backlog.take(self._patience(), entries=self._file.due)
+                batch = self._backlog.take(self._patience(), entries=lambda: self._file.due)
                 last = batch.last
                 self._carry_out(batch)
         except Exception:
@@ -142,7 +136,7 @@ class HistoryThread:
     def _leave(self) -> None:
         """Nobody waits for ever, whatever happened."""
         self._backlog.close()
-        batch = self._backlog.take(0, entries=True)
+        batch = self._backlog.take(0, entries=lambda: True)
         self._backlog.give_up(batch.entries)
         if self.lost or self._owed:
             logger.error("the history lost %d entries; %d deletions were not done", self.lost, len(self._owed))
