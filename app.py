@@ -331,6 +331,7 @@ class Server:
 
     def _gone(self, session_id: str) -> None:
         self.streams.close(session_id)
+        self.history.ended(session_id)
         self.sockets.release(session_id)
         self.tracker.close_session(session_id)
         self.monitor.forget(session_id)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from core.envelope import ok
 from core.errors import BadRequest
 from core.history import History
 from core.identity import session_id_of
@@ -133,4 +134,6 @@ def _json(value: object) -> str:
 
 
 def _ok(data: object) -> web.Response:
-    return web.json_response({"code": 0, "msg": "ok", "data": data}, headers=_PRIVATE)
+    answer = ok(data)
+    answer.headers.update(_PRIVATE)
+    return answer

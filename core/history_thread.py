@@ -28,6 +28,7 @@ class HistoryThread:
         self._retry_s = retry_s
         self._owed: set[str] = set()
         """Sessions whose deletion failed: tried again before anything is written."""
+        self._batch = Batch()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.opened: Future[None] = Future()
         """Done after the first try to open the file."""
@@ -67,6 +68,8 @@ class HistoryThread:
     def close(self) -> None:
         """Write what is queued, then end; see `ended`."""
         self._backlog.close()
+        if self._thread.ident is None and not self.ended.done():  # never started
+            self.ended.set_result(None)
 
     # -- on the thread
 
@@ -76,9 +79,9 @@ class HistoryThread:
             self.opened.set_result(None)
             last = False
             while not last:
-                batch = self._backlog.take(self._patience(), entries=lambda: self._file.due)
-                last = batch.last
-                self._carry_out(batch)
+                self._batch = self._backlog.take(self._patience(), entries=lambda: self._file.due)
+                last = self._batch.last
+                self._carry_out(self._batch)
         except Exception:
             # the thread ends here; the server goes on without a history
             logger.exception("the history broke: nothing is kept any more")
@@ -136,15 +139,18 @@ class HistoryThread:
     def _leave(self) -> None:
         """Nobody waits for ever, whatever happened."""
         self._backlog.close()
-        batch = self._backlog.take(0, entries=lambda: True)
-        self._backlog.give_up(batch.entries)
+        rest = self._backlog.take(0, entries=lambda: True)
+        self._backlog.give_up(rest.entries)
         if self.lost or self._owed:
             logger.error("the history lost %d entries; %d deletions were not done", self.lost, len(self._owed))
         self._file.close()
         gone = Refused("the history is closed", code="history_unavailable")
-        futures = [f for waiting in batch.deletions.values() for f in waiting] + [call.future for call in batch.calls]
-        for future in futures:
-            _resolve(future, gone)
+        for batch in (self._batch, rest):
+            for future in [f for waiting in batch.deletions.values() for f in waiting] + [
+                c.future for c in batch.calls
+            ]:
+                if not future.done():
+                    _resolve(future, gone)
         if not self.opened.done():
             self.opened.set_result(None)
         self.ended.set_result(None)
