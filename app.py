@@ -133,7 +133,8 @@ class Server:
             self.streams.publish, self._tell_pages, self.history.record, self.tracker.record,
             self.monitor.record, self.metrics.record,
         ]  # fmt: skip
-        self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0, access_log=None, auto_decompress=False)
+        self.application = self._application()
+        self._runner = web.AppRunner(self.application, shutdown_timeout=1.0, access_log=None, auto_decompress=False)
         self.url = ""
 
     @property
