@@ -21,6 +21,8 @@ _FORWARDING = (
 )  # fmt: skip
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 _SITE = "Sec-Fetch-Site"
+_PRIVATE_NAMES = (".localhost", ".local", ".test", ".internal", ".home.arpa")
+"""Ends of names that no public name server answers for (RFC 6761, 6762, 8375; ICANN 2024)."""
 
 
 class Callers:
@@ -159,5 +161,5 @@ def _is_loopback_name(name: str) -> bool:
 
 
 def _is_private_name(name: str) -> bool:
-    # nobody outside can give these names an address
-    return "." not in name or name.endswith((".localhost", ".local")) or parsed_address(name) is not None
+    # nobody outside can give these an address
+    return "." not in name or name.endswith(_PRIVATE_NAMES) or parsed_address(name) is not None

@@ -20,7 +20,7 @@ _HEADERS = {
         "worker-src 'self' blob:; frame-ancestors 'self'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    # "no-referrer" would have browsers hide the origin of beacons from us, too
+    # "no-referrer" would have some browsers hide the origin of our own pages' beacons from us
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=()",
 }

@@ -413,7 +413,9 @@ async def test_k1_a_rebound_page_cannot_drive_a_server_on_its_visitors_machine(h
     assert await status(listed, request_of(HERE, "POST", "/offer", own, host=host)) == 200
 
 
-@pytest.mark.parametrize("host", ["mybox:8010", "mybox.local:8010", "192.168.0.5:8010", "[::1]:8010", "a.localhost:1"])
+@pytest.mark.parametrize(
+    "host", ["mybox", "mybox.local:8010", "192.168.0.5", "[::1]:8010", "a.localhost:1", "eman.test"]
+)
 async def test_k1_names_that_only_this_network_gives_are_no_rebinding(host: str) -> None:
     assert await status(access_of(), request_of(HERE, "POST", "/offer", ("Origin", f"http://{host}"), host=host)) == 200
 
