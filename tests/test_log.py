@@ -1,25 +1,24 @@
-"""What is said and what is secret never reaches a log, at any level."""
+"""K2: every line carries its session; what is secret and what users said is masked, in both formats."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from asr.pocketsphinx import PocketsphinxRecognizer
 from core import log
-from tests.avatar_client import AvatarClient, WavMicrophone
-from tests.conftest import Serve
-from tests.fakes import ScriptedDialogue
-from tests.offers import Api, real_offer
-from tests.speech import flite
+from core.errors import DialogueError
 
 
-def formatted(message: str, *args: object, error: Exception | None = None) -> str:
-    info = (type(error), error, None) if error is not None else None
+def formatted(message: str, *args: object, error: BaseException | None = None) -> str:
+    info = (type(error), error, error.__traceback__) if error is not None else None
     record = logging.LogRecord("core.x", logging.INFO, "x.py", 1, message, args, info)
     return log.RedactingFormatter("%(message)s").format(record)
 
@@ -49,7 +48,7 @@ def formatted(message: str, *args: object, error: Exception | None = None) -> st
 def test_what_looks_like_a_secret_is_masked(line: str) -> None:
     assert "hush-hush" not in formatted(line)
     assert "hush-hush" not in formatted("%s", line)
-    assert "hush-hush" not in formatted("it broke", error=RuntimeError(line))
+    assert "hush-hush" not in formatted("it broke", error=OSError(line))
     assert "***" in formatted(line)
 
 
@@ -95,57 +94,102 @@ async def test_lines_carry_the_session_also_from_tasks_started_inside() -> None:
     assert "[-]" in lines[1]
 
 
-TYPED = "xylophone marmalade"
-ANSWERED = "Quicksilver umbrella. Another sentence."
+def as_json(message: str, *args: object, error: BaseException | None = None, **extra: object) -> dict[str, Any]:
+    info = (type(error), error, error.__traceback__) if error is not None else None
+    record = logging.LogRecord("core.x", logging.WARNING, "x.py", 1, message, args, info)
+    vars(record).update(extra)
+    text = log.JsonFormatter().format(record)
+    assert "\n" not in text
+    line: dict[str, Any] = json.loads(text)
+    return line
 
 
-async def test_a_whole_conversation_leaves_no_word_of_it_in_the_log(
-    serving: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("core", "asr", "avatar", "app"):  # as `log.configure("debug")`: libraries stay at warning
-        caplog.set_level(logging.DEBUG, logger=name)
-    microphone = WavMicrophone()
-    async with (
-        serving(asr__engine="pocketsphinx") as server,
-        Api(server) as api,
-        AvatarClient(server.url, microphone=microphone, video=False) as client,
-    ):
-        assert isinstance(server.recognizer, PocketsphinxRecognizer)
-        assert isinstance(server.dialogue, ScriptedDialogue)
-        server.dialogue.answer = ANSWERED
-        await client.connect()
-        await client.login()
-        await client.human(TYPED, kind="chat", tts={"voice": "nightingale"})
-        await client.message("reply", state="end")
-        microphone.say(flite("what is seven times six"))
-        heard = await client.message("asr_result", is_final=True)
-        await client.message("reply", state="end", reply_id="r2")
-        await client.human("broken vermilion", kind="echo")  # the voice fails on it
-        await client.message("reply", state="error")
-        await client.human("mute chrysanthemum", kind="echo")
-        await client.post("/interrupt_talk", sessionid=client.session)
-        await refused(client, api)
-        await client.post("/api/hangup", sessionid=client.session, token=client.answer["token"])
-    assert heard["text"]
-    written = " ".join(f"{record.name} {record.getMessage()} {record.exc_text}" for record in caplog.records).lower()
-    assert "opened" in written  # something was logged
-    secret = [client.answer["token"], "wrong-token", "sk-typed"]
-    words = [*TYPED.split(), *ANSWERED.lower().replace(".", "").split(), *heard["text"].split(), "vermilion"]
-    for word in [*secret, *(word for word in words if len(word) > 4), "chrysanthemum", "nightingale", "periwinkle"]:
-        assert word.lower() not in written, word
+def test_k2_a_json_line_is_one_object() -> None:
+    line = as_json("two\nlines of %s", "Bücher \ud800")
+    assert set(line) == {"time", "level", "session", "logger", "message"}
+    assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
+    assert line["time"].endswith("Z")
+    assert abs(datetime.fromisoformat(line["time"]).timestamp() - time.time()) < 60
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "core.x", "two\nlines of Bücher ?")
+    assert as_json("here", session="4711")["session"] == "4711"
 
 
-async def refused(client: AvatarClient, api: Api) -> None:
-    """Requests that fail on the way in, each with a word that must not be logged."""
-    await client.human("periwinkle" * 1000)
-    await client.send(type="periwinkle", api_key="sk-typed")
-    await client.send(type="wsa_register_web", username=["periwinkle"])
-    await client.message("wsa_error", code="bad_message")
-    await api.raw("POST", "/human", data=b'{"text": "periwinkle"')
-    await api.offer("v=0\r\nperiwinkle")
-    body = {"sdp": await real_offer(), "sessionid": client.session, "token": "wrong-token"}
-    await api.raw("POST", "/offer", json=body)
-    await asyncio.sleep(0.05)
+def test_k2_json_lines_mask_secrets_in_messages_and_extra_fields() -> None:
+    line = as_json(
+        "token=hush-hush",
+        error=OSError("bearer hush-hush"),
+        api_key="hush-hush",
+        url="https://user:hush-hush@host",
+        nested={"password": "hush-hush", "list": ["secret: hush-hush", {"Authorization": "hush-hush"}], "count": 3},
+        plain=17,
+    )
+    assert "hush-hush" not in json.dumps(line)
+    assert line["extra"]["plain"] == 17
+    assert line["extra"]["nested"]["count"] == 3
+    assert "***" in line["message"]
+    assert "***" in line["exception"]
+
+
+@pytest.mark.parametrize("bare", ["eyJhbGciOi.eyJzdWIiOi.Qx5-_aZ", "sk-proj-0123456789abcdefghij"])
+def test_k2_signed_tokens_and_keys_are_masked_wherever_they_stand(bare: str) -> None:
+    assert bare not in formatted(f"refused {bare} of somebody")
+    assert bare not in as_json(f"refused {bare}")["message"]
+
+
+def choke(text: str) -> None:
+    raise ValueError(f"can't say {text!r}")
+
+
+def chained(text: str) -> None:
+    try:
+        choke(text)
+    except ValueError as error:
+        raise RuntimeError(f"{text} broke it") from error
+
+
+@pytest.mark.parametrize("crash", [choke, chained])
+def test_k2_tracebacks_tell_type_and_place_but_not_what_was_said(crash: Callable[[str], None]) -> None:
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        crash(" ".join(["peri", "winkle"]))
+    group = ExceptionGroup("peri winkle", [caught.value])
+    for error in (caught.value, group):
+        for text in (formatted("it broke", error=error), as_json("it broke", error=error)["exception"]):
+            assert "peri winkle" not in text
+            assert "ValueError: (message left out)" in text
+            assert "in choke" in text
+            assert ("RuntimeError: (message left out)" in text) == (crash is chained)
+
+
+def test_k2_errors_of_ours_and_of_the_system_are_told_but_not_what_other_servers_quote() -> None:
+    error = DialogueError("the model answered 400", quoted="prompt 'periwinkle' refused")
+    assert str(error) == "the model answered 400 (prompt 'periwinkle' refused)"
+    assert formatted("it broke", error=error).endswith("DialogueError: the model answered 400")
+    assert "No such file" in formatted("it broke", error=OSError(2, "No such file", "/x"))
+    assert "has no attribute" in formatted("it broke", error=AttributeError("'X' object has no attribute 'y'"))
+
+
+def test_k2_tasks_that_nobody_awaited_do_not_quote_their_exception() -> None:
+    message = "Task exception was never retrieved\nfuture: <Task finished exception=ValueError('periwinkle')>"
+    record = logging.LogRecord("asyncio", logging.ERROR, "x.py", 1, message, (), None)
+    for formatter in (log.RedactingFormatter("%(message)s"), log.JsonFormatter()):
+        text = formatter.format(record)
+        assert "periwinkle" not in text
+        assert "exception=ValueError(...)" in text
+
+
+def test_k2_the_level_changes_at_run_time() -> None:
+    before = {name: logging.getLogger(name).level for name in log.OURS}
+    try:
+        for level in log.LEVELS:
+            log.set_level(level)
+            assert log.level() == level
+            assert logging.getLogger("avatar.stage").getEffectiveLevel() == getattr(logging, level.upper())
+        for wrong in ("loud", "INFO", ""):
+            with pytest.raises(ValueError, match="level"):
+                log.set_level(wrong)
+    finally:
+        for name, level_before in before.items():
+            logging.getLogger(name).setLevel(level_before)
 
 
 def test_redaction_is_quick_on_long_lines() -> None:
