@@ -31,6 +31,11 @@ class ThreadPush:
         self._waiting: deque[_Push] = deque()
         self._woken = False
 
+    @property
+    def waiting(self) -> int:
+        """Deliveries that the loop has not taken yet."""
+        return len(self._waiting)
+
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Deliver on this loop from now on. To be called on its thread."""
         with self._lock:

@@ -124,7 +124,7 @@ class UnifiedWebSocketManager:
         """Forget a socket; it is not closed."""
         session = self._by_socket.pop(id(websocket), None)
         if session is not None:
-            self.dropped += session.aborted
+            self.dropped += session.dropped
             self._forget_id(session)
         return session
 
@@ -305,7 +305,7 @@ class UnifiedWebSocketManager:
         for index, session in enumerate(self.sockets()):
             quiet = time.monotonic() - session.last_sign
             if quiet > PING_S + PONG_S:
-                session.abort(f"no sign of life for {quiet:.0f} s")
+                session.drop(f"no sign of life for {quiet:.0f} s")
             elif quiet > PING_S and not session.pinged:
                 session.send_control(WSMsgType.PING)
             if index % 200 == 199:

@@ -83,8 +83,8 @@ class WebSocketSession:
         self._count = 0  # the client's own count so far
         self._synced = True
         self._closed = False
-        self.aborted = False
-        """It was dropped: it read too slowly, or gave no sign of life."""
+        self.dropped = False
+        """We cut it off: it read too slowly, or gave no sign of life."""
         self._writer = asyncio.create_task(self._write(), name=f"ws writer {self.connection}")
 
     def __eq__(self, other: object) -> bool:
@@ -166,11 +166,16 @@ class WebSocketSession:
         if first:
             await close_websocket(self.websocket, code, self.connection)
 
-    def abort(self, why: str) -> None:
-        """Drop the connection without a closing handshake, which would wait behind what the peer doesn't read."""
+    def drop(self, why: str) -> None:
+        """Cut the socket off."""
+        self.dropped = self.dropped or not self._closed
+        self._abort(why)
+
+    def _abort(self, why: str) -> None:
+        # without a closing handshake, which would wait behind what the peer does not read
         if self._closed:
             return
-        self._closed = self.aborted = True
+        self._closed = True
         logger.warning("socket %s of session %s: %s", self.connection, self.session_id, why)
         self._queue.clear()
         self._release_room()
@@ -182,7 +187,7 @@ class WebSocketSession:
             return False
         full = len(self._queue) >= QUEUE_SIZE or self._queued_bytes + len(frame.data) > QUEUE_BYTES
         if full and self._queue:
-            self.abort("reads too slowly: dropped")
+            self.drop("reads too slowly: dropped")
             return False
         self._queue.append(frame)
         self._queued_bytes += len(frame.data)
@@ -209,8 +214,10 @@ class WebSocketSession:
                 async with asyncio.timeout(SEND_TIMEOUT_S) as patience:
                     await self._send_batch(loop, patience)
                 self._release_room()
-        except (ConnectionError, TimeoutError) as error:
-            self._writer_failed(error)
+        except TimeoutError:
+            self.drop(f"took nothing for {SEND_TIMEOUT_S:.0f} s: dropped")
+        except ConnectionError as error:
+            self._abort(repr(error))
 
     async def _send_batch(self, loop: asyncio.AbstractEventLoop, patience: asyncio.Timeout) -> None:
         began = loop.time()
@@ -231,11 +238,6 @@ class WebSocketSession:
     async def _sync(self, count: int) -> None:
         self._count, self._synced = count, True
         await self.websocket.send_frame(b'{"type":"sync","seq":%d}' % count, WSMsgType.TEXT)
-
-    def _writer_failed(self, error: Exception) -> None:
-        if self._closed:
-            return
-        self.abort("a message could not be sent for 3 s" if isinstance(error, TimeoutError) else repr(error))
 
 
 def encode(message: Message) -> bytes:
