@@ -25,7 +25,7 @@ CONTROL = {"type": "control", "action": "interrupt", "Username": "User_7"}
 
 @pytest.fixture
 def wsa() -> WSAWebSocketService:
-    return WSAWebSocketService(UnifiedWebSocketManager())
+    return WSAWebSocketService(UnifiedWebSocketManager(), lambda session_id, token: None)
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ async def test_b3_a_server_that_ends_lets_go_of_those_who_wait_and_answers_no_mo
 async def test_b3_the_newest_server_is_reached_and_an_older_one_that_ends_does_not_take_it_away(
     wsa: WSAWebSocketService,
 ) -> None:
-    newer = WSAWebSocketService(UnifiedWebSocketManager())
+    newer = WSAWebSocketService(UnifiedWebSocketManager(), lambda session_id, token: None)
     async with office(wsa._manager, [wsa]), office(newer._manager, [newer]) as desk:
         page = await desk.line(7, "web")
         await wsa.close()

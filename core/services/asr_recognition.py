@@ -73,12 +73,15 @@ class OwnRecognition:
         self._limits = limits
         self._position = 0
         self._turn: _Turn | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        """Turns that wait for their transcript."""
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._dropping: set[asyncio.Task[None]] = set()
 
     @property
     def busy(self) -> bool:
         """Whether a turn is open or waits for its transcript."""
-        return self._turn is not None or bool(self._tasks)
+        return self._turn is not None or self._waiting > 0
 
     def start(self) -> None:
         """Begin a turn; one that is open is dropped. Raises `RecognizerError`."""
@@ -104,11 +107,12 @@ class OwnRecognition:
         turn, self._turn = self._turn, None
         if turn is None:
             return
-        if len(self._tasks) >= MAX_UNFINISHED:
+        if self._waiting >= MAX_UNFINISHED:
             self._cancel(turn)
             raise RecognizerError("the recogniser can't keep up", adapter=self._recognizer.name, retryable=True)
         self._tell(Doing(Activity.RECOGNIZING))
-        self._spawn(self._finish(turn))
+        self._waiting += 1
+        self._spawn(self._finish(turn), self._finishing)
 
     def drop(self) -> None:
         """Forget the open turn; those that wait for their transcript still get it."""
@@ -125,10 +129,11 @@ class OwnRecognition:
     async def close(self) -> None:
         """End everything now (the server stops)."""
         self.drop()
-        for task in self._tasks:
+        await asyncio.sleep(0)  # a task that is cancelled before its first step could not free its stream
+        for task in self._finishing:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_CLOSE_PATIENCE_S)
+        if tasks := self._finishing | self._dropping:
+            await asyncio.wait(tasks, timeout=_CLOSE_PATIENCE_S)
 
     def _open(self) -> _Turn:
         turn = _Turn(self._tracker.open_turn(self._session_id), self._position, self._position)
@@ -152,11 +157,16 @@ class OwnRecognition:
             raise
         except RecognizerError as error:
             self.fail(error)
+        except Exception:
+            # a recognition ends here: the pages are told, the socket lives on
+            logger.exception("recognition for session %s broke", self._session_id)
+            self.fail(RecognizerError("something went wrong inside the server"))
         else:
             self._heard(turn, transcript)
         finally:
             turn.over = True
-        if self._turn is None and len(self._tasks) == 1:
+            self._waiting -= 1
+        if not self.busy:
             self._tell(Doing(Activity.IDLE))
 
     def _heard(self, turn: _Turn, transcript: Transcript) -> None:
@@ -169,9 +179,9 @@ class OwnRecognition:
 
     def _cancel(self, turn: _Turn) -> None:
         turn.over = True
-        self._spawn(turn.stream.cancel())
+        self._spawn(turn.stream.cancel(), self._dropping)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work, name=f"recognition for session {self._session_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        owner.add(task)
+        task.add_done_callback(owner.discard)

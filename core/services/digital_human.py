@@ -19,10 +19,7 @@ class DigitalHumanService(WebSocketServiceBase):
     name = "digital human"
 
     def __init__(
-        self,
-        manager: UnifiedWebSocketManager,
-        sessions: Sessions,
-        keep_history: Callable[[str, bool], None] = lambda session_id, enabled: None,
+        self, manager: UnifiedWebSocketManager, sessions: Sessions, keep_history: Callable[[str, bool], None]
     ) -> None:
         super().__init__(manager)
         self._sessions = sessions

@@ -35,11 +35,7 @@ class WSAWebSocketService(WebSocketServiceBase):
 
     name = "wsa"
 
-    def __init__(
-        self,
-        manager: UnifiedWebSocketManager,
-        may_claim: Callable[[str, str | None], None] = lambda session_id, token: None,
-    ) -> None:
+    def __init__(self, manager: UnifiedWebSocketManager, may_claim: Callable[[str, str | None], None]) -> None:
         super().__init__(manager)
         self._may_claim = may_claim
         self._registrations: Registrations[WebSocketSession] = Registrations()
