@@ -149,6 +149,8 @@ class Server:
         """Load the adapters and listen. Raises `AdapterError`, `OSError`."""
         asyncio.get_running_loop().set_default_executor(self._media)
         await self.sockets.start()
+        for service in self._services:
+            await service.start()
         await self.history.start()
         await self.process.start()
         await self.monitor.start()
@@ -176,6 +178,8 @@ class Server:
             await asyncio.wait(self._tasks)
         self.streams.close_all()
         await self.admin.close()
+        for service in self._services:
+            await service.close()
         await self.sockets.close_all()
         await self.sessions.close_all()
         await self.monitor.close()
@@ -203,7 +207,7 @@ class Server:
     def _serve_sockets(self) -> None:
         settings = self.settings
         self.wsa = WSAWebSocketService(self.sockets, may_claim=self.access.may_login)
-        services = (
+        self._services = (
             self.wsa,
             DigitalHumanService(self.sockets, self.sessions, self._keep_history),
             ASRWebSocketService(
@@ -212,7 +216,7 @@ class Server:
             ),
         )  # fmt: skip
         self._router = WebSocketRouter(
-            self.sockets, services=services, access=self.access, login_timeout_s=settings.limits.login_timeout_s
+            self.sockets, services=self._services, access=self.access, login_timeout_s=settings.limits.login_timeout_s
         )
 
     def _serve_operators(self) -> None:
