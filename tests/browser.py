@@ -177,3 +177,21 @@ async def connect(page: Page) -> None:
     """Press Start and wait for the moving picture."""
     await page.click("#start")
     await until(page, "document.querySelector('#video').videoWidth > 0")
+
+
+async def said(page: Page, box: str = "#log") -> list[str]:
+    """The words of every bubble, in order."""
+    words = await page.evaluate(
+        "box => [...document.querySelectorAll(box + ' .message .said')].map(said => said.textContent.trim())", box
+    )
+    return [str(text) for text in words]
+
+
+async def until_said(page: Page, *words: str, box: str = "#log", timeout: float = 10.0) -> None:
+    """Wait until the log says exactly this, each once."""
+    try:
+        async with asyncio.timeout(timeout):
+            while await said(page, box) != list(words):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"the log says {await said(page, box)}, not {list(words)}") from None

@@ -49,6 +49,8 @@ export class Conversation {
     this.#past = { whole };
     for (const { message, number } of messages) this.receive(message, number);
     this.#past = null;
+    // Who is still speaking says more.
+    this.dropPartial();
     this.#chat.toEnd();
   }
 
@@ -65,10 +67,20 @@ export class Conversation {
     }
   }
 
-  /** A new session or a lost one: nothing more will come for what is still open. */
-  settle() {
+  /** Nobody is listening any more to what was begun to be said. */
+  dropPartial() {
     this.#partial?.remove();
     this.#partial = null;
+  }
+
+  /** The voice is heard elsewhere. */
+  quiet() {
+    this.#subtitles.clear();
+  }
+
+  /** A new session or a lost one: nothing more will come for what is still open. */
+  settle() {
+    this.dropPartial();
     for (const bubble of this.#replies.values()) {
       if (bubble.state !== "speaking") continue;
       bubble.setState("done");
@@ -107,7 +119,7 @@ export class Conversation {
 
   #heard(text, final) {
     if (!text) {
-      if (final) { this.#partial?.remove(); this.#partial = null; }
+      if (final) this.dropPartial();
       return;
     }
     if (this.#partial) this.#partial.setText(text);

@@ -12,8 +12,7 @@ export class Memory {
   #notices;
   #toggle;
   #current = null;
-  /** Whether the server keeps conversations, too. */
-  server = false;
+  #server = false;
   /** Called with the switch's new position. */
   onSwitch = () => {};
 
@@ -37,6 +36,14 @@ export class Memory {
     storage.onSwitched = () => { toggle.checked = storage.enabled; };
     storage.onCleared = () => this.#wipe();
     this.#showEarlier();
+  }
+
+  /** Whether the server keeps conversations, too. */
+  set server(server) {
+    this.#server = server;
+    const words = this.#toggle.parentElement.querySelector("small");
+    words.dataset.i18n = server ? "chat.keep.both" : "chat.keep.here";
+    words.textContent = t(server ? "chat.keep.both" : "chat.keep.here");
   }
 
   get enabled() {
@@ -78,7 +85,7 @@ export class Memory {
 
   /** Show what only the server still has of the current conversation. It may have nothing, which is no failure. */
   async fill() {
-    if (!this.server || !this.enabled || !this.#current) return;
+    if (!this.#server || !this.enabled || !this.#current) return;
     const { sessionid } = this.#current;
     try {
       const entries = await keptByServer(this.#current);
@@ -124,7 +131,7 @@ export class Memory {
     this.#storage.clear();
     this.#wipe();
     if (this.#current) this.#storage.open(this.#current);
-    await this.#deleteOnServer(this.server ? tickets : []);
+    await this.#deleteOnServer(this.#server ? tickets : []);
   }
 
   /** What the server could not be told is remembered and offered again. */

@@ -94,7 +94,7 @@ export class Room {
   }
 
   #write() {
-    const word = { welcome: "idle", asking: "connecting", ended: "closed" }[this.phase] ?? this.phase;
+    const word = { welcome: "idle", asking: "connecting", ended: "closed", elsewhere: "connected" }[this.phase] ?? this.phase;
     $("connection").dataset.state = word;
     $("connection").querySelector(".readout-text").textContent = t(`connection.${word}`);
     const leave = t(this.phase === "elsewhere" ? "dock.leave" : "dock.hangup");
