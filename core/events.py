@@ -55,6 +55,8 @@ class Replying:
     latency_ms: int | None = None
     """start only: from the end of the user's speech (or the request) to the first sound."""
     engine: str = ""
+    heard: str = ""
+    """error only: what was heard of the answer until then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,10 @@ class Scribe:
                 if (answer := self._answers.get(session_id)) is not None:
                     answer.sentences.append(event.text)
                 return None
-        answer = self._answers.pop(session_id, None)
+        self._answers.pop(session_id, None)
         if event.state is ReplyState.ERROR:
             # the event's text is a message to the user, not the avatar's words
-            return self._own(session_id, at_ms, answer.heard if answer is not None else "", event.engine, ERROR)
+            return self._own(session_id, at_ms, event.heard, event.engine, ERROR)
         state = FINAL if event.state is ReplyState.END else INTERRUPTED
         return self._own(session_id, at_ms, event.text, event.engine, state)
 

@@ -177,7 +177,7 @@ class Reply:
         self._start()
         self.finished = True
         self.heard_text = text if heard is None else heard
-        self._report(state, text)
+        self._report(state, text, heard=heard or "")
         self._emit(self._waterfall.summary(self.reply_id, state, self.request.engine))
 
     def _failure(self, error: BaseException) -> Failed:
@@ -190,8 +190,10 @@ class Reply:
             adapter = self._synthesizer.name
         return Failed(error.stage, adapter, error.code, str(error))
 
-    def _report(self, state: ReplyState, text: str = "", *, at_ms: int = 0, latency_ms: int | None = None) -> None:
-        self._emit(Replying(self.reply_id, state, text, at_ms, latency_ms, self.request.engine))
+    def _report(
+        self, state: ReplyState, text: str = "", *, at_ms: int = 0, latency_ms: int | None = None, heard: str = ""
+    ) -> None:
+        self._emit(Replying(self.reply_id, state, text, at_ms, latency_ms, self.request.engine, heard))
 
 
 def _closable(source: AsyncIterator[T]) -> Any:

@@ -56,6 +56,7 @@ def answered(
     state: ReplyState = ReplyState.END,
     text: str | None = None,
     played: int | None = None,
+    heard: str = "",
 ) -> None:
     """The avatar spoke these sentences, of which `played` to their end, then came to `state` with `text`."""
     history.record(session_id, Replying("r1", ReplyState.START, latency_ms=5, engine=engine))
@@ -64,7 +65,8 @@ def answered(
         history.record(session_id, Sounding("start", sentence))
         if played is None or number < played:
             history.record(session_id, Sounding("end", sentence))
-    history.record(session_id, Replying("r1", state, " ".join(sentences) if text is None else text, engine=engine))
+    whole = " ".join(sentences) if text is None else text
+    history.record(session_id, Replying("r1", state, whole, engine=engine, heard=heard))
 
 
 async def lines(history: History, session_id: str) -> list[tuple[str, str, str]]:

@@ -65,9 +65,11 @@ async def test_g2_an_interrupted_answer_is_kept_as_far_as_it_was_heard(tmp_path:
 
 async def test_g2_a_failed_answer_is_kept_as_far_as_it_was_heard_without_the_error(tmp_path: Path) -> None:
     async with opened(tmp_path / "h.db") as history:
-        answered(history, "1", "One.", "Two.", "Three.", state=ReplyState.ERROR, text="the voice is away", played=2)
+        answered(
+            history, "1", "One.", "Two.", "Three.", state=ReplyState.ERROR, text="the voice is away", heard="One. Two"
+        )
         answered(history, "1", state=ReplyState.ERROR, text="the model is away")
-        assert await lines(history, "1") == [("assistant", "One. Two.", "error")]
+        assert await lines(history, "1") == [("assistant", "One. Two", "error")]
         assert "away" not in str(await history.export("1"))
 
 
