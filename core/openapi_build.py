@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.openapi_schemas import Schema, ok, ref
@@ -54,8 +54,12 @@ def operation(
     refusals: Sequence[int] = (),
     description: str = "",
     socket: Sequence[Schema] = (),
+    more: Mapping[str, Schema] | None = None,
 ) -> Schema:
-    """One operation; `response` comes with status 200. `socket`: messages to send over this WebSocket, as examples."""
+    """One operation; `response` comes with status 200, `more` with others.
+
+    `socket`: messages to send over this WebSocket, as examples.
+    """
     status = "101" if socket else "200"
     refused = {
         str(code): {"description": _REFUSALS[code], "content": content(ref("Failure"))} for code in sorted(refusals)
@@ -67,7 +71,7 @@ def operation(
         **({"description": description} if description else {}),
         **({"parameters": list(parameters)} if parameters else {}),
         **({"requestBody": {"required": True, "content": body}} if body else {}),
-        "responses": {status: response, **refused},
+        "responses": {status: response, **(more or {}), **refused},
         "security": list(security),
         **({"x-websocket": list(socket)} if socket else {}),
     }

@@ -12,8 +12,12 @@ _ADMIN: list[Schema] = [{"adminToken": []}]
 _BY_ID = [query("sessionid", ref("SessionId"), required=True), query("token", ref("Token"))]
 _PAGED = [
     query("before", whole("Only entries with a smaller id (`before` of the last answer).", minimum=1)),
-    query("limit", whole("How many at most.", minimum=1, maximum=500, default=50)),
+    query("limit", whole("How many at most.", minimum=1, maximum=200, default=50)),
 ]
+
+
+_LEVEL = text(enum=["debug", "info", "warning", "error"])
+_DELETED = obj({"deleted": whole("How many entries.")})
 
 
 def admin(
@@ -59,7 +63,7 @@ _HISTORY: dict[str, Schema] = {
             "delete_history",
             "history",
             "Delete a conversation",
-            answer(),
+            answer(_DELETED, example=said({"deleted": 12})),
             security=_OWNER,
             parameters=_BY_ID,
             refusals=(401, 403, 429),
@@ -72,7 +76,7 @@ _HISTORY: dict[str, Schema] = {
             "A conversation as a JSON file",
             {
                 "description": "The file, or a failure with `code` -1.",
-                "content": content({"type": "object"}),
+                "content": content({"oneOf": [ref("Export"), ref("Failure")]}),
             },
             security=_OWNER,
             parameters=_BY_ID,
@@ -110,8 +114,8 @@ _ADMIN_PATHS: dict[str, Schema] = {
             "admin_conversations",
             "The kept conversations",
             answer(
-                obj({"conversations": many(ref("Conversation"))}),
-                example=said({"conversations": []}),
+                obj({"conversations": many(ref("Conversation")), "before": {"type": ["integer", "null"]}}),
+                example=said({"conversations": [], "before": None}),
             ),
             parameters=_PAGED,
         )
@@ -120,7 +124,7 @@ _ADMIN_PATHS: dict[str, Schema] = {
         "delete": admin(
             "admin_delete_history",
             "Delete a conversation",
-            answer(),
+            answer(_DELETED, example=said({"deleted": 12})),
             parameters=[query("sessionid", ref("SessionId"), required=True)],
         )
     },
@@ -155,7 +159,7 @@ _ADMIN_PATHS: dict[str, Schema] = {
         "post": admin(
             "admin_message",
             "Show a message on a session's pages, or on all pages",
-            answer(),
+            answer(ref("Delivery"), example=said({"reached": 2, "sockets": 2})),
             body=content(
                 obj({"sessionid": ref("SessionId"), "text": text(minLength=1)}, optional=("sessionid",)),
                 example={"text": "Maintenance at noon."},
@@ -166,9 +170,9 @@ _ADMIN_PATHS: dict[str, Schema] = {
     "/api/admin/log_level": {
         "post": admin(
             "admin_log_level",
-            "Change how much is logged",
-            answer(),
-            body=content(obj({"level": text(enum=["debug", "info", "warning", "error"])}), example={"level": "debug"}),
+            "Change how much is logged, until the server is restarted",
+            answer(obj({"level": _LEVEL}), example=said({"level": "debug"})),
+            body=content(obj({"level": _LEVEL}), example={"level": "debug"}),
         )
     },
 }
@@ -184,8 +188,23 @@ _HEALTH: dict[str, Schema] = {
             refusals=(401,),
         )
     },
-    "/healthz": {"get": operation("healthz", "health", "Whether the process lives", answer())},
-    "/readyz": {"get": operation("readyz", "health", "Whether new sessions are taken", answer())},
+    "/healthz": {
+        "get": operation(
+            "healthz",
+            "health",
+            "Whether the process lives",
+            {"description": "It does.", "content": content(ref("Health"), example={"status": "ok"})},
+        )
+    },
+    "/readyz": {
+        "get": operation(
+            "readyz",
+            "health",
+            "Whether new sessions can be served",
+            {"description": "Ready.", "content": content(ref("Readiness"))},
+            more={"503": {"description": "Starting or stopping.", "content": content(ref("Readiness"))}},
+        )
+    },
     "/api/openapi.json": {
         "get": operation(
             "openapi",

@@ -18,7 +18,9 @@ ERRORS = {
     "too_long": "the text is longer than limits.max_text_chars",
     "too_large": "the body or the upload is over its limit (HTTP 413)",
     "server_full": "limits.max_sessions is reached; try again later",
-    "busy": "limits.max_queued_replies answers are waiting already",
+    "busy": "too much is waiting already (limits.max_queued_replies answers); try again later",
+    "unknown_voice": "the voice that `tts.voice` names does not exist",
+    "history_unavailable": "the file of the history can't be used at the moment",
     "rate_limited": "too many requests from this address (HTTP 429)",
     "auth_failed": "a token or key is missing or wrong (HTTP 401)",
     "origin_refused": "pages of this origin may not call the API (HTTP 403)",
@@ -143,7 +145,18 @@ _HISTORY: dict[str, Schema] = {
              "text": "what is seven times six", "engine": "pocketsphinx", "state": "final"}
         ],
     ),
-    "Conversation": {"type": "object", "description": "Its id, times and number of entries."},
+    "Conversation": obj(
+        {"sessionid": text(), "first_at_ms": whole(), "last_at_ms": whole(), "entries": whole(), "last_id": whole()}
+    ),
+    "Export": obj(
+        {
+            "sessionid": text(),
+            "avatar": text(),
+            "started_at": maybe(text("ISO 8601.")),
+            "exported_at": text("ISO 8601."),
+            "entries": many({"type": "object", "description": "An Entry without session_id, with `at` in ISO 8601."}),
+        }
+    ),
 }  # fmt: skip
 
 _SOCKET = {
@@ -156,6 +169,15 @@ _SOCKET = {
 }
 
 _MONITOR: dict[str, Schema] = {
+    "Health": obj({"status": {"const": "ok"}}, examples=[{"status": "ok"}]),
+    "Readiness": obj(
+        {
+            "status": text(enum=["ready", "starting", "stopping"]),
+            "missing": many(text("A stage whose adapter has not started.")),
+        },
+        examples=[{"status": "ready", "missing": []}],
+    ),
+    "Delivery": obj({"reached": whole("Sockets that got it."), "sockets": whole("Sockets that there are.")}),
     "LiveSession": obj(
         {
             "sessionid": text(),
