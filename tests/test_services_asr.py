@@ -14,7 +14,7 @@ import pytest
 from asr.tracker import RecognitionResultTracker
 from core.frames import LISTEN_RATE
 from core.services.asr import MAX_RECOGNITIONS, ASRWebSocketService
-from core.services.asr_audio import AHEAD_S, Pace, PcmReader
+from core.services.asr_audio import Pace, PcmReader
 from core.services.asr_recognition import MAX_UNFINISHED
 from core.websocket_manager import UnifiedWebSocketManager
 from tests.service_fakes import FewSessions, NotingEars, StringRecognizer, pcm
@@ -27,13 +27,13 @@ MAX_TURN = 10 / LISTEN_RATE
 class Desk:
     """The service with everything around it."""
 
-    def __init__(self, timeout_s: float = 30.0) -> None:
+    def __init__(self, timeout_s: float = 30.0, max_turn_s: float = MAX_TURN) -> None:
         self.manager = UnifiedWebSocketManager()
         self.recognizer = StringRecognizer()
         self.sessions = FewSessions()
         self.tracker = RecognitionResultTracker()
         self.service = ASRWebSocketService(
-            self.manager, self.recognizer, self.sessions, self.tracker, timeout_s=timeout_s, max_turn_s=MAX_TURN
+            self.manager, self.recognizer, self.sessions, self.tracker, timeout_s=timeout_s, max_turn_s=max_turn_s
         )
         self.office: Office = None  # type: ignore[assignment]
 
@@ -290,11 +290,14 @@ async def test_e1_audio_of_a_live_session_goes_to_its_ears_and_to_no_other(desk:
     assert (others.heard, others.calls, desk.recognizer.streams) == ([], [], [])
 
 
-async def test_e1_the_ears_get_audio_in_pieces_of_half_a_second(desk: Desk) -> None:
-    ears, line = desk.live(), await desk.line()
-    await line.send("start_asr_recognition")
-    await line.ws.send_bytes(bytes(2 * LISTEN_RATE + 100))
-    assert await line.quiet()
+async def test_e1_the_ears_get_audio_in_pieces_of_half_a_second() -> None:
+    desk = Desk(max_turn_s=30.0)
+    ears = desk.live()
+    async with office(desk.manager, [desk.service]) as desk.office:
+        line = await desk.line()
+        await line.send("start_asr_recognition")
+        await line.ws.send_bytes(bytes(2 * LISTEN_RATE + 100))
+        assert await line.quiet()
     assert [len(piece) for piece in ears.heard] == [LISTEN_RATE // 2, LISTEN_RATE // 2, 50]
     assert all(piece.dtype == np.int16 for piece in ears.heard)
 
@@ -418,10 +421,10 @@ async def test_e1_sound_that_comes_faster_than_it_was_spoken_is_held_up() -> Non
     async def sleep(seconds: float) -> None:
         slept.append(round(seconds, 3))
 
-    pace = Pace(lambda: now, sleep)
+    pace = Pace(10.0, lambda: now, sleep)
     for _ in range(12):
         await pace.after(LISTEN_RATE)
-    assert slept == [0.0] * int(AHEAD_S) + [1.0, 2.0]
+    assert slept == [0.0] * 10 + [1.0, 2.0]
     now += 60
     slept.clear()
     for _ in range(11):

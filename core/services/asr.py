@@ -37,15 +37,15 @@ class _Intake:
 
     session_id: str
     own: OwnRecognition | None
+    pace: Pace
     reader: PcmReader = field(default_factory=PcmReader)
-    pace: Pace = field(default_factory=Pace)
 
 
 class ASRWebSocketService(WebSocketServiceBase):
     """Takes speech over `/ws`, as base64 in `asr_audio_data` or as binary frames: 16-bit mono PCM at 16 kHz.
 
-    `timeout_s`: how long a transcript may take; `max_turn_s`: how long a turn of a socket's own recognition may be.
-    One socket at a time speaks for a live session: the newest.
+    `timeout_s`: how long a transcript may take; `max_turn_s`: how long a turn of a socket's own recognition may be,
+    and how much sound may come faster than it is spoken. One socket at a time speaks for a live session: the newest.
     """
 
     name = "asr"
@@ -66,6 +66,7 @@ class ASRWebSocketService(WebSocketServiceBase):
         self._tracker = tracker
         self._limits = RecognitionLimits(timeout_s, max_turn_s)
         self._intakes: dict[WebSocketSession, _Intake] = {}
+        self._paces: dict[WebSocketSession, Pace] = {}
         self._own: dict[WebSocketSession, OwnRecognition] = {}
         self._left: set[OwnRecognition] = set()
         """Of sockets that are gone: a transcript may still come."""
@@ -86,6 +87,7 @@ class ASRWebSocketService(WebSocketServiceBase):
     def closed(self, socket: WebSocketSession) -> None:
         """What the socket was saying has no end: it is dropped. Transcripts that are on their way still come."""
         intake = self._intakes.pop(socket, None)
+        self._paces.pop(socket, None)
         if (own := self._own.pop(socket, None)) is not None:
             own.drop()
             self._left.add(own)
@@ -134,7 +136,9 @@ class ASRWebSocketService(WebSocketServiceBase):
     # -- inside
 
     def _begin(self, socket: WebSocketSession, own: OwnRecognition | None) -> None:
-        self._intakes[socket] = _Intake(socket.session_id, own)
+        # the pace is the socket's, or starting again and again would be a way around it
+        pace = self._paces.setdefault(socket, Pace(self._limits.max_turn_s))
+        self._intakes[socket] = _Intake(socket.session_id, own, pace)
         socket.binary_to = self
 
     def _end(self, socket: WebSocketSession) -> None:
@@ -173,13 +177,13 @@ class ASRWebSocketService(WebSocketServiceBase):
             if intake.own is not None:
                 if not self._attempt(socket, intake.own, partial(intake.own.hear, piece), "asr_audio_data"):
                     return
-                await asyncio.sleep(0)
             elif (ears := self._ears(intake.session_id)) is not None:
                 ears.hear(piece)
-                await intake.pace.after(len(piece))
             else:
                 self._end(socket)
                 raise BadRequest("the session is over: start again")
+            await intake.pace.after(len(piece))
+            socket.touch()  # what it sends waits here: it is not silent
             if self._intakes.get(socket) is not intake:
                 return  # closed, or another took over, while this one waited
 

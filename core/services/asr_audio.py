@@ -15,9 +15,6 @@ from core.frames import LISTEN_RATE, Samples
 
 logger = logging.getLogger(__name__)
 
-AHEAD_S = 10.0
-"""Sound for a live session's ears may come this much faster than it was spoken; then the socket is read more slowly."""
-
 
 def decoded(text: str) -> bytes:
     """The bytes of a base64 text. Raises `BadRequest`."""
@@ -66,11 +63,18 @@ class PcmReader:
 
 
 class Pace:
-    """Holds up whoever sends sound faster than it can have been spoken. Tests inject the clock and the sleep."""
+    """Holds up whoever sends sound faster than it can have been spoken, once `ahead_s` of it came too early.
+
+    Tests inject the clock and the sleep.
+    """
 
     def __init__(
-        self, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        ahead_s: float,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._limit = ahead_s
         self._now = now
         self._sleep = sleep
         self._ahead = 0.0
@@ -81,4 +85,4 @@ class Pace:
         now = self._now()
         self._ahead = max(0.0, self._ahead - (now - self._at)) + count / LISTEN_RATE
         self._at = now
-        await self._sleep(max(0.0, self._ahead - AHEAD_S))
+        await self._sleep(max(0.0, self._ahead - self._limit))
