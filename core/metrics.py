@@ -96,7 +96,7 @@ class _State(Collector):
     def _talk(self) -> Iterable[Metric]:
         sources = self._sources
         sessions = sources.sessions.all()
-        sockets = sources.sockets.describe()
+        sockets = sources.sockets.sockets()
         speech = sum(float(session.media.status()["queued_seconds"]) for session in sessions)
         speaking = sum(bool(session.media.status()["speaking"]) for session in sessions)
         yield _gauge("eman_sessions", "Live sessions.", len(sessions))
@@ -106,7 +106,7 @@ class _State(Collector):
         waiting = sum(session.conversation.waiting for session in sessions)
         yield _gauge("eman_queued_replies", "Answers that wait for their turn.", waiting)
         yield _gauge("eman_queued_speech_seconds", "Speech that is ready and not yet played.", speech)
-        messages = sum(socket["queued"] for socket in sockets)
+        messages = sum(socket.queued for socket in sockets)
         yield _gauge("eman_queued_messages", "Messages that wait for a socket.", messages)
         yield _counter(
             "eman_sockets_dropped", "Sockets that read too slowly or went silent.", sources.sockets_dropped()

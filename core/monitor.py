@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,9 +37,12 @@ UNKNOWN_NETWORK: Mapping[str, float | None] = {"rtt_ms": None, "loss_percent": N
 
 
 class Sockets(Protocol):
-    """The registry of WebSockets."""
+    """The registry of WebSockets. Thousands may be there: only those that are shown are described."""
 
-    def describe(self) -> list[dict[str, Any]]:
+    def sockets(self) -> Sequence[Any]:
+        """All of them; each has `session_id` and `queued`."""
+
+    def describe(self, sockets: Iterable[Any] | None = None) -> list[dict[str, Any]]:
         """One dict per socket: connection, session_id, age_s, idle_s, queued, alive, roles."""
 
 
@@ -134,20 +137,21 @@ class Monitor:
         sources = self._sources
         sample = await sources.process.sample()
         await self._ask_networks()
-        by_id = _by_session(sources.sockets.describe())
-        sockets = sum(map(len, by_id.values()))
-        sessions = [self._session(session, by_id.pop(session.id, [])) for session in sources.sessions.all()]
-        others = [socket for group in by_id.values() for socket in group]
+        sessions, sockets = sources.sessions.all(), sources.sockets.sockets()
+        groups: dict[str, list[Any]] = {session.id: [] for session in sessions}
+        others: list[Any] = []
+        for socket in sockets:
+            groups.get(socket.session_id, others).append(socket)
         return {
             "type": "snapshot",
             "at": now_ms(),
             "server": {
-                **self._server(sockets),
+                **self._server(len(sockets)),
                 "cpu_percent": round(sample.cpu_percent, 1),
                 "rss_mb": round(sample.rss_bytes / 2**20, 1),
             },
-            "sessions": sessions,
-            "other_sockets": others[:OTHER_SOCKETS],
+            "sessions": [self._session(session, sources.sockets.describe(groups[session.id])) for session in sessions],
+            "other_sockets": sources.sockets.describe(others[:OTHER_SOCKETS]),
             "turns": list(self._turns),
             "errors": [_error(key, group) for key, group in self._errors.items()],
             "recognitions": [dict(result) for result in sources.recognitions(RECOGNITIONS)],
@@ -156,9 +160,13 @@ class Monitor:
     # -- inside
 
     async def _look(self) -> None:
-        while True:
-            self._sources.pictures.look()
-            await asyncio.sleep(LOOK_INTERVAL_S)
+        try:
+            while True:
+                self._sources.pictures.look()
+                await asyncio.sleep(LOOK_INTERVAL_S)
+        except Exception:
+            # the looking ends here, not the sessions: they are shown without their rates
+            logger.exception("the monitor can't look at the sessions any more")
 
     def _record_turn(self, session_id: str, event: Timed) -> None:
         if self._sources.sessions.get(session_id) is not None:  # one that is ending is not remembered anew
@@ -252,13 +260,6 @@ async def _ask(session: Session, notes: _Notes) -> None:
 def _answered(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("%s: %r", task.get_name(), error)
-
-
-def _by_session(sockets: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for socket in sockets:
-        groups.setdefault(socket["session_id"], []).append(socket)
-    return groups
 
 
 def _error(key: tuple[str, str, str], group: _ErrorGroup) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -145,8 +145,8 @@ class UnifiedWebSocketManager:
         """Every socket that is logged in (a copy)."""
         return list(self._by_socket.values())
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Every socket, for the dashboard: connection, session_id, age_s, idle_s, queued, alive, roles."""
+    def describe(self, sockets: Iterable[WebSocketSession] | None = None) -> list[dict[str, Any]]:
+        """These sockets (or all), for the dashboard: connection, session_id, age_s, idle_s, queued, alive, roles."""
         now = time.monotonic()
         return [
             {
@@ -158,7 +158,7 @@ class UnifiedWebSocketManager:
                 "alive": session.alive,
                 "roles": dict(session.registrations),
             }
-            for session in self._by_socket.values()
+            for session in (self._by_socket.values() if sockets is None else sockets)
         ]
 
     # -- handlers

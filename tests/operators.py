@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core.conversation import Conversation
@@ -78,23 +79,38 @@ class DeafEars:
         await asyncio.Event().wait()
 
 
+@dataclass
+class ListedSocket:
+    """A socket as far as operators are concerned."""
+
+    session_id: str
+    queued: int
+
+
 class SocketList:
     """Sockets as a test lists them."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[ListedSocket] = []
         self.dropped = 0
+        self.described = 0
 
     def add(self, session_id: str, queued: int = 0) -> None:
-        self.rows.append(
-            {
-                "connection": f"c{len(self.rows)}", "session_id": session_id, "age_s": 2.0, "idle_s": 1.0,
-                "queued": queued, "alive": True, "roles": {"web": f"User_{session_id}"},
-            }
-        )  # fmt: skip
+        self.rows.append(ListedSocket(session_id, queued))
 
-    def describe(self) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.rows]
+    def sockets(self) -> Sequence[ListedSocket]:
+        return self.rows
+
+    def describe(self, sockets: Iterable[ListedSocket] | None = None) -> list[dict[str, Any]]:
+        chosen = self.rows if sockets is None else list(sockets)
+        self.described += len(chosen)
+        return [
+            {
+                "connection": f"c{number}", "session_id": row.session_id, "age_s": 2.0, "idle_s": 1.0,
+                "queued": row.queued, "alive": True, "roles": {"web": f"User_{row.session_id}"},
+            }
+            for number, row in enumerate(chosen)
+        ]  # fmt: skip
 
 
 class Observatory:

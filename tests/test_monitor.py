@@ -175,6 +175,7 @@ async def test_g3_sockets_without_a_media_session_are_listed_apart_and_bounded()
     assert len(shot["other_sockets"]) == OTHER_SOCKETS
     assert session.id not in {socket["session_id"] for socket in shot["other_sockets"]}
     assert len(shot["sessions"][0]["sockets"]) == 1
+    assert watch.sockets.described == OTHER_SOCKETS + 1  # thousands of others cost nothing
 
 
 async def test_e2_recognitions_come_from_the_tracker() -> None:
