@@ -125,8 +125,11 @@ class Tokens:
 
 
 def visitor_link(url: str, token: str) -> str:
-    """The address to hand to a visitor: the start page of the server at `url`, with a visitor's token."""
-    return f"{url.rstrip('/')}/webrtcapichat.html?token={token}"
+    """The address to hand to a visitor: the start page of the server at `url`, with a visitor's token.
+
+    The token is in the fragment, which browsers send to nobody: no proxy's log and no other site gets it.
+    """
+    return f"{url.rstrip('/')}/webrtcapichat.html#token={token}"
 
 
 def kept_secret(path: Path) -> str:

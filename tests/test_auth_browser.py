@@ -116,9 +116,11 @@ async def test_k1_a_visitor_comes_in_with_the_link_and_not_without(serving: Serv
         link = visitor_link(server.url, server.tokens.issue_visitor(3600))
         async with browser.browser_page(server.url) as page:
             await page.click("#start")
-            await page.locator('#curtain[data-kind="error"]').wait_for(timeout=15_000)
+            await page.locator('#curtain[data-kind="error"][data-code="auth_failed"]').wait_for(timeout=15_000)
+            await page.wait_for_timeout(800)  # the curtain is drawn
             await browser.screenshot(page, "visitor_without_link")
             assert len(server.sessions) == 0
         async with browser.browser_page(link) as page:
             await browser.connect(page)
             assert len(server.sessions) == 1
+            await browser.screenshot(page, "visitor_with_link")

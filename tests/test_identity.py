@@ -246,8 +246,8 @@ def test_k1_a_secret_that_can_be_guessed_is_no_secret(secret: str) -> None:
     assert "short" not in str(caught.value)
 
 
-def test_k1_an_access_link_leads_to_the_page() -> None:
-    assert visitor_link("https://a.example/", "T") == "https://a.example/webrtcapichat.html?token=T"
+def test_k1_an_access_link_leads_to_the_page_and_no_proxy_sees_its_token() -> None:
+    assert visitor_link("https://a.example/", "T") == "https://a.example/webrtcapichat.html#token=T"
 
 
 # -- the kept secret

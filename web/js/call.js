@@ -4,7 +4,7 @@ import { ControlChannel } from "./control.js";
 import { t } from "./i18n.js";
 import { wakeAudio } from "./meter.js";
 import { Session } from "./session.js";
-import { dropTicket, keepTicket, keptTicket, newPageId, ticketOfLink } from "./ticket.js";
+import { dropTicket, invitation, keepTicket, keptTicket, newPageId, ticketOfLink } from "./ticket.js";
 
 /** A lost message channel is worth a word only when it doesn't come back soon. */
 const PATIENCE_MS = 5000;
@@ -151,7 +151,7 @@ export class Call {
     const { conversation, memory, stage, theirVoice } = this.#parts;
     const { link } = this.#actions;
     const options = {
-      iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: link.get("token"),
+      iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: invitation() ?? link.get("token"),
       page: this.#page, storage: () => memory.enabled,
     };
     const session = new Session(options, ticket);

@@ -14,6 +14,12 @@ export function ticketOfLink() {
   return token ? { sessionid, token } : { sessionid };
 }
 
+/** The token of an access link's fragment, which lets a visitor begin; null when there is none. It stays for a reload. */
+export function invitation() {
+  const fields = new URLSearchParams(location.hash.slice(1));
+  return fields.has("session") ? null : fields.get("token");
+}
+
 /** A link that lets another window join. A fragment never reaches a server, so the token stays out of its logs. */
 export function linkOf({ sessionid, token = "" }) {
   const url = new URL(location.pathname, location.origin);
