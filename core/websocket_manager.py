@@ -131,7 +131,7 @@ class UnifiedWebSocketManager:
     def get_expired_sessions(self) -> list[WebSocketSession]:
         """Sockets without a message for the heartbeat timeout."""
         limit = time.monotonic() - self._heartbeat_timeout
-        return [session for session in self._by_socket.values() if session.last_frame < limit]
+        return [session for session in self._by_socket.values() if session.last_frame < limit and not session.busy]
 
     def get_websocket_connections(self) -> dict[str, web.WebSocketResponse]:
         """One socket of every id."""
@@ -303,7 +303,7 @@ class UnifiedWebSocketManager:
 
     async def _ping_quiet(self) -> None:
         for index, session in enumerate(self.sockets()):
-            quiet = time.monotonic() - session.last_sign
+            quiet = 0.0 if session.busy else time.monotonic() - session.last_sign
             if quiet > PING_S + PONG_S:
                 session.drop(f"no sign of life for {quiet:.0f} s")
             elif quiet > PING_S and not session.pinged:

@@ -104,15 +104,20 @@ class WebSocketRouter:
         in_a_row = 0
         async for frame in websocket:
             session = self._manager.get_session(websocket)
-            if session is not None:
+            if session is None:
+                await self._on_frame(websocket, None, address, frame.type, frame.data)
+            else:
                 session.touch(pong=frame.type in (WSMsgType.PONG, WSMsgType.PING))
+                session.busy = True
                 await session.has_room()
-            await self._on_frame(websocket, session, address, frame.type, frame.data)
+                await self._on_frame(websocket, session, address, frame.type, frame.data)
+                session.busy = False
+                session.touch(pong=True)
             if until_login and self._manager.get_session(websocket) is not None:
                 return
             in_a_row = (in_a_row + 1) % FRAMES_IN_A_ROW
             if not in_a_row:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # one that floods must not keep the others waiting
 
     async def _on_frame(
         self,

@@ -71,6 +71,8 @@ class WebSocketSession:
         self.last_sign = self.connected_at
         """When anything came, a pong included."""
         self.pinged = False
+        self.busy = False
+        """A message of it is being handled; until that is done nothing more is read, so its silence says nothing."""
         self.registrations: dict[str, str] = {}
         """Role ("web", "human") → username it registered under."""
         self.binary_to: BinaryReceiver | None = None

@@ -246,6 +246,18 @@ async def test_a6_a_socket_without_a_message_for_the_timeout_is_closed_with_1001
     assert silent.close_codes == [1001]
 
 
+async def test_a6_a_socket_whose_message_is_being_handled_is_not_silent(manager: UnifiedWebSocketManager) -> None:
+    socket = FakeWebSocket()
+    session = manager.add_session("1", socket)
+    session.last_frame -= 1000
+    session.last_sign -= 1000
+    session.busy = True
+    await manager.close_expired()
+    await written()
+    assert session.alive
+    assert socket.control == []
+
+
 async def test_a6_closing_is_idempotent(manager: UnifiedWebSocketManager) -> None:
     socket = FakeWebSocket()
     session = manager.add_session("1", socket)
