@@ -72,6 +72,7 @@ class LiveView:
         self._dashboards: set[_Dashboard] = set()
         self._sockets: set[web.WebSocketResponse] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._closing = False
 
     def __len__(self) -> int:
         return len(self._dashboards)
@@ -80,6 +81,9 @@ class LiveView:
         """Serve one dashboard until it leaves. `check(token)` raises `Unauthorized`, `RateLimited`."""
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_FRAME, timeout=CLOSE_TIMEOUT_S)
         await socket.prepare(request)
+        if self._closing:
+            await _close(socket, WSCloseCode.GOING_AWAY)
+            return socket
         self._sockets.add(socket)
         try:
             if await self._login(socket, check):
@@ -89,7 +93,8 @@ class LiveView:
         return socket
 
     async def close(self) -> None:
-        """Send all dashboards away (server shutdown)."""
+        """Send all dashboards away and take no others (server shutdown)."""
+        self._closing = True
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.wait({self._ticker})

@@ -47,6 +47,7 @@ class ProcessMeter:
         self._sample = ProcessSample(self.started_at, 0.0, 0.0, 0)
         self._sampling: asyncio.Task[ProcessSample] | None = None
         self._lag_task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Begin to watch the loop; the first sample is the base of the next."""
@@ -54,11 +55,13 @@ class ProcessMeter:
         await self._take()
 
     async def close(self) -> None:
-        """Stop. Idempotent."""
-        for task in (self._lag_task, self._sampling):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+        """Stop; from now on the last sample is told. Idempotent."""
+        self._closed = True
+        if self._lag_task is not None:
+            self._lag_task.cancel()
+            await asyncio.wait({self._lag_task})
+        if self._sampling is not None:
+            await asyncio.wait({self._sampling})
         self._executor.shutdown(wait=False)
 
     @property
@@ -78,7 +81,7 @@ class ProcessMeter:
 
     async def sample(self) -> ProcessSample:
         """A sample that is at most a second old; callers at the same time share one measurement."""
-        if time.monotonic() - self._sample.at < FRESH_S:
+        if self._closed or time.monotonic() - self._sample.at < FRESH_S:
             return self._sample
         if self._sampling is None:
             self._sampling = asyncio.create_task(self._take(), name="process sample")

@@ -419,6 +419,17 @@ async def test_g3_a_stopping_server_sends_dashboards_away(serving: Serve) -> Non
         await closing
 
 
+async def test_g3_who_comes_while_the_server_stops_is_sent_away_and_still_gets_figures() -> None:
+    async with desk() as at:
+        await at.api.close()
+        await at.watch.sources.process.close()
+        socket = await at.dashboard()
+        assert (await socket.receive(timeout=5)).data == 1001
+        async with at.http.get(at.url + "/metrics", headers={"X-Admin-Token": ADMIN}) as response:
+            assert response.status == 200
+        await at.empty()
+
+
 async def test_g3_a_snapshot_that_breaks_is_logged_and_the_dashboards_come_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
