@@ -155,9 +155,11 @@ export class Conversation {
     }
   }
 
+  /** The one that this answer is being written into. */
   #bubble(id) {
     let bubble = this.#replies.get(id);
-    if (!bubble) {
+    // A server that was restarted counts its answers anew.
+    if (bubble?.state !== "speaking") {
       bubble = this.#add("avatar", "speaking", "", avatarName());
       this.#replies.set(id, bubble);
     }

@@ -160,7 +160,7 @@ export class Socket {
     this.#awaited = 0;
     this.#replay = [];
     this.#gap = false;
-    if (messages.length > 0) this.#events.onReplay(messages, gap);
+    if (messages.length > 0 || gap) this.#events.onReplay(messages, gap);
     this.#events.onState("open", gap);
   }
 
