@@ -22,6 +22,8 @@ from core.websocket_session import TRANSPORT, close_websocket, encode
 
 logger = logging.getLogger(__name__)
 
+SESSION: web.ResponseKey[WebSocketSession] = web.ResponseKey("session", WebSocketSession)
+"""The session that a socket logged in to last."""
 MAX_MESSAGE = 1 << 20
 """Bytes; a larger message is refused."""
 MAX_FRAME = 4 << 20
@@ -200,7 +202,7 @@ class WebSocketRouter:
         if session is not None and session.session_id != session_id:
             await self._leave(session)
         again = session is not None and session.session_id == session_id
-        session = self._manager.add_session(session_id, websocket)
+        session = websocket[SESSION] = self._manager.add_session(session_id, websocket)
         if login.last_seq is None:
             session.send_message(login_success(session_id))
             return
@@ -210,7 +212,8 @@ class WebSocketRouter:
         session.replay(missed.messages)
 
     async def _end(self, websocket: web.WebSocketResponse) -> None:
-        session = self._manager.remove_session(websocket)
+        # one that fell silent was removed by the manager already: the services have to hear of it all the same
+        session = self._manager.remove_session(websocket) or websocket.get(SESSION)
         if session is not None:
             with bound(session.session_id):
                 await self._leave(session)

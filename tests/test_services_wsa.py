@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -106,6 +107,17 @@ async def test_b2_a_closed_socket_is_unregistered(desk: Office, wsa: WSAWebSocke
     last = await desk.line(9, "web")
     assert await last.quiet()
     assert wsa.usernames("human") == []
+
+
+async def test_a6_a_socket_that_fell_silent_is_unregistered_too() -> None:
+    wsa = WSAWebSocketService(UnifiedWebSocketManager(heartbeat_timeout_s=0.0), lambda session_id, token: None)
+    async with office(wsa._manager, [wsa]) as desk:
+        line = await desk.line(7, "web", "human")
+        await wsa._manager.close_expired()
+        assert (await line.ws.receive(timeout=5)).data == 1001
+        async with asyncio.timeout(5):
+            while wsa.usernames("web") + wsa.usernames("human"):
+                await asyncio.sleep(0.005)
 
 
 async def test_b2_unregistering_what_was_not_registered_is_harmless(desk: Office, wsa: WSAWebSocketService) -> None:
