@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from core.events import Event, Failed, Timed
+from core.events import Event, Failed, ReplyState, Timed
 from core.monitor import Sources
 
 BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -30,6 +30,9 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_State(sources))
         self._turns = Counter("eman_turns", "Answers that are over.", ("source", "outcome"), registry=self._registry)
+        for source in SOURCES:
+            for outcome in (ReplyState.END, ReplyState.INTERRUPTED, ReplyState.ERROR):
+                self._turns.labels(source, outcome.value)  # from 0 on: else the first one of each kind has no rate
         self._latency = Histogram(
             "eman_turn_latency_seconds",
             "From the end of the user's speech (or the request) to each step of the answer.",
@@ -122,6 +125,9 @@ class _State(Collector):
 
     def _process(self) -> Iterable[Metric]:
         process = self._sources.process
+        identity = self._sources.identity
+        versions = {"version": identity.version, **identity.adapters}
+        yield InfoMetricFamily("eman_server", "Version, and adapters of the stages.", value=versions)
         ready = self._sources.readiness.ready
         yield _gauge("eman_ready", "1 when the server can serve.", int(ready))
         yield _gauge("eman_uptime_seconds", "Since the server was started.", process.uptime_s)

@@ -61,6 +61,11 @@ async def test_k2_state_is_read_at_the_scrape() -> None:
         assert figure(watch, "eman_ready") == 1
 
 
+async def test_k2_version_and_adapters_are_told() -> None:
+    async with observatory() as watch:
+        assert figure(watch, "eman_server_info", version="1.2.3", **ADAPTERS) == 1
+
+
 async def test_k2_names_follow_the_conventions() -> None:
     async with observatory() as watch:
         await watch.open()
@@ -135,7 +140,7 @@ async def test_k2_no_label_grows_with_what_comes_from_outside() -> None:
     other = frozenset({("stage", "other"), ("adapter", "other"), ("code", "other")})
     assert now["eman_errors_total", other] == 501 - MAX_ERROR_KINDS
     assert now["eman_turns_total", frozenset({("source", "other"), ("outcome", "end")})] == 500
-    assert len([labels for name, labels in now if name == "eman_turns_total"]) == 1
+    assert len([labels for name, labels in now if name == "eman_turns_total"]) == 13  # 4 sources, 3 outcomes, other
 
 
 async def test_k2_a_code_that_is_no_word_is_other() -> None:
@@ -169,4 +174,4 @@ async def test_k2_two_servers_in_one_process_count_apart() -> None:
     async with observatory() as one, observatory() as two:
         one.record("1", turn())
         assert figure(one, "eman_turns_total", source="speech", outcome="end") == 1
-        assert figure(two, "eman_turns_total", source="speech", outcome="end") is None
+        assert figure(two, "eman_turns_total", source="speech", outcome="end") == 0
