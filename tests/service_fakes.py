@@ -93,7 +93,7 @@ class StringStream:
         self._owner = owner
 
     def push(self, samples: Samples) -> None:
-        self.text += "".join(chr(sample) for sample in samples)
+        self.text += "".join(chr(int(sample) & 0xFFF) for sample in samples)
         self.on_partial(Transcript(self.text, final=False))
 
     async def finish(self) -> Transcript:
