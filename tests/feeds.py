@@ -228,7 +228,8 @@ class Feed:
             return web.json_response({"code": -1, "msg": self.refusal, "error": "bad_request"})
         if request.path.endswith("log_level"):
             self.current["server"]["log_level"] = body["level"]
-        return web.json_response({"code": 0, "msg": "ok"})
+        data = {"reached": len(self.current["sessions"]), "sockets": 1} if request.path.endswith("message") else None
+        return web.json_response({"code": 0, "msg": "ok", **({"data": data} if data else {})})
 
 
 @contextlib.asynccontextmanager

@@ -38,6 +38,7 @@ export default {
 
   "verdict.ok": "All is well",
   "verdict.idle": "All is well, nobody is here",
+  "verdict.unknown": "Not known at the moment",
   "verdict.look": "{count} things to look at",
   "verdict.one": "One thing to look at",
   "facts.version": "Version {value}",
@@ -182,11 +183,11 @@ export default {
   "message.text": "Appears as a notice on all pages of session {id}.",
   "message.field": "Message",
   "message.action": "Show",
-  "message.done": "Shown to session {id}.",
+  "message.done": "Sent to open pages: {count}.",
+  "message.nobody": "No page is open that could show it.",
   "broadcast.title": "Message to everyone",
   "broadcast.short": "Message",
   "broadcast.text": "Appears as a notice on every open page.",
-  "broadcast.done": "Shown on all pages.",
   "answer.network": "The server could not be reached; nothing was done.",
   "answer.failed": "The server refused: {message}",
 

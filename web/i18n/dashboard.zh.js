@@ -38,6 +38,7 @@ export default {
 
   "verdict.ok": "一切正常",
   "verdict.idle": "一切正常，目前没有访客",
+  "verdict.unknown": "目前状态未知",
   "verdict.look": "有 {count} 件事需要留意",
   "verdict.one": "有一件事需要留意",
   "facts.version": "版本 {value}",
@@ -182,11 +183,11 @@ export default {
   "message.text": "以通知形式出现在会话 {id} 的所有页面上。",
   "message.field": "消息",
   "message.action": "显示",
-  "message.done": "已显示给会话 {id}。",
+  "message.done": "已发送到 {count} 个打开的页面。",
+  "message.nobody": "没有打开的页面可以显示它。",
   "broadcast.title": "给所有人的消息",
   "broadcast.short": "消息",
   "broadcast.text": "以通知形式出现在所有打开的页面上。",
-  "broadcast.done": "已显示在所有页面上。",
   "answer.network": "无法连接服务器，操作没有执行。",
   "answer.failed": "服务器拒绝：{message}",
 

@@ -51,9 +51,9 @@ export function toast(text, kind = "info") {
   setTimeout(() => note.remove(), TOAST_MS);
 }
 
-/** Say what the server answered. */
+/** Say what the server answered. @param {(data: object | undefined) => string} done the words for a success */
 export function tell(answer, done) {
-  if (answer.ok) toast(done);
+  if (answer.ok) toast(done(answer.data));
   else if (answer.status === 0) toast(t("answer.network"), "error");
   else toast(t("answer.failed", { message: answer.msg }), "error");
 }

@@ -1,7 +1,8 @@
 /** What deserves a look, and why. Pure: a snapshot and its trends in, findings out. */
-import { figure, median, ms, percent, shortId } from "./format.js";
+import { figure } from "./format.js";
 import { t } from "./language.js";
 import { PARTS, partsOf } from "./turns_math.js";
+import { median, ms, percent, shortId } from "./units.js";
 
 const RECENT_MS = 5 * 60_000;
 /** A session's first seconds: connecting, first pictures. */

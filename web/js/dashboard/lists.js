@@ -1,8 +1,9 @@
 /** The plain lists: grouped errors, recognitions, sockets that belong to no live session. */
 import { $, el, Keyed, put, set } from "./dom.js";
-import { clock, figure, shortId } from "./format.js";
+import { clock, figure } from "./format.js";
 import { t, word } from "./language.js";
 import { socketRow } from "./session_details.js";
+import { shortId } from "./units.js";
 
 const RECENT_MS = 5 * 60_000;
 const SHOWN = 12;

@@ -5,7 +5,7 @@ import { setLogLevel, say, showMessage, stopSession } from "./commands.js";
 import { ask, prepareDialog, tell } from "./dialogs.js";
 import { $, put, set } from "./dom.js";
 import { Feed } from "./feed.js";
-import { clock, shortId } from "./format.js";
+import { clock } from "./format.js";
 import { findingsOf } from "./health.js";
 import { fill, onLanguage, switchLanguage, t, useTables } from "./language.js";
 import { Lists } from "./lists.js";
@@ -14,6 +14,7 @@ import { SessionTable } from "./sessions.js";
 import { adminToken, keepToken } from "./token.js";
 import { Trends } from "./trends.js";
 import { Turns } from "./turns.js";
+import { shortId } from "./units.js";
 
 useTables({ en, zh });
 
@@ -21,13 +22,13 @@ const trends = new Trends();
 const sessions = new SessionTable({
   stop: (session) => act(
     { title: t("stop.title"), text: t("stop.text", { id: session.sessionid }), action: t("stop.action"), danger: true },
-    () => stopSession(session.sessionid), t("stop.done", { id: shortId(session.sessionid) })),
+    () => stopSession(session.sessionid), () => t("stop.done", { id: shortId(session.sessionid) })),
   say: (session) => act(
     { title: t("say.title"), text: t("say.text", { id: session.sessionid }), action: t("say.action"), field: t("say.field"), choices: true },
-    (answer) => say(session.sessionid, answer), t("say.done", { id: shortId(session.sessionid) })),
+    (answer) => say(session.sessionid, answer), () => t("say.done", { id: shortId(session.sessionid) })),
   message: (session) => act(
     { title: t("message.title"), text: t("message.text", { id: session.sessionid }), action: t("message.action"), field: t("message.field") },
-    ({ text }) => showMessage(text, session.sessionid), t("message.done", { id: shortId(session.sessionid) })),
+    ({ text }) => showMessage(text, session.sessionid), reached),
 });
 const overview = new Overview((sessionid) => sessions.reveal(sessionid));
 const turns = new Turns();
@@ -76,12 +77,18 @@ function showLink() {
   put($("banner-retry"), state === "lost" ? t("banner.retry", { time: clock(detail.retryAt) }) : t("banner.trying"));
   $("frozen").hidden = !(paused && shown && !lost);
   put($("frozen-text"), shown ? t("frozen.since", { time: clock(shown.at) }) : "");
+  if (lost) overview.doubt();
   document.title = lost ? t("page.title.lost") : t("page.title");
   if (state === "refused") {
     put($("gate-reason"), detail.message);
     $("gate-reason").hidden = !detail.message;
     if (document.activeElement?.form !== $("gate-form")) $("gate-token").focus();
   }
+}
+
+/** How many pages a message came to. */
+function reached(data) {
+  return data?.reached === 0 ? t("message.nobody") : t("message.done", { count: data?.reached ?? "" });
 }
 
 /** Ask, do, say what came of it; a refused token brings the form back. */
@@ -111,13 +118,13 @@ $("retry").addEventListener("click", () => feed.open());
 $("language").addEventListener("click", switchLanguage);
 $("broadcast").addEventListener("click", () => act(
   { title: t("broadcast.title"), text: t("broadcast.text"), action: t("message.action"), field: t("message.field") },
-  ({ text }) => showMessage(text), t("broadcast.done")));
+  ({ text }) => showMessage(text), reached));
 $("log-level").addEventListener("change", async ({ target }) => {
   target.disabled = true;
   const answer = await setLogLevel(target.value);
   target.disabled = false;
   if (!answer.ok && shown) target.value = shown.server.log_level;
-  report(answer, t("log.done", { level: target.value }));
+  report(answer, () => t("log.done", { level: target.value }));
 });
 $("gate-form").addEventListener("submit", (event) => {
   event.preventDefault();

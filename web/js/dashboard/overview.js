@@ -1,9 +1,10 @@
 /** Health at a glance: the verdict in words, and the server's figures with their last minutes. */
 import { Sparkline } from "./charts.js";
 import { $, el, icon, Keyed, put, set } from "./dom.js";
-import { figure, median, NONE, span } from "./format.js";
+import { figure, NONE } from "./format.js";
 import { t } from "./language.js";
 import { lastMark } from "./turns_math.js";
+import { median, span } from "./units.js";
 
 const POINTS = 300;
 const SHOWN_FINDINGS = 6;
@@ -42,6 +43,12 @@ export class Overview {
     const spoken = snapshot.turns.map(({ marks }) => marks.on_wire).filter((value) => value !== null);
     const answer = median(spoken);
     this.#tiles.get("answer").update(figure(answer), answer === null ? "" : t("unit.ms.alone"), snapshot.turns.map(({ marks }) => lastMark(marks)), 500);
+  }
+
+  /** Without a connection nobody knows how the server is. */
+  doubt() {
+    set($("verdict"), "data-level", "unknown");
+    put($("verdict-title"), t("verdict.unknown"));
   }
 
   relabel() {

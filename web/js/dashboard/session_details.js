@@ -1,8 +1,9 @@
 /** What a session's row opens to: its lines of the last two minutes, counters, adapters and sockets. */
 import { Sparkline } from "./charts.js";
 import { el, Keyed, put, set } from "./dom.js";
-import { figure, ms, span } from "./format.js";
+import { figure } from "./format.js";
 import { t } from "./language.js";
+import { ms, span } from "./units.js";
 
 const POINTS = 120;
 const STAGES = ["asr", "dialogue", "tts", "lipsync", "face"];

@@ -1,9 +1,10 @@
 /** The table of sessions: one row each, which opens to its details. */
 import { Sparkline } from "./charts.js";
 import { $, el, icon, iconButton, Keyed, put, set } from "./dom.js";
-import { figure, ms, percent, span } from "./format.js";
+import { figure } from "./format.js";
 import { t, word } from "./language.js";
 import { Details } from "./session_details.js";
+import { ms, percent, span } from "./units.js";
 
 const POINTS = 60;
 const COLUMNS = ["state", "session", "fps", "late", "network", "queues", "storage", "actions"];

@@ -1,9 +1,10 @@
 /** The last answers as a waterfall: what each user waited for, and the median. */
 import { Axis, niceCeiling, StackedBar } from "./charts.js";
 import { $, el, Keyed, put, set } from "./dom.js";
-import { clock, median, ms, shortId } from "./format.js";
+import { clock } from "./format.js";
 import { t, word } from "./language.js";
 import { lastMark, PARTS, partsOf } from "./turns_math.js";
+import { median, ms, shortId } from "./units.js";
 
 const SHORT = 10;
 
