@@ -3,7 +3,8 @@
 What users say and what the avatar answers is never passed to a logger; code logs lengths and ids. What looks like
 a credential is masked in both formats, wherever it comes from: a message, an exception's text, an extra field.
 Of an exception that we did not raise on purpose, the log tells type and place but not its message, which may quote what
-it choked on ("can't encode '...'"); system and programming errors, which quote nothing of users, are told in full.
+it choked on ("can't encode '...'"); errors of the system, of programming and of the database, which quote nothing of
+users, are told in full. This holds for tracebacks and for exceptions among a line's arguments.
 
 console   2026-11-21 10:15:02,123 INFO    [204346] core.sessions: session 204346 opened (1 of 8)
 json      {"time": "2026-11-21T10:15:02.123Z", "level": "info", "session": "204346", "logger": "core.sessions",
@@ -16,6 +17,7 @@ import copy
 import json
 import logging
 import re
+import sqlite3
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -41,7 +43,10 @@ _BARE_SECRET = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+|\bsk-[\w-]{16,}")
 _LOGIN = re.compile(r"(://[^\s/:@]{1,200}:)[^\s/@]+(?=@)")
 _TASK_ERROR = re.compile(r"exception=(\w+)\(.*\)", re.DOTALL)
 """How asyncio names a task that failed: with the repr of its exception."""
-_TOLD_IN_FULL = (OSError, TypeError, AttributeError, NameError, ImportError, MemoryError, RecursionError)
+_TOLD_IN_FULL = (
+    OSError, TypeError, AttributeError, NameError, ImportError, MemoryError, RecursionError, sqlite3.Error,
+)  # fmt: skip
+_LEFT_OUT = "(message left out)"
 _FRAMES = 50
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "session", "taskName"}
 
@@ -79,11 +84,33 @@ def _message_of(error: BaseException) -> str:
         return error.loggable
     if isinstance(error, _TOLD_IN_FULL):
         return str(error)
-    return "(message left out)" if str(error) else ""
+    return _LEFT_OUT if str(error) else ""
+
+
+class _Told:
+    """An exception among a record's arguments, as the log may tell it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        message, name = _message_of(self._error), type(self._error).__name__
+        return f"{name} {message}" if message == _LEFT_OUT else message or name
+
+    def __repr__(self) -> str:
+        return f"{type(self._error).__name__}({_message_of(self._error)})"
+
+
+def _told(value: object) -> object:
+    return _Told(value) if isinstance(value, BaseException) else value
 
 
 def _message(record: logging.LogRecord) -> str:
-    text = record.getMessage()
+    text = str(_told(record.msg))
+    if isinstance(record.args, tuple) and record.args:
+        text %= tuple(map(_told, record.args))
+    elif record.args:
+        text %= record.args
     return redacted(_TASK_ERROR.sub(r"exception=\1(...)", text) if record.name == "asyncio" else text)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -166,6 +167,21 @@ def test_k2_errors_of_ours_and_of_the_system_are_told_but_not_what_other_servers
     assert formatted("it broke", error=error).endswith("DialogueError: the model answered 400")
     assert "No such file" in formatted("it broke", error=OSError(2, "No such file", "/x"))
     assert "has no attribute" in formatted("it broke", error=AttributeError("'X' object has no attribute 'y'"))
+
+
+def test_k2_exceptions_among_the_arguments_are_told_the_same_way() -> None:
+    error = ValueError("can't say 'periwinkle'")
+    assert formatted("it broke: %r", error) == "it broke: ValueError((message left out))"
+    assert formatted("it broke: %s", error) == "it broke: ValueError (message left out)"
+    assert as_json("it broke: %r", error)["message"] == "it broke: ValueError((message left out))"
+    assert formatted("it broke: %s", OSError(2, "No such file")) == "it broke: [Errno 2] No such file"
+    assert formatted("it broke: %s", sqlite3.OperationalError("disk is full")) == "it broke: disk is full"
+    assert formatted("it broke: %r", TimeoutError()) == "it broke: TimeoutError()"
+    assert formatted("it broke: %s", TimeoutError()) == "it broke: TimeoutError"
+    quoting = DialogueError("the model refused", quoted="periwinkle")
+    assert formatted("it broke: %s", quoting) == "it broke: the model refused"
+    assert formatted("%(a)s and 100 %%", {"a": 1}) == "1 and 100 %"
+    assert formatted("100 %") == "100 %"
 
 
 def test_k2_tasks_that_nobody_awaited_do_not_quote_their_exception() -> None:
