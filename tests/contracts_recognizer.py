@@ -1,11 +1,13 @@
 """What every recogniser must do. Collected by test_recognizers.py.
 
-An adapter that needs a server or a key registers how to build it in `RECOGNIZERS`.
+An adapter that needs options registers how to build it in `RECOGNIZERS`; one that needs a server registers in `SERVED`
+who runs one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 from collections.abc import AsyncIterator, Callable
@@ -33,17 +35,34 @@ def build(name: str) -> Any:
 
 RECOGNIZERS: dict[str, Callable[[], Any]] = {name: functools.partial(build, name) for name in asr.ADAPTERS}
 
+SERVED: dict[str, str] = {
+    "doubao": "tests.doubao_served:served",
+}
+"""Adapter → "module:function" that returns an async context manager: a simulated server, and the adapter built for it."""
+
+
+@contextlib.asynccontextmanager
+async def built(name: str) -> AsyncIterator[Any]:
+    """The adapter `name`, not started, with the server that it needs."""
+    async with contextlib.AsyncExitStack() as stack:
+        if name in SERVED:
+            module, _, function = SERVED[name].partition(":")
+            yield await stack.enter_async_context(getattr(importlib.import_module(module), function)())
+        else:
+            yield RECOGNIZERS[name]()
+
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(asr.ADAPTERS))
 async def recognizer(request: pytest.FixtureRequest) -> AsyncIterator[Recognizer]:
     """Each adapter, started once."""
-    adapter: Recognizer = RECOGNIZERS[request.param]()
-    await adapter.start()
-    yield adapter
-    await adapter.close()
-    await adapter.close()
+    async with built(request.param) as adapter:
+        await adapter.start()
+        yield adapter
+        await adapter.close()
+        await adapter.close()
 
 
 def ignore(_: Transcript) -> None:
