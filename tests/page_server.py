@@ -1,4 +1,4 @@
-"""A server without an avatar that speaks to the chat page strictly by docs/websocket-api.md, and remembers what the page did."""
+"""A server without an avatar that speaks to the chat page strictly by docs/websocket-api.md, and notes what it does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.web_pages import add_headers, page_routes
 
 WEB = Path(__file__).parent.parent / "web"
 SESSION = "204346"
-TOKEN = "a.secret.token"  # noqa: S105
+TOKEN = "a.secret.token"
 START = 1_750_000_000_000
 """Number before the first message, as of a log made at that time."""
 
@@ -41,7 +41,7 @@ class PageServer:
         self.posted: list[tuple[str, Message]] = []
         self.addresses: list[str] = []
         """Path and query of every request."""
-        self._sockets: list[web.WebSocketResponse] = []
+        self._sockets: dict[web.WebSocketResponse, web.Request] = {}
 
     @property
     def link(self) -> str:
@@ -67,15 +67,14 @@ class PageServer:
 
     async def send(self, message: Message) -> None:
         """Send something that has no number."""
-        for socket in self._sockets:
+        for socket in list(self._sockets):
             await socket.send_json(message)
 
     async def cut(self) -> None:
         """Close every socket under the pages, as a network does."""
-        for socket in self._sockets:
-            transport = socket._req.transport if socket._req is not None else None  # noqa: SLF001
-            if transport is not None:
-                transport.abort()
+        for request in self._sockets.values():
+            if request.transport is not None:
+                request.transport.abort()
         self._sockets.clear()
 
     def restart(self, start: int) -> None:
@@ -142,12 +141,11 @@ class PageServer:
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             async for frame in socket:
                 if frame.type is WSMsgType.TEXT:
-                    await self._on_message(socket, json.loads(frame.data))
-        if socket in self._sockets:
-            self._sockets.remove(socket)
+                    await self._on_message(request, socket, json.loads(frame.data))
+        self._sockets.pop(socket, None)
         return socket
 
-    async def _on_message(self, socket: web.WebSocketResponse, message: Message) -> None:
+    async def _on_message(self, request: web.Request, socket: web.WebSocketResponse, message: Message) -> None:
         if message["type"] == "heartbeat":
             return
         if message["type"] == "login" and self.refuse_logins:
@@ -156,6 +154,7 @@ class PageServer:
         self.received.append(message)
         if message["type"] == "login":
             await self._login(socket, message)
+            self._sockets[socket] = request
         elif message["type"] == "wsa_register_web":
             assert socket in self._sockets, "registered before it was logged in"
             await socket.send_json({"type": "wsa_registered", "role": "web", "username": message["username"]})
@@ -178,7 +177,6 @@ class PageServer:
         for message in missed:
             await socket.send_json(message)
         await socket.send_json({"type": "sync", "seq": self.last})
-        self._sockets.append(socket)
 
 
 def asked(text: str) -> Message:

@@ -95,13 +95,15 @@ async def test_b7_a_reloaded_page_takes_its_conversation_up_again(serving: Serve
 
 
 async def test_b7_a_reload_leaves_the_microphone_as_it_was(serving: Serve) -> None:
-    async with serving() as server:
-        async with browser.browser_page(server.url.replace("127.0.0.1", "localhost")) as page:
-            await browser.connect(page)
-            await page.click("#ptt")
-            await page.reload()
-            await until(page, LIVE)
-            assert await page.evaluate("window.eman.state.microphone") == "push_to_talk"
+    async with (
+        serving() as server,
+        browser.browser_page(server.url.replace("127.0.0.1", "localhost")) as page,
+    ):
+        await browser.connect(page)
+        await page.click("#ptt")
+        await page.reload()
+        await until(page, LIVE)
+        assert await page.evaluate("window.eman.state.microphone") == "push_to_talk"
 
 
 async def test_b7_a_conversation_that_is_gone_gives_the_first_screen_without_a_word(serving: Serve) -> None:

@@ -1,4 +1,4 @@
-"""What the chat page keeps, counts and forgets, in a real Chromium against a server that speaks strictly by the book."""
+"""What the chat page keeps, counts and forgets, in a real Chromium with a server that speaks strictly by the book."""
 
 from __future__ import annotations
 

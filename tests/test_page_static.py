@@ -224,7 +224,7 @@ def test_every_script_and_style_is_part_of_the_page(page: Elements) -> None:
     imported = {
         name for path in SCRIPTS for name in re.findall(r'from "\./([\w.]+)"', path.read_text(encoding="utf-8"))
     }
-    assert {path.name for path in SCRIPTS} - imported == {"app.js"}
+    assert {path.name for path in SCRIPTS} - imported == {"app.js", "early.js"}
     pages = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.html"))
     assert [path.name for path in WEB.glob("css/*.css") if f"./css/{path.name}" not in pages] == []
 

@@ -215,4 +215,7 @@ room.enter("welcome");
 fill();
 loadPoster();
 chat.changed();
-if (!call.resume()) serverConfig().catch(() => { /* asked again on Start, which then says what is wrong */ });
+const resuming = call.resume();
+// The phase itself hides the first screen now; see early.js.
+delete document.documentElement.dataset.resuming;
+if (!resuming) serverConfig().catch(() => { /* asked again on Start, which then says what is wrong */ });

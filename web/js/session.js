@@ -10,7 +10,7 @@ const GAP_MS = 3_000;
 /** What the server says when it no longer knows a conversation, or not with this token. */
 const GONE = new Set(["session_not_found", "auth_failed"]);
 /** The first wait is long enough to hear that the avatar was called to another window, and not lost. */
-const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000];
+const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000];
 /** A restarted server says nothing to a media connection; so after a lost channel the media are looked at. */
 const LOOK_MS = 1_200;
 /** How long to wait for the message channel before calling back an avatar that may have moved meanwhile. */
