@@ -40,6 +40,11 @@ class MessageLog:
         self._messages: deque[bytes] | None = None  # made with the first message: most sockets of a crowd never get one
         self._bytes = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes kept."""
+        return self._bytes
+
     def __len__(self) -> int:
         return len(self._messages or ())
 

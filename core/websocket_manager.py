@@ -17,25 +17,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from core.message_log import MessageLog, Missed
 from core.messages import Message, envelope, now_ms
 from core.thread_push import ThreadPush
-from core.websocket_session import (
-    CHANNEL_TYPES,
-    CLOSE_TIMEOUT_S,
-    QUEUE_SIZE,
-    SEND_TIMEOUT_S,
-    WebSocketSession,
-    encode,
-)
+from core.websocket_session import SEND_TIMEOUT_S, WebSocketSession, encode
 
-__all__ = [
-    "CHANNEL_TYPES",
-    "CLOSE_TIMEOUT_S",
-    "QUEUE_SIZE",
-    "SEND_TIMEOUT_S",
-    "Delivery",
-    "Handler",
-    "UnifiedWebSocketManager",
-    "WebSocketSession",
-]
+__all__ = ["Delivery", "Handler", "UnifiedWebSocketManager", "WebSocketSession"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +29,9 @@ PONG_S = 10.0
 """A pinged socket that stays quiet for so much longer is gone."""
 MAX_ORPHANS = 4096
 """Logs kept for ids without session and socket; beyond, the oldest go early."""
+
+MAX_ORPHAN_BYTES = 64 << 20
+"""The same for what they hold in all."""
 
 Handler = Callable[[WebSocketSession, Message], Awaitable[None]]
 
@@ -62,11 +49,15 @@ class UnifiedWebSocketManager:
     """Registry of the sockets, of their ids' message logs and of the handlers for their messages.
 
     Everything but `push_from_thread` is for the event loop's thread. `heartbeat_timeout_s`: a socket that sends no
-    message for so long is closed; `resume_s`: how long an id without session and socket keeps its messages.
+    message for so long is closed; `resume_s`: how long an id without session and socket keeps its messages;
+    `send_timeout_s`: a socket that takes no message for so long is dropped.
     """
 
-    def __init__(self, *, heartbeat_timeout_s: float = 90.0, resume_s: float = 30.0) -> None:
+    def __init__(
+        self, *, heartbeat_timeout_s: float = 90.0, resume_s: float = 30.0, send_timeout_s: float = SEND_TIMEOUT_S
+    ) -> None:
         self._heartbeat_timeout = heartbeat_timeout_s
+        self._send_timeout = send_timeout_s
         self._resume = resume_s
         self._by_socket: dict[int, WebSocketSession] = {}
         self._by_id: dict[str, set[WebSocketSession]] = {}
@@ -97,7 +88,7 @@ class UnifiedWebSocketManager:
             session.begin(self._log(key).last)
             return session
         if session is None:
-            session = WebSocketSession(key, websocket, self._number)
+            session = WebSocketSession(key, websocket, self._number, self._send_timeout)
             self._by_socket[id(websocket)] = session
         else:
             logger.info("socket %s moves from session %s to %s", session.connection, session.session_id, key)
@@ -290,9 +281,11 @@ class UnifiedWebSocketManager:
     async def close_expired(self) -> None:
         """One round of housekeeping: quiet sockets are pinged, silent ones closed, old logs dropped."""
         now = time.monotonic()
+        held = sum(self._logs[key].size for key in self._orphans)
         for key, until in list(self._orphans.items()):
-            if until > now:
+            if until > now and held <= MAX_ORPHAN_BYTES:
                 break
+            held -= self._logs[key].size
             self._drop_log(key)
         expired = self.get_expired_sessions()
         for session in expired:

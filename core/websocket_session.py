@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from core.messages import Message
+from core.messages import CHANNEL_TYPES, Message
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +21,10 @@ QUEUE_SIZE = 256
 """Messages that may wait for one socket; a reader that falls further behind is dropped."""
 QUEUE_BYTES = 4 << 20
 SEND_TIMEOUT_S = 3.0
+"""A socket that takes not one message for so long is dropped."""
 CLOSE_TIMEOUT_S = 1.0
 TRANSPORT: web.ResponseKey[asyncio.Transport | None] = web.ResponseKey("transport", asyncio.Transport)
 """Key under which the router keeps the connection's transport in the `WebSocketResponse`."""
-
-CHANNEL_TYPES = frozenset(
-    {"login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"}
-)  # fmt: skip
-"""Messages about the channel itself. Clients don't count them (docs/websocket-api.md, "Resume")."""
 
 _connections = itertools.count(1)
 
@@ -59,8 +55,10 @@ class WebSocketSession:
         session_id: str,
         websocket: web.WebSocketResponse,
         number: Callable[[WebSocketSession], int] | None = None,
+        send_timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
         self._number = number
+        self._send_timeout = send_timeout_s
         self.session_id = session_id
         self.websocket = websocket
         self.connection = f"c{next(_connections)}"
@@ -213,11 +211,11 @@ class WebSocketSession:
                     self._wake = loop.create_future()
                     await self._wake
                     continue
-                async with asyncio.timeout(SEND_TIMEOUT_S) as patience:
+                async with asyncio.timeout(self._send_timeout) as patience:
                     await self._send_batch(loop, patience)
                 self._release_room()
         except TimeoutError:
-            self.drop(f"took nothing for {SEND_TIMEOUT_S:.0f} s: dropped")
+            self.drop(f"took nothing for {self._send_timeout:g} s: dropped")
         except ConnectionError as error:
             self._abort(repr(error))
 
@@ -231,9 +229,9 @@ class WebSocketSession:
             await self.websocket.send_frame(frame.data, frame.opcode)
             if frame.number is not None:
                 self._count, self._synced = frame.number, False
-            if loop.time() - began > SEND_TIMEOUT_S / 10:  # slow, yet it reads: 3 s are for each message
+            if loop.time() - began > self._send_timeout / 10:  # slow, yet it reads: the time is for each message
                 began = loop.time()
-                patience.reschedule(began + SEND_TIMEOUT_S)
+                patience.reschedule(began + self._send_timeout)
         if not self._synced or self._count != self._tail:
             await self._sync(self._tail)
 

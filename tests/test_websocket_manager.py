@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
-from core.message_log import MAX_MESSAGES
-from core.websocket_manager import MAX_ORPHANS, Delivery, UnifiedWebSocketManager
+from core.message_log import MAX_BYTES, MAX_MESSAGES
+from core.websocket_manager import MAX_ORPHAN_BYTES, MAX_ORPHANS, Delivery, UnifiedWebSocketManager
 from core.websocket_session import QUEUE_BYTES, QUEUE_SIZE, WebSocketSession
 from tests.hub import CHANNEL, FakeWebSocket
 
@@ -361,6 +361,40 @@ async def test_a4_what_waits_for_a_socket_is_bounded_in_bytes_too(manager: Unifi
     assert sent in (3, 4)
 
 
+async def test_a4_a_reader_that_takes_nothing_is_dropped_after_a_while() -> None:
+    manager = UnifiedWebSocketManager(send_timeout_s=0.05)
+    slow, good = FakeWebSocket(), FakeWebSocket()
+    session = manager.add_session("1", slow)
+    manager.add_session("1", good)
+    slow.block()
+    assert manager.deliver("1", NOTE) == Delivery(2, 2)
+    async with asyncio.timeout(5):
+        while session.alive:
+            await asyncio.sleep(0.005)
+    assert manager.deliver("1", NOTE) == Delivery(1, 2)
+    await written()
+    assert notes(good) == [NOTE] * 2
+    manager.remove_session(slow)
+    assert manager.dropped == 1
+
+
+async def test_a4_a_reader_that_is_slow_but_reads_is_not_dropped() -> None:
+    class Slow(FakeWebSocket):
+        async def send_frame(self, message: bytes, opcode: WSMsgType, compress: int | None = None) -> None:
+            await asyncio.sleep(0.05)
+            await super().send_frame(message, opcode, compress)
+
+    manager = UnifiedWebSocketManager(send_timeout_s=0.5)
+    socket = Slow()
+    session = manager.add_session("1", socket)
+    for _ in range(15):
+        manager.deliver("1", NOTE)
+    async with asyncio.timeout(10):
+        while session.queued:
+            await asyncio.sleep(0.01)
+    assert session.alive
+
+
 # -- A10
 
 
@@ -437,6 +471,19 @@ async def test_b7_a_new_log_begins_above_every_number_of_the_old_one() -> None:
     await written()
     assert again.sent[-1]["seq"] > old
     assert not manager.missed("1", old).complete
+
+
+async def test_b7_logs_without_session_and_socket_hold_little() -> None:
+    manager = UnifiedWebSocketManager(resume_s=3600)
+    big = {"type": "note", "content": "x" * (MAX_BYTES - 100)}
+    count = MAX_ORPHAN_BYTES // MAX_BYTES + 3
+    for index in range(count):
+        manager.keep(index)
+        manager.deliver(index, big)
+        manager.release(index)
+    await manager.close_expired()
+    left = [index for index in range(count) if manager.missed(index, 0).messages]
+    assert left == list(range(3, count)) or left == list(range(2, count))
 
 
 async def test_b7_logs_without_session_and_socket_are_few() -> None:
