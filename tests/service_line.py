@@ -83,7 +83,7 @@ async def office(manager: UnifiedWebSocketManager, services: Sequence[WebSocketS
     for service in services:
         await service.start()
     try:
-        async with aiohttp.ClientSession() as http:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             yield Office(f"http://127.0.0.1:{runner.addresses[0][1]}/ws", http)
     finally:
         for service in services:
