@@ -17,8 +17,9 @@ from typing import Any
 from core.errors import Refused
 from core.events import Event
 from core.frames import Utterance
-from core.history_backlog import BacklogLimits
+from core.history_backlog import Backlog, BacklogLimits
 from core.history_entry import Entry, Scribe, utterances_of
+from core.history_file import HistoryFile
 from core.history_thread import HistoryThread
 from core.messages import now_ms
 
@@ -33,6 +34,7 @@ class History:
     """The kept conversations of one server. `path` None: nothing is kept, and every question finds nothing.
 
     `retention_days`: older entries are deleted, at start and every `prune_interval_s`. `clock` gives Unix time in ms.
+    A file that another program holds for longer than `lock_wait_s`, or that fails, is tried again every `retry_s`.
     All methods are called on the event loop. The asynchronous ones raise `Refused` (`history_unavailable`, `busy`)
     while the file can't be used; the server runs on without.
     """
@@ -47,6 +49,7 @@ class History:
         prune_interval_s: float = 3600.0,
         limits: BacklogLimits | None = None,
         retry_s: float = 5.0,
+        lock_wait_s: float = 5.0,
     ) -> None:
         self._retention_ms = round(retention_days * _DAY_MS)
         self._avatar_name = avatar_name
@@ -54,7 +57,10 @@ class History:
         self._prune_interval_s = prune_interval_s
         self._scribe = Scribe(avatar_name)
         self._off: OrderedDict[str, None] = OrderedDict()
-        self._thread = None if path is None else HistoryThread(path, limits=limits, retry_s=retry_s)
+        self._thread = None
+        if path is not None:
+            file = HistoryFile(path, retry_s=retry_s, lock_wait_s=lock_wait_s)
+            self._thread = HistoryThread(file, Backlog(limits), retry_s=retry_s)
         self._task: asyncio.Task[None] | None = None
 
     @property

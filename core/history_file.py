@@ -27,9 +27,10 @@ class HistoryFile:
     A file that can't be opened or written is tried again after `retry_s` seconds: `tend` it whenever it is `due`.
     """
 
-    def __init__(self, path: Path, *, retry_s: float = 5.0) -> None:
+    def __init__(self, path: Path, *, retry_s: float, lock_wait_s: float) -> None:
         self._path = path
         self._retry_s = retry_s
+        self._lock_wait_s = lock_wait_s
         self._store: HistoryStore | None = None
         self._trouble = ""
         """What failed the last time: "opened", "written", or nothing."""
@@ -144,27 +145,25 @@ class HistoryFile:
     def _open(self) -> HistoryStore:
         try:
             try:
-                return HistoryStore(self._path)
+                return HistoryStore(self._path, timeout_s=self._lock_wait_s)
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
                 self._set_aside(error)
-                return HistoryStore(self._path)
+                return HistoryStore(self._path, timeout_s=self._lock_wait_s)
         except (sqlite3.Error, OSError, ForeignFile) as error:
             self._fail("opened", error)
             raise _unavailable() from None
 
     def _set_aside(self, error: sqlite3.Error) -> None:
-        damaged = self._store
+        if self._store is None or not self._store.replaced:  # else another server on the same file was quicker
+            try:
+                aside = set_aside(self._path)
+            except OSError as failure:
+                self._fail("opened", failure)
+                raise _unavailable() from None
+            logger.error("the history is damaged (%s): set aside as %s, a new one is begun", error, aside)
         self.close()
-        if damaged is not None and damaged.replaced:
-            return  # another server on the same file was quicker
-        try:
-            aside = set_aside(self._path)
-        except OSError as failure:
-            self._fail("opened", failure)
-            raise _unavailable() from None
-        logger.error("the history is damaged (%s): set aside as %s, a new one is begun", error, aside)
 
     def _fail(self, what: str, error: Exception) -> None:
         if not self._trouble:

@@ -6,11 +6,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TypeVar
 
 from core.errors import Refused
-from core.history_backlog import Backlog, BacklogLimits, Batch
+from core.history_backlog import Backlog, Batch
 from core.history_entry import Entry
 from core.history_file import HistoryFile
 from core.history_store import HistoryStore
@@ -22,9 +21,9 @@ T = TypeVar("T")
 class HistoryThread:
     """Writes what is added, answers what is asked. While the file can't be used, what is added waits in the backlog."""
 
-    def __init__(self, path: Path, *, limits: BacklogLimits | None = None, retry_s: float = 5.0) -> None:
-        self._backlog = Backlog(limits)
-        self._file = HistoryFile(path, retry_s=retry_s)
+    def __init__(self, file: HistoryFile, backlog: Backlog, *, retry_s: float) -> None:
+        self._file = file
+        self._backlog = backlog
         self._retry_s = retry_s
         self._owed: set[str] = set()
         """Sessions whose deletion failed: tried again before anything is written."""

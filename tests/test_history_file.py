@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -37,6 +39,19 @@ async def until_available(history: History) -> None:
 
 def mode_of(path: Path) -> int:
     return path.stat().st_mode & 0o777
+
+
+def in_a_shell(command: str) -> None:
+    """As another program: closing the file in this one would drop SQLite's locks on it."""
+    subprocess.run(["sh", "-c", command], check=True)
+
+
+async def found(history: History, session_id: str) -> list[tuple[str, str, str]]:
+    """What is kept, or nothing while the file can't be used."""
+    try:
+        return await lines(history, session_id)
+    except Refused:
+        return []
 
 
 # -- rights
@@ -161,6 +176,31 @@ async def test_g2_what_was_written_survives_a_killed_server(tmp_path: Path) -> N
         assert kept[: last + 1] == [f"entry {n}" for n in range(last + 1)]
         asked(history, "1", "and on")
         assert (await lines(history, "1"))[-1][1] == "and on"
+
+
+async def test_g2_a_deletion_that_has_to_wait_comes_before_what_is_said_after_it(tmp_path: Path) -> None:
+    """Another program holds the file: the user is told that it failed; it is done as soon as it can be."""
+    async with opened(tmp_path / "h.db", retry_s=0.05, lock_wait_s=0.05) as history:
+        asked(history, "1", "old words")
+        await lines(history, "1")
+        blocker = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Refused) as refusal:
+            await history.delete("1")
+        assert (refusal.value.code, refusal.value.retryable) == ("history_unavailable", True)
+        asked(history, "1", "new words")
+        asked(history, "2", "of another")
+        history.set_kept("2", False)
+        history.set_kept("2", True)
+        asked(history, "2", "of another, later")
+        assert [line[1] for line in await lines(history, "1")] == ["old words"]  # it can still be read
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        await until_available(history)
+        assert [line[1] for line in await lines(history, "1")] == ["new words"]
+        assert [line[1] for line in await lines(history, "2")] == ["of another, later"]
+        assert b"old words" not in on_disk(tmp_path)
+        assert history.lost == 0
 
 
 # -- never in the way
@@ -327,6 +367,39 @@ async def test_g2_damage_that_shows_while_it_runs_is_set_aside_too(
     assert "secret words" not in caplog.text
 
 
+async def test_g2_two_servers_on_a_damaged_file_set_it_aside_once(tmp_path: Path) -> None:
+    async with opened(tmp_path / "h.db") as one, opened(tmp_path / "h.db") as two:
+        asked(one, "1", "before")
+        await lines(one, "1")
+        await lines(two, "1")
+        for name in ("h.db", "h.db-wal"):
+            in_a_shell(f"head -c 200000 /dev/zero | tr '\\0' x > {tmp_path / name}")
+        number = 0
+        async with asyncio.timeout(10):
+            while True:  # what is cached can be used for a while: until both came upon the damage, or the new file
+                number += 1
+                asked(one, "2", f"one {number}")
+                await found(one, "2")
+                asked(two, "2", f"two {number}")
+                seen = [[line[1] for line in await found(history, "2")][-2:] for history in (two, one)]
+                if seen == [[f"one {number}", f"two {number}"]] * 2:
+                    break
+    aside = [path.name for path in tmp_path.glob("h.db.damaged-*")]
+    assert len([name for name in aside if not name.endswith(("-wal", "-shm"))]) == 1
+
+
+async def test_g2_a_file_that_is_emptied_while_it_is_used_is_begun_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path / "h.db", retry_s=0.02) as history:
+        asked(history, "1", "before")
+        await lines(history, "1")
+        in_a_shell(f": > {tmp_path / 'h.db'}; : > {tmp_path / 'h.db-wal'}")
+        asked(history, "1", "after")
+        async with asyncio.timeout(10):
+            while ("user", "after", "final") not in await found(history, "1"):
+                await asyncio.sleep(0.02)
+        await until_available(history)
+
+
 async def test_g2_a_file_that_an_operator_deletes_is_begun_anew(tmp_path: Path) -> None:
     async with opened(tmp_path / "h.db", retry_s=0.02) as history:
         asked(history, "1", "before")
@@ -337,6 +410,21 @@ async def test_g2_a_file_that_an_operator_deletes_is_begun_anew(tmp_path: Path) 
         assert await lines(history, "1") == [("user", "after", "final")]
     async with opened(tmp_path / "h.db") as history:
         assert await lines(history, "1") == [("user", "after", "final")]
+
+
+async def test_g2_two_servers_whose_file_an_operator_deletes_meet_in_the_new_one(tmp_path: Path) -> None:
+    """Letting go of the old file must not take the new one's log away, which has the same name."""
+    async with opened(tmp_path / "h.db") as one, opened(tmp_path / "h.db") as two:
+        asked(one, "1", "before")
+        await lines(one, "1")
+        await lines(two, "1")
+        for path in tmp_path.iterdir():
+            path.unlink()
+        asked(one, "1", "by one")
+        assert [line[1] for line in await lines(one, "1")] == ["by one"]
+        asked(two, "1", "by two")
+        for history in (two, one):
+            assert [line[1] for line in await lines(history, "1")] == ["by one", "by two"]
 
 
 FULL_DISK = """
@@ -402,6 +490,35 @@ def test_g2_a_full_disk_is_told_once_and_nothing_is_lost_when_there_is_room_agai
     assert done.stderr.count("can't be written") == 1
     assert done.stderr.count("works again") == 1
     assert "private" not in done.stderr
+
+
+# -- traces
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_g2_no_older_copy_of_a_deleted_word_is_left_between_the_pages(tmp_path: Path, seed: int) -> None:
+    """SQLite moves cells between pages when neighbours are deleted, and does not clear where they were."""
+    dice = random.Random(seed)
+    store = HistoryStore(tmp_path / "h.db")
+    sessions = [f"s{number}" for number in range(12)]
+    for turn in range(60):
+        store.append([line_of(dice.choice(sessions), dice) for _ in range(dice.randrange(1, 8))])
+        if dice.random() < 0.2:
+            store.prune(dice.randrange(30_000 * turn + 1))
+    for session in dice.sample(sessions, 6):
+        store.delete(session)
+        store.append([Entry(0, "s99", 5, "user", "x", "other" * dice.randrange(100), "e", "final")])
+    assert store.wipe()
+    alive = {entry.text.split("|")[0] for session in sessions for entry in store.everything(session)}
+    assert len(alive) > 10
+    assert {word.decode() for word in re.findall(rb"SECRET-s\d+-0\.\d+", on_disk(tmp_path))} == alive
+    store.close()
+
+
+def line_of(session: str, dice: random.Random) -> Entry:
+    at_ms = dice.randrange(10**6)
+    text = f"SECRET-{session}-{dice.random()}|{'w' * dice.choice([0, 5, 50, 500, 3000, 9000])}"
+    return Entry(0, session, at_ms, "user", "x", text, "e", "final")
 
 
 # -- versions
