@@ -38,7 +38,7 @@ RECOGNIZERS: dict[str, Callable[[], Any]] = {name: functools.partial(build, name
 SERVED: dict[str, str] = {
     "doubao": "tests.doubao_served:served",
 }
-"""Adapter → "module:function" that returns an async context manager: a simulated server, and the adapter built for it."""
+"""Adapter → "module:function": an async context manager of the adapter and the simulated server that it talks to."""
 
 
 @contextlib.asynccontextmanager
