@@ -130,7 +130,7 @@ class Server:
         self._serve_sockets()
         self._serve_operators()
         self._watchers: list[Callable[[str, Event], None]] = [
-            self.streams.publish, self._tell_pages, self.history.record, self.tracker.record,
+            self.streams.publish, self._tell_pages, self.history.record, self._track,
             self.monitor.record, self.metrics.record,
         ]  # fmt: skip
         self.application = self._application()
@@ -325,13 +325,21 @@ class Server:
         for message in messages_for(event, session_id, self.settings.avatar.name):
             self.sockets.broadcast_raw_message_to_session(session_id, message)
 
+    def _track(self, session_id: str, event: Event) -> None:
+        session = self.sessions.get(session_id)
+        if session is not None and session.storage:  # who wants nothing kept is not shown to operators either
+            self.tracker.record(session_id, event)
+
     def _moved(self, session_id: str, page: str) -> None:
         self.sockets.broadcast_raw_message_to_session(session_id, messages.media(session_id, page))
 
     def _keep_history(self, session_id: str, kept: bool) -> None:
         self._api.keep_history(session_id, kept)
+        if not kept:
+            self.tracker.forget(session_id)
 
     def _history_cleared(self, session_id: str) -> None:
+        self.tracker.forget(session_id)
         self.sockets.broadcast_raw_message_to_session(session_id, messages.history_cleared(session_id))
 
     def _gone(self, session_id: str) -> None:
