@@ -12,13 +12,13 @@ const TOAST_MS = 6000;
  */
 export function ask({ title, text, action, danger = false, field = "", choices = false }) {
   const dialog = $("dialog");
+  $("dialog-form").reset();
   $("dialog-title").textContent = title;
   $("dialog-text").textContent = text;
   $("dialog-action").textContent = action;
   $("dialog-action").dataset.danger = String(danger);
   $("dialog-field").hidden = !field;
   $("dialog-field-label").textContent = field;
-  $("dialog-input").value = "";
   $("dialog-input").required = Boolean(field);
   $("dialog-choices").hidden = !choices;
   dialog.returnValue = "";

@@ -82,6 +82,7 @@ function showLink() {
   if (state === "refused") {
     put($("gate-reason"), detail.message);
     $("gate-reason").hidden = !detail.message;
+    set($("gate-reason"), "data-tried", adminToken() ? "true" : "false");
     if (document.activeElement?.form !== $("gate-form")) $("gate-token").focus();
   }
 }

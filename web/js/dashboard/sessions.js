@@ -26,7 +26,7 @@ export class SessionTable {
   show(snapshot, trends, findings) {
     this.#adapters = snapshot.server.adapters;
     this.#trends = trends;
-    this.#troubles = Map.groupBy ? Map.groupBy(findings, ({ sessionid }) => sessionid) : grouped(findings);
+    this.#troubles = grouped(findings);
     put($("session-count"), String(snapshot.sessions.length));
     $("sessions-empty").hidden = snapshot.sessions.length > 0;
     $("session-table").hidden = snapshot.sessions.length === 0;
@@ -141,6 +141,7 @@ class Row {
   }
 }
 
+/** Findings by their session. */
 function grouped(findings) {
   const groups = new Map();
   for (const finding of findings) groups.set(finding.sessionid, [...(groups.get(finding.sessionid) ?? []), finding]);
