@@ -37,7 +37,6 @@ class Callers:
     ) -> None:
         self._proxies = [_network(text) for text in trusted_proxies]
         self._allowed = {plain_origin(origin) for origin in allowed_origins}
-        self._allowed_hosts = {origin.partition("://")[2] for origin in self._allowed}
         self._any_origin = any_origin
 
     def address(self, request: web.Request) -> str:
@@ -86,10 +85,10 @@ class Callers:
     def _rebound(self, request: web.Request) -> bool:
         # A page of evil.example whose name was pointed at 127.0.0.1 after it had been loaded is its own origin,
         # and the browser connects from this machine; but its Host is a public name.
-        peer, host = _peer(request), _host(request)
-        if peer is None or not peer.is_loopback or self._trusts(peer) or host in self._allowed_hosts:
+        peer = _peer(request)
+        if peer is None or not peer.is_loopback or self._trusts(peer):
             return False
-        return hdrs.ORIGIN in request.headers and not _is_private_name(_name(host))
+        return hdrs.ORIGIN in request.headers and not _is_private_name(_name(_host(request)))
 
     def _trusts(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._proxies)

@@ -131,8 +131,9 @@ def test_k1_a_header_and_a_field_that_disagree() -> None:
     assert not allowed(access.may_use, bearer(MINE), "1", "nonsense")
     assert allowed(access.may_use, bearer(MINE), "1", "")
     assert allowed(access.may_use, bearer(KEY), "1", OTHERS)  # a key is for every session
-    twice = request_of(AWAY, "POST", "/human", ("Authorization", "Bearer x"), ("Authorization", f"Bearer {MINE}"))
-    assert not allowed(access.may_use, twice, "1", None)
+    for two in (("x", MINE), (MINE, "x"), (MINE, MINE)):
+        twice = request_of(AWAY, "POST", "/human", *[("Authorization", f"Bearer {value}") for value in two])
+        assert not allowed(access.may_use, twice, "1", None)
 
 
 def test_k1_a_new_session_needs_a_key_or_an_access_link_where_keys_are_configured() -> None:
@@ -163,6 +164,7 @@ def test_k1_what_was_said_is_for_its_owner_programs_and_the_admin_even_with_auth
 @pytest.mark.parametrize("keys", [(), ("",), (" ",), ("", " ", "\t")])
 def test_k1_empty_keys_and_tokens_open_nothing(keys: tuple[str, ...]) -> None:
     access = access_of(enabled=True, api_keys=keys, admin_token=" ")
+    assert allowed(access.may_open, request_of(), None)  # as without any keys
     for shown in (None, "", " ", "\t"):
         head = (("X-API-Key", shown or ""), ("X-Admin-Token", shown or ""), ("Authorization", f"Bearer {shown or ''}"))
         assert not allowed(access.may_use, request_of(AWAY, "POST", "/human", *head), "1", shown)
@@ -347,6 +349,11 @@ async def test_k1_a_foreign_page_may_only_look(origin: str) -> None:
     assert json.loads(caught.value.text or "")["error"] == "origin_refused"
 
 
+async def test_k1_a_page_without_a_name_is_not_ours_because_the_host_is_missing_too() -> None:
+    for origin in ("http://", "https://", "http://:80", "://"):
+        assert await status(access_of(), request_of(AWAY, "POST", "/offer", ("Origin", origin), host="")) == 403
+
+
 async def test_k1_a_browser_that_tells_the_site_but_no_origin_is_believed() -> None:
     access = access_of()
     for site, expected in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200), ("", 403)):
@@ -446,6 +453,7 @@ async def test_k1_names_that_only_this_network_gives_are_no_rebinding(host: str)
         ("fd00::1", ["1.1.1.1"], "1.1.1.1"),
         ("fd00::1%eth0", ["1.1.1.1"], "1.1.1.1"),
         ("fe80::1", ["1.1.1.1"], "fe80::1"),
+        ("fe80::1%eth0", ["1.1.1.1"], "fe80::1"),
         ("10.0.0.1", ["1.1.1.1" + ", 10.0.0.2" * 500], "1.1.1.1"),
         ("", ["1.1.1.1"], "unknown"),
     ],

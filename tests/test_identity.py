@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,12 @@ def refused(tokens: Tokens, token: Any, session_id: str = "1") -> str:
     return str(caught.value)
 
 
-def signed(claims: dict[str, Any]) -> str:
-    """A token with these claims, signed like ours. The key is made as it ever was: another way logs everybody out."""
+def signed(claims: dict[str, Any], algorithm: str = "HS256") -> str:
+    """A token with these claims, signed with our key. It is made as it ever was: another way logs everybody out."""
     key = hashlib.sha256(b"eman tokens\0" + SECRET.encode()).digest()
-    return jwt.encode(claims, key, algorithm="HS256")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is short for HS512
+        return jwt.encode(claims, key, algorithm=algorithm)
 
 
 def part(value: object) -> str:
@@ -185,6 +188,7 @@ def test_k1_a_token_signed_with_nothing_is_refused(tokens: Tokens) -> None:
     claims = {"aud": "eman-session", "sub": "1", "exp": int(time.time()) + 60}
     refused(tokens, jwt.encode(claims, None, algorithm="none"))  # type: ignore[arg-type]
     refused(tokens, jwt.encode(claims, b"0" * 64, algorithm="HS512"))
+    refused(tokens, signed(claims, "HS512"))
     refused(tokens, jwt.encode(claims, SECRET.encode().ljust(32, b"\0"), algorithm="HS256"))
 
 
