@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -72,6 +73,13 @@ def answered(
 async def lines(history: History, session_id: str) -> list[tuple[str, str, str]]:
     """(role, text, state) of everything that is kept."""
     return [(e.role, e.text, e.state) for e in await history.page(session_id, before=None, limit=200)]
+
+
+async def until_available(history: History) -> None:
+    """Wait until the file can be used (again)."""
+    async with asyncio.timeout(10):
+        while not history.available:
+            await asyncio.sleep(0.01)
 
 
 def on_disk(folder: Path) -> bytes:
