@@ -372,13 +372,26 @@ def test_a7_all_of_it_on_the_loop_that_the_server_runs_on(caplog: pytest.LogCapt
 
 
 async def test_a4_a_client_that_asks_faster_than_it_reads_is_slowed_down_not_dropped(line: Hub) -> None:
-    client = await line.client("1")
-    count = 5 * QUEUE_SIZE
-    for _ in range(count):
-        await client.ws.send_str('{"type":"ping"}')
-    answers = [await client.next() for _ in range(count)]
-    assert {answer["type"] for answer in answers} == {"heartbeat_response"}
+    raw = await raw_login(line.port, "1")
+    await line.count("1", 1)
+    (session,) = line.manager.get_sessions_by_id("1")
+    session.websocket.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    loop = asyncio.get_running_loop()
+    ping, count = b"\x81\x8f" + bytes(4) + b'{"type":"ping"}', 20 * QUEUE_SIZE
+    asking = asyncio.create_task(loop.sock_sendall(raw, ping * count))
+    async with asyncio.timeout(5):
+        while session.queued <= QUEUE_SIZE // 2:  # it does not read: its answers pile up, but only so far
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    assert session.alive
+    assert session.queued < QUEUE_SIZE
+    received = b""
+    async with asyncio.timeout(10):
+        while received.count(b"heartbeat_response") < count:
+            received += await loop.sock_recv(raw, 1 << 16)
+    await asking
     assert line.manager.dropped == 0
+    raw.close()
 
 
 async def test_a4_nothing_is_compressed_so_that_a_socket_costs_little(line: Hub) -> None:
