@@ -6,7 +6,6 @@ Deleted text is overwritten (`secure_delete`); `wipe` removes the copies that ar
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import sqlite3
@@ -101,12 +100,7 @@ class HistoryStore:
         return _identity(self._path) != self.identity
 
     def close(self) -> None:
-        """Write the log into the file and let go of both. Never raises."""
-        if self.replaced:
-            # closing would remove the log by its name, which is another file's by now: the connection is left to the
-            # end of the process
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
-            return
+        """Write the log into the file and let go of both (SQLite leaves a file alone that took its name). Never raises."""
         try:
             self._db.close()
         except sqlite3.Error as error:
