@@ -100,7 +100,7 @@ class HistoryStore:
         return _identity(self._path) != self.identity
 
     def close(self) -> None:
-        """Write the log into the file and let go of both (SQLite leaves a file alone that took its name). Never raises."""
+        """Write the log into the file and let go of both; a newer file of that name is left alone. Never raises."""
         try:
             self._db.close()
         except sqlite3.Error as error:
