@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from app import Server
+from core.identity import visitor_link
 from tests import browser
 from tests.browser import until, until_said
 from tests.conftest import Serve
@@ -104,6 +105,23 @@ async def test_b7_a_reload_leaves_the_microphone_as_it_was(serving: Serve) -> No
         await page.reload()
         await until(page, LIVE)
         assert await page.evaluate("window.eman.state.microphone") == "push_to_talk"
+
+
+async def test_b8_a_visitors_link_opens_a_guarded_server_and_its_conversation_goes_on(serving: Serve) -> None:
+    async with serving(auth__enabled="true", auth__api_keys='["a key"]') as server:
+        link = visitor_link(server.url.replace("127.0.0.1", "localhost"), server.tokens.issue_visitor(60))
+        async with browser.browser_page(link) as page:
+            await page.uncheck("#use-microphone", force=True)
+            await browser.connect(page)
+            await ask(page, "first")
+            await page.locator('#log .message[data-state="done"]').wait_for(timeout=10_000)
+            await page.reload()
+            await until(page, LIVE)
+            await until_said(page, "first", ANSWER)
+        async with browser.browser_page(link.partition("#")[0]) as stranger:
+            await stranger.click("#start")
+            await stranger.locator('#curtain[data-code="auth_failed"]').wait_for(timeout=10_000)
+            await browser.screenshot(stranger, "no-invitation")
 
 
 async def test_b7_a_conversation_that_is_gone_gives_the_first_screen_without_a_word(serving: Serve) -> None:

@@ -140,11 +140,7 @@ export class Socket {
   }
 
   #sync(seq) {
-    if (!Number.isSafeInteger(seq)) return;
-    // One that says what was counted ends a replay; any other says that the next number is not the expected one.
-    const ends = seq === this.#count && this.#replay.length > 0;
-    this.#count = seq;
-    if (ends) this.#caughtUp();
+    if (Number.isSafeInteger(seq)) this.#count = seq;
   }
 
   #take(message) {
