@@ -17,7 +17,7 @@ from core.messages import AudioData, Login, Message, Register, StartRecognition,
 def form(message: Message) -> Message:
     """The message with 0 for its time, which is now, in ms."""
     if "timestamp" in message:
-        assert abs(message["timestamp"] / 1000 - time.time()) < 5
+        assert abs(message["timestamp"] / 1000 - time.time()) < 600  # made when the tests were collected
         return {**message, "timestamp": 0}
     return message
 
