@@ -233,6 +233,7 @@ class Server:
             readiness=self.readiness,
             recognitions=self.tracker.recent,
             username_conflicts=lambda: self.wsa.conflicts,
+            keeping=lambda: self.history.available,
             sockets_dropped=lambda: self.sockets.dropped,
         )
         self.monitor = Monitor(sources)
@@ -340,6 +341,8 @@ class Server:
 
     def _history_cleared(self, session_id: str) -> None:
         self.tracker.forget(session_id)
+        if (session := self.sessions.get(session_id)) is not None:
+            session.conversation.forget()
         self.sockets.broadcast_raw_message_to_session(session_id, messages.history_cleared(session_id))
 
     def _gone(self, session_id: str) -> None:

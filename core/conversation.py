@@ -139,6 +139,10 @@ class Conversation:
         """Earlier turns of this conversation, oldest first, from before the server was restarted."""
         self._history.extendleft(reversed(turns))
 
+    def forget(self) -> None:
+        """Drop all earlier turns: the user had the history cleared."""
+        self._history.clear()
+
     # -- StageListener
 
     def utterance_started(self, reply_id: str, index: int, text: str, at: float) -> None:

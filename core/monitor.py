@@ -72,6 +72,8 @@ class Sources:
     """The newest results of the recogniser, as the snapshot has them, newest last."""
     username_conflicts: Callable[[], int] = lambda: 0
     """Usernames that sockets of different sessions claimed, so far."""
+    keeping: Callable[[], bool] = lambda: True
+    """Whether conversations are kept at all."""
     sockets_dropped: Callable[[], int] = lambda: 0
     """Sockets that were dropped because they read too slowly or gave no sign of life, so far."""
 
@@ -224,7 +226,7 @@ class Monitor:
             "age_s": round(time.monotonic() - session.created_at, 1),
             "avatar": self._sources.identity.avatar,
             "turns": notes.turns,
-            "storage": session.storage,
+            "storage": session.storage and self._sources.keeping(),
             "pictures_sent": status["pictures_sent"],
             "pictures_skipped": status["pictures_skipped"],
             "pictures_failed": status["pictures_failed"],

@@ -92,11 +92,11 @@ def error(stage: str, adapter: str, code: str, message: str, count: int, at: int
     }
 
 
-def recognition(number: int, at: int, text: str, stage: str = "final") -> dict[str, Any]:
-    """One result of a recogniser."""
+def recognition(number: int, at: int, text: str, stage: str = "final", turn: int | None = None) -> dict[str, Any]:
+    """One result of a recogniser, of a turn of its own unless `turn` tells another."""
     return {
         "sessionid": "2043561278300001",
-        "sequence": number,
+        "sequence": number if turn is None else turn,
         "result_id": f"2043561278300001-{number}",
         "stage": stage,
         "text": text,

@@ -51,7 +51,7 @@ def troubled() -> dict[str, Any]:
     ]
     words = ("what", "what is", "what is seven times six", "请问现在几点了？")
     current["recognitions"] = [
-        feeds.recognition(number, at - 5000 * (4 - number), text, "partial" if number < 2 else "final")
+        feeds.recognition(number, at - 5000 * (4 - number), text, "partial" if number < 2 else "final", number // 3)
         for number, text in enumerate(words)
     ]
     current["other_sockets"] = [feeds.socket(90, session_id="1763722800", roles={})]
@@ -100,7 +100,9 @@ async def test_g3_says_who_is_slow_and_why() -> None:
         assert await row.locator(".details").is_visible()
         assert "c2" in await row.locator(".sockets").inner_text()
         await shown(page, "#error-rows li", "the dialogue server does not answer")
-        await shown(page, "#recognition-rows li", "what is seven times six")
+        await shown(page, "#recognition-rows", "what is seven times six")
+        await shown(page, "#recognition-rows", "after 2 partial results")
+        assert await page.locator("#recognition-rows li").count() == 2  # one per turn
         await shown(page, "#socket-rows li", "c90")
         await browser.screenshot(page, "dashboard_trouble")
 

@@ -94,6 +94,7 @@ async def test_g2_a_conversation_is_kept_over_a_restart_and_goes_on(serving: Ser
                 assert (await response.json())["data"] == {"deleted": 7}
             await client.message("history_cleared")
             assert await lines(client) == []
+            assert not server.sessions.find(session).conversation.history
             for words in (b"what is one", ANSWER.encode(), said.encode(), b"Welcome", b"and two"):
                 assert words not in on_disk(tmp_path / "data")
 

@@ -160,7 +160,7 @@ export default {
   "recognition.final": "final",
   "recognition.empty": "(no words)",
   "recognition.span": "{start}–{end} s",
-  "recognition.follows": "follows {ids}",
+  "recognition.after": "after {count} partial results",
 
   "others.title": "Sockets without a session",
   "others.text": "Connected and logged in, but no avatar session has their id: pages before their start, or other programs.",

@@ -160,7 +160,7 @@ export default {
   "recognition.final": "最终结果",
   "recognition.empty": "（没有文字）",
   "recognition.span": "{start}–{end} 秒",
-  "recognition.follows": "接续 {ids}",
+  "recognition.after": "此前有 {count} 个中间结果",
 
   "others.title": "没有会话的连接",
   "others.text": "已连接并登录，但没有对应的虚拟人会话：尚未开始的页面，或其他程序。",

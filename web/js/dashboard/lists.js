@@ -20,11 +20,9 @@ export class Lists {
     put($("error-count"), String(errors.reduce((sum, { count }) => sum + count, 0)));
     $("errors-empty").hidden = groups.length > 0;
     this.#errors.show(groups.slice(0, SHOWN), ({ stage, adapter, code, message }) => [stage, adapter, code, message].join("\n"));
-    const newest = [...recognitions].reverse();
-    $("recognitions-empty").hidden = newest.length > 0;
-    const numbers = new Map(recognitions.map(({ result_id: id, sequence }) => [id, `#${sequence}`]));
-    for (const result of newest) result.follows = result.predecessors.map((id) => numbers.get(id) ?? id).join(", ");
-    this.#recognitions.show(newest.slice(0, SHOWN), ({ result_id: id }) => id);
+    const turns = byTurn(recognitions);
+    $("recognitions-empty").hidden = turns.length > 0;
+    this.#recognitions.show(turns.slice(0, SHOWN), turnKey);
     put($("socket-count"), String(sockets.length));
     $("other-sockets").hidden = sockets.length === 0;
     this.#sockets.show(sockets, ({ connection }) => connection);
@@ -53,6 +51,20 @@ export class Lists {
   }
 }
 
+const turnKey = ({ sessionid, sequence }) => `${sessionid}#${sequence}`;
+
+/** The newest result of each turn, newest turn first; `earlier`: the texts that it replaced, in order. */
+function byTurn(recognitions) {
+  const turns = new Map();
+  for (const result of recognitions) {
+    const before = turns.get(turnKey(result));
+    const earlier = before ? [...before.earlier, before.text] : [];
+    turns.delete(turnKey(result));
+    turns.set(turnKey(result), { ...result, earlier });
+  }
+  return [...turns.values()].reverse();
+}
+
 function recognition() {
   const text = el("p", { class: "recognition-text" });
   const about = el("p", { class: "fine" });
@@ -60,8 +72,9 @@ function recognition() {
   const update = (result) => {
     set(node, "data-stage", result.stage);
     put(text, result.text || t("recognition.empty"));
-    const audio = t("recognition.span", { start: figure(result.start, 1), end: figure(result.end, 1) });
-    const before = result.follows ? t("recognition.follows", { ids: result.follows }) : "";
+    const audio = result.end > 0 ? t("recognition.span", { start: figure(result.start, 1), end: figure(result.end, 1) }) : "";
+    const before = result.earlier.length ? t("recognition.after", { count: figure(result.earlier.length) }) : "";
+    set(node, "title", result.earlier.join("\n"));
     put(about, [clock(result.at), shortId(result.sessionid), `#${result.sequence} ${word("recognition", result.stage)}`, result.engine, audio, before]
       .filter(Boolean).join(" · "));
   };
