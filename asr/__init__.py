@@ -2,5 +2,6 @@
 
 ADAPTERS: dict[str, str] = {
     "pocketsphinx": "asr.pocketsphinx:PocketsphinxRecognizer",
+    "doubao": "asr.doubao.recognizer:DoubaoRecognizer",
 }
 """Name in the settings → "module:Class" of a `core.stages.Recognizer`; loaded only when chosen."""
