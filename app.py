@@ -66,7 +66,7 @@ from core.doctor import (
     speak,
 )
 from core.errors import EmanError
-from core.events import Event
+from core.events import Event, Failed
 from core.frames import Activity
 from core.history import History
 from core.history_api import HistoryApi
@@ -212,7 +212,7 @@ class Server:
             DigitalHumanService(self.sockets, self.sessions, self._keep_history),
             ASRWebSocketService(
                 self.sockets, self.recognizer, self.sessions, self.tracker,
-                timeout_s=settings.asr.timeout_s, max_turn_s=settings.turn.max_turn_s,
+                timeout_s=settings.asr.timeout_s, max_turn_s=settings.turn.max_turn_s, failed=self._failed,
             ),
         )  # fmt: skip
         self._router = WebSocketRouter(
@@ -330,6 +330,10 @@ class Server:
         session = self.sessions.get(session_id)
         if session is not None and session.storage:  # who wants nothing kept is not shown to operators either
             self.tracker.record(session_id, event)
+
+    def _failed(self, session_id: str, failure: Failed) -> None:
+        self.monitor.record(session_id, failure)
+        self.metrics.record(session_id, failure)
 
     def _moved(self, session_id: str, page: str) -> None:
         self.sockets.broadcast_raw_message_to_session(session_id, messages.media(session_id, page))

@@ -32,9 +32,11 @@ class Desk:
         self.recognizer = StringRecognizer()
         self.sessions = FewSessions()
         self.tracker = RecognitionResultTracker()
+        self.failures: list[tuple[str, str, str]] = []
         self.service = ASRWebSocketService(
-            self.manager, self.recognizer, self.sessions, self.tracker, timeout_s=timeout_s, max_turn_s=max_turn_s
-        )
+            self.manager, self.recognizer, self.sessions, self.tracker, timeout_s=timeout_s, max_turn_s=max_turn_s,
+            failed=lambda session_id, failure: self.failures.append((session_id, failure.stage, failure.adapter)),
+        )  # fmt: skip
         self.office: Office = None  # type: ignore[assignment]
 
     async def line(self, session_id: object = 7) -> Line:
@@ -173,6 +175,7 @@ async def test_e1_a_recogniser_that_breaks_ends_the_turn_with_an_error(desk: Des
     await line.send("start_asr_recognition")
     await line.send("stop_asr_recognition")
     assert await statuses(line) == ["listening", "recognizing", "error", "idle"]
+    assert desk.failures == [("7", "asr", desk.recognizer.name)]  # operators learn of it
     desk.recognizer.fails = False
     await line.send("start_asr_recognition")
     await say(line, "fine")

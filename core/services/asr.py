@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from core.errors import BadRequest, RecognizerError, Refused, SessionNotFound
-from core.events import Event
+from core.events import Event, Failed
 from core.frames import LISTEN_RATE
 from core.identity import session_id_of
 from core.messages import AudioData, Message, Recognition, StartRecognition, messages_for, parse, wsa_error
@@ -59,8 +59,10 @@ class ASRWebSocketService(WebSocketServiceBase):
         *,
         timeout_s: float,
         max_turn_s: float,
+        failed: Callable[[str, Failed], None] = lambda session_id, failure: None,
     ) -> None:
         super().__init__(manager)
+        self._failed = failed
         self._recognizer = recognizer
         self._sessions = sessions
         self._tracker = tracker
@@ -157,6 +159,8 @@ class ASRWebSocketService(WebSocketServiceBase):
 
     def _recognition(self, session_id: str) -> OwnRecognition:
         def tell(event: Event) -> None:
+            if isinstance(event, Failed):
+                self._failed(session_id, event)
             for message in messages_for(event, session_id, ""):
                 self._manager.deliver(session_id, message)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from core.errors import RecognizerError
-from core.events import Doing, Event, Heard
+from core.events import Doing, Event, Failed, Heard
 from core.frames import LISTEN_RATE, Activity, Samples, Transcript
 from core.stages import Recognizer, RecognizerStream
 
@@ -123,6 +123,7 @@ class OwnRecognition:
     def fail(self, error: RecognizerError) -> None:
         """Tell the pages that there will be no transcript."""
         logger.warning("recognition for session %s failed: %s: %s", self._session_id, error.code, error.loggable)
+        self._tell(Failed(error.stage, self._recognizer.name, error.code, error.loggable))
         self._tell(Heard(Transcript("", engine=self._recognizer.name)))
         self._tell(Doing(Activity.ERROR, str(error)))
 

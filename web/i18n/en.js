@@ -145,6 +145,8 @@ export default {
   "error.rate_limited.text": "Wait a few seconds, then try again.",
   "error.auth_failed": "You need a valid invitation.",
   "error.auth_failed.text": "This server asks for a token, and the one in your link is missing or no longer valid.",
+  "error.origin_refused": "This page may not use the server.",
+  "error.origin_refused.text": "The server takes calls from its own pages only; its operator can allow this one in server.allowed_origins.",
   "error.bad_request": "The server did not understand the request.",
   "error.bad_request.text": "{detail}",
   "error.session_not_found": "This conversation has expired.",

@@ -145,6 +145,8 @@ export default {
   "error.rate_limited.text": "请等几秒再试。",
   "error.auth_failed": "需要有效的邀请。",
   "error.auth_failed.text": "服务器要求令牌，而链接中的令牌缺失或已失效。",
+  "error.origin_refused": "此页面无权使用该服务器。",
+  "error.origin_refused.text": "服务器只接受自己页面的请求；管理员可在 server.allowed_origins 中允许此页面。",
   "error.bad_request": "服务器无法理解这个请求。",
   "error.bad_request.text": "{detail}",
   "error.session_not_found": "这次对话已过期。",
