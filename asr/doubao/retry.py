@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from asr.doubao.errors import Action, Failure
@@ -35,9 +35,10 @@ _ONCE = (Action.RENUMBER, Action.NEW_IDS)
 
 
 class RetryPolicy:
-    """Counts the failures of one turn. `chance`: a random number in [0, 1)."""
+    """Counts the failures of one turn. `plans`: what to try; `chance`: a random number in [0, 1)."""
 
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, plans: Mapping[Action, Plan] = PLANS, *, chance: Callable[[], float] = random.random) -> None:
+        self._plans = plans
         self._chance = chance
         self._tried: Counter[Action] = Counter()
 
@@ -46,7 +47,7 @@ class RetryPolicy:
         action = failure.rule.action
         if action is Action.NEW_IDS and "duplicate" not in failure.detail.lower():
             return None
-        plan = PLANS.get(action, Plan())
+        plan = self._plans.get(action, Plan())
         attempt = self._tried[action]
         if attempt >= len(plan.pauses):
             return None
