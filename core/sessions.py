@@ -156,7 +156,7 @@ class Sessions:
     """All live sessions. `build(session_id)` makes the parts of a new one.
 
     `on_moved(session_id, page)` is called when a page gets the avatar's media, before another one loses it;
-    `on_gone(session_id)` when a session has ended; `watched(session_id)` tells whether a page still has a socket for it.
+    `on_gone(session_id)` when a session has ended; `watched(session_id)` tells whether a page has a socket for it.
     """
 
     def __init__(

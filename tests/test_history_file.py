@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import Refused
 from core.history import History
-from core.history_store import MIGRATIONS
+from core.history.store import MIGRATIONS
 from tests.histories import asked, lines, on_disk, opened, until_available
 
 

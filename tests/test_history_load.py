@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Refused
-from core.history_backlog import BacklogLimits
+from core.history.backlog import BacklogLimits
 from tests.histories import asked, lines, on_disk, opened, until_available
 
 ROOT = Path(__file__).parent.parent

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.history_entry import Entry
-from core.history_store import APPLICATION_ID, MIGRATIONS, ForeignFile, HistoryStore
+from core.history.entry import Entry
+from core.history.store import APPLICATION_ID, MIGRATIONS, ForeignFile, HistoryStore
 from tests.histories import on_disk
 
 ROOT = Path(__file__).parent.parent

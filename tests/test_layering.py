@@ -15,16 +15,16 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.sentences", "core.markup"}
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.sessions", "core.doctor", "core.waterfall",
-           "core.pictures", "core.history", "core.history_store", "core.history_thread", "core.history_backlog",
-           "core.history_entry", "core.history_file"}  # fmt: skip
+           "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
+           "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "poster", "diagnosis",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
-    "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse", "upload",
-    "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor", "metrics", "process",
-    "openapi", "openapi_build", "openapi_operators", "openapi_schemas", "openapi_talk",
+    "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
+    "upload", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor", "metrics", "process",
+    "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.schemas", "openapi.talk",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
                    "core.process": {"psutil"}}  # fmt: skip

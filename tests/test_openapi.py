@@ -15,7 +15,7 @@ from aiohttp import web
 from app import Server
 from core import log
 from core.openapi import document
-from core.openapi_schemas import ERRORS
+from core.openapi.schemas import ERRORS
 from tests.avatar_client import AvatarClient
 from tests.browser import ARTIFACTS
 from tests.conftest import Serve

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.errors import Refused
-from core.history_store import ForeignFile, HistoryStore, is_damage, set_aside
+from core.history.store import ForeignFile, HistoryStore, is_damage, set_aside
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from core.openapi_operators import OPERATOR_PATHS
-from core.openapi_schemas import SCHEMAS
-from core.openapi_talk import TALK_PATHS
+from core.openapi.operators import OPERATOR_PATHS
+from core.openapi.schemas import SCHEMAS
+from core.openapi.talk import TALK_PATHS
 
 _ABOUT = """\
 A voice avatar: open a WebRTC session with `/offer`, then talk to it or make it speak.

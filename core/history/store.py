@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import EmanError
-from core.history_entry import Entry
+from core.history.entry import Entry
 
 logger = logging.getLogger(__name__)
 

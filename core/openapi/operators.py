@@ -1,11 +1,11 @@
-"""Operations on history and for operators: paths of the document in core/openapi.py."""
+"""Operations on history and for operators: paths of the document in core/openapi/specification.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.openapi_build import answer, content, operation, query, said
-from core.openapi_schemas import ID, Schema, many, obj, ref, text, whole, yes_no
+from core.openapi.build import answer, content, operation, query, said
+from core.openapi.schemas import ID, Schema, many, obj, ref, text, whole, yes_no
 
 _OWNER: list[Schema] = [{"sessionToken": []}, {"apiKey": []}, {"adminToken": []}]
 _ADMIN: list[Schema] = [{"adminToken": []}]

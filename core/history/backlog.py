@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core.errors import Refused
-from core.history_entry import Entry
+from core.history.entry import Entry
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

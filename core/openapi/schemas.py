@@ -1,4 +1,4 @@
-"""The values of the HTTP API as JSON Schema (draft 2020-12): components of the document in core/openapi.py."""
+"""The values of the HTTP API as JSON Schema (draft 2020-12): components of the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from core.errors import Refused
-from core.history_backlog import Backlog, Batch
-from core.history_entry import Entry
-from core.history_file import HistoryFile
-from core.history_store import HistoryStore
+from core.history.backlog import Backlog, Batch
+from core.history.entry import Entry
+from core.history.file import HistoryFile
+from core.history.store import HistoryStore
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

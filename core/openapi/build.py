@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.openapi_schemas import Schema, ok, ref
+from core.openapi.schemas import Schema, ok, ref
 
 _REFUSALS = {
     401: "A token or key is missing or wrong.",

@@ -1,9 +1,9 @@
-"""Operations on sessions, for pages and programs: paths of the document in core/openapi.py."""
+"""Operations on sessions, for pages and programs: paths of the document in core/openapi/specification.py."""
 
 from __future__ import annotations
 
-from core.openapi_build import answer, content, operation, query, said
-from core.openapi_schemas import ID, TOKEN, Schema, obj, ref, text, yes_no
+from core.openapi.build import answer, content, operation, query, said
+from core.openapi.schemas import ID, TOKEN, Schema, obj, ref, text, yes_no
 
 _SESSION: list[Schema] = [{"sessionToken": []}, {"apiKey": []}, {}]
 _FIELDS: dict[str, Schema] = {"sessionid": ref("SessionId"), "token": ref("Token")}

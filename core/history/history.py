@@ -17,10 +17,10 @@ from typing import Any
 from core.errors import Refused
 from core.events import Event
 from core.frames import Utterance
-from core.history_backlog import Backlog, BacklogLimits
-from core.history_entry import Entry, Scribe, utterances_of
-from core.history_file import HistoryFile
-from core.history_thread import HistoryThread
+from core.history.backlog import Backlog, BacklogLimits
+from core.history.entry import Entry, Scribe, utterances_of
+from core.history.file import HistoryFile
+from core.history.thread import HistoryThread
 from core.messages import now_ms
 
 logger = logging.getLogger(__name__)
