@@ -65,12 +65,13 @@ from core.doctor import (
     move,
     speak,
 )
+from core.envelope import envelope_failures
 from core.errors import EmanError
 from core.events import Event, Failed
 from core.frames import Activity
 from core.history import History
 from core.history_api import HistoryApi
-from core.http_api import HttpApi, Sound, envelope
+from core.http_api import HttpApi, Sound
 from core.identity import visitor_link
 from core.listener import Listener
 from core.messages import messages_for
@@ -249,7 +250,7 @@ class Server:
             client_max_size=body_limit(settings),
             middlewares=[
                 cross_origin(settings.server.allowed_origins, any_origin=settings.compat.livetalking),
-                envelope,
+                envelope_failures,
                 self.access.middleware,
             ],
         )

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from core.caller import Callers, rate_key
-from core.errors import EmanError, RateLimited, Unauthorized
+from core.errors import OriginRefused, RateLimited, Unauthorized
 from core.identity import Tokens
 from core.rate_limit import RateLimiter
 
@@ -73,16 +72,16 @@ class Access:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuses what foreign pages ask to be done (403), and too much from one address (429)."""
+        """Refuses what foreign pages ask to be done, and too much from one address. Raises `OriginRefused`,
+        `RateLimited`."""
         upgrade = request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
-        if (upgrade or request.method not in _HARMLESS) and self._callers.foreign(request):
-            return self._foreign(request)
+        if upgrade or request.method not in _HARMLESS:
+            self._check_origin(request)
         limiter = self._limiter(request)
         key = rate_key(self.address(request)) if limiter is not None else ""
         if limiter is not None and not limiter.allow(key):
-            wait = max(1, math.ceil(limiter.wait_s(key)))
-            refusal = RateLimited("too many requests from your address, try again shortly")
-            return _failure(refusal, 429, {hdrs.RETRY_AFTER: str(wait)})
+            text = "too many requests from your address, try again shortly"
+            raise RateLimited(text, retry_after_s=limiter.wait_s(key))
         return await handler(request)
 
     def address(self, request: web.Request) -> str:
@@ -144,10 +143,8 @@ class Access:
     # -- sockets
 
     def admit(self, request: web.Request) -> str:
-        """The address of a client that opens a socket. Raises `web.HTTPForbidden` for a foreign page."""
-        if self._callers.foreign(request):
-            refusal = self._foreign(request)
-            raise web.HTTPForbidden(text=refusal.text, content_type="application/json")
+        """The address of a client that opens a socket. Raises `OriginRefused` for a foreign page."""
+        self._check_origin(request)
         return self.address(request)
 
     def may_login(self, session_id: str, token: str | None) -> None:
@@ -183,8 +180,9 @@ class Access:
         return not any(shown) and self._callers.local(request)  # who shows a token wants it to be checked
 
     def _check_guesses(self, request: web.Request) -> None:
-        if self._guesses.exhausted(rate_key(self.address(request))):
-            raise RateLimited("too many wrong tokens from your address, try again in a minute")
+        wait = self._guesses.wait_s(rate_key(self.address(request)))
+        if wait:
+            raise RateLimited("too many wrong tokens from your address, try again in a minute", retry_after_s=wait)
 
     def _refused(self, request: web.Request, message: str) -> Unauthorized:
         address = self.address(request)
@@ -192,18 +190,14 @@ class Access:
         logger.info("%s %s from %s: refused, no valid token", request.method, request.path, address)
         return Unauthorized(message)
 
-    def _foreign(self, request: web.Request) -> web.Response:
+    def _check_origin(self, request: web.Request) -> None:
+        if not self._callers.foreign(request):
+            return
         origin, host = request.headers.get(hdrs.ORIGIN, "")[:100], request.headers.get(hdrs.HOST, "")[:100]
         logger.info("%s %s: refused, a page of %r is not ours (Host %r)", request.method, request.path, origin, host)
-        refusal = EmanError(
-            "pages of other sites may not do this; the server's operator can allow yours in server.allowed_origins",
-            code="origin_refused",
+        raise OriginRefused(
+            "pages of other sites may not do this; the server's operator can allow yours in server.allowed_origins"
         )
-        return _failure(refusal, 403)
-
-
-def _failure(error: EmanError, status: int, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"code": -1, "msg": str(error), "error": error.code}, status=status, headers=headers)
 
 
 def _bearer(request: web.Request) -> str:

@@ -49,7 +49,7 @@ class OperatorAccess(Protocol):
         """Operators only, whose token came in a message."""
 
     def admit(self, request: web.Request) -> str:
-        """A WebSocket's address; raises `web.HTTPForbidden` for a foreign Origin."""
+        """A WebSocket's address; raises `OriginRefused` for a foreign Origin."""
 
 
 class Pages(Protocol):

@@ -1,13 +1,23 @@
-"""The form of JSON answers and requests: `{"code": 0, "msg": "ok"[, "data"]}`, and bodies that are JSON objects."""
+"""The form of JSON answers and requests: `{"code": 0, "msg": "ok"[, "data"]}`, and bodies that are JSON objects.
+
+Failures are `{"code": -1, "msg", "error"}` with HTTP 200, as LiveTalking's clients expect, but for a few (`_STATUS`).
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
-from core.errors import BadRequest
+from core.errors import BadRequest, EmanError, OriginRefused, PayloadTooLarge, RateLimited, Unauthorized
 from core.messages import json_value
+
+logger = logging.getLogger(__name__)
+
+_STATUS = {Unauthorized: 401, OriginRefused: 403, PayloadTooLarge: 413, RateLimited: 429}
 
 
 def ok(data: object = None, msg: str = "ok") -> web.Response:
@@ -16,6 +26,37 @@ def ok(data: object = None, msg: str = "ok") -> web.Response:
     if data is not None:
         body["data"] = data
     return web.json_response(body)
+
+
+def failure(error: EmanError) -> web.Response:
+    """It was not done, and why."""
+    headers = {}
+    if isinstance(error, RateLimited) and error.retry_after_s is not None:
+        headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
+    body = {"code": -1, "msg": str(error), "error": error.code}
+    return web.json_response(body, status=_STATUS.get(type(error), 200), headers=headers)
+
+
+@web.middleware
+async def envelope_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure as the API's envelope; nothing else leaves the server."""
+    try:
+        return await handler(request)
+    except EmanError as error:
+        return failure(error)
+    except web.HTTPRequestEntityTooLarge:
+        return failure(PayloadTooLarge("the request is too large"))
+    except web.RequestPayloadError:
+        return failure(BadRequest("the request's body is damaged"))
+    except web.HTTPException:
+        raise
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            logger.info("%s %s: the client left", request.method, request.path)
+            return web.Response()  # goes nowhere
+        # the request ends here; the server and its sessions live on
+        logger.exception("%s %s broke", request.method, request.path)
+        return failure(EmanError("something went wrong inside the server", code="internal"))
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:

@@ -7,6 +7,7 @@ EmanError
 │   └── PayloadTooLarge
 ├── Refused                the request is fine, the server won't do it now
 │   ├── ServerFull
+│   ├── OriginRefused
 │   ├── RateLimited
 │   └── Unauthorized
 └── AdapterError           a stage failed (recognizer, dialogue, synthesizer, face)
@@ -79,11 +80,21 @@ class ServerFull(Refused):
     retryable = True
 
 
+class OriginRefused(Refused):
+    """A web page of another site asks for what only our own pages may do."""
+
+    code = "origin_refused"
+
+
 class RateLimited(Refused):
-    """Too many requests from one address."""
+    """Too many requests from one address; `retry_after_s` is when the next one is welcome, None when unknown."""
 
     code = "rate_limited"
     retryable = True
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class Unauthorized(Refused):

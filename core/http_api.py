@@ -1,8 +1,4 @@
-"""LiveTalking's HTTP API, for its clients unchanged, and a few routes of our own page.
-
-Answers are `{"code": 0, "msg": "ok"[, "data"]}`; errors are `{"code": -1, "msg", "error"}` with HTTP 200,
-except 401, 413 and 429, which carry the same body.
-"""
+"""LiveTalking's HTTP API, for its clients unchanged, and a few routes of our own page (form: core/envelope.py)."""
 
 from __future__ import annotations
 
@@ -13,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from core.access import Access
 from core.envelope import json_body, ok, spoken_text
-from core.errors import BadRequest, EmanError, PayloadTooLarge, RateLimited, Refused, SessionNotFound, Unauthorized
+from core.errors import BadRequest, Refused, SessionNotFound, Unauthorized
 from core.frames import LinkState, SpeechChunk, Utterance
 from core.identity import Tokens, session_id_of
 from core.log import bound
@@ -28,8 +23,6 @@ from core.upload import read_upload
 logger = logging.getLogger(__name__)
 
 _SSE_LOOK_S = 2.0
-_STATUS = {Unauthorized: 401, PayloadTooLarge: 413, RateLimited: 429}
-
 _MAX_PAGE = 64
 
 Sound = Callable[[], AsyncIterator[SpeechChunk]]
@@ -219,32 +212,6 @@ class HttpApi:
         session = self._sessions.find(body["sessionid"])
         self._access.may_use(request, session.id, _text(body, "token"))
         return session
-
-
-@web.middleware
-async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure as the API's envelope; nothing else leaves the server."""
-    try:
-        return await handler(request)
-    except EmanError as error:
-        return _failure(str(error), error.code, _STATUS.get(type(error), 200))
-    except web.HTTPRequestEntityTooLarge:
-        return _failure("the request is too large", "too_large", 413)
-    except web.RequestPayloadError:
-        return _failure("the request's body is damaged", "bad_request", 200)
-    except web.HTTPException:
-        raise
-    except Exception as error:
-        if isinstance(error, ConnectionError) and request.transport is None:
-            logger.info("%s %s: the client left", request.method, request.path)
-            return web.Response()  # goes nowhere
-        # the request ends here; the server and its sessions live on
-        logger.exception("%s %s broke", request.method, request.path)
-        return _failure("something went wrong inside the server", "internal", 200)
-
-
-def _failure(msg: str, error: str, status: int) -> web.Response:
-    return web.json_response({"code": -1, "msg": msg, "error": error}, status=status)
 
 
 def _text(body: Mapping[str, Any], key: str) -> str | None:

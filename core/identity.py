@@ -42,11 +42,6 @@ def new_session_id() -> str:
     return str(secrets.randbelow(2**53 - 10**15) + 10**15)
 
 
-def new_token() -> str:
-    """An unguessable token that proves ownership of a session."""
-    return secrets.token_urlsafe(24)
-
-
 def session_id_of(value: object) -> str:
     """A session id from the wire, int or text, as text. Raises `BadRequest` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):

@@ -40,7 +40,7 @@ class SocketAccess(Protocol):
     """Who may connect, log in, and send how much (`core.access`)."""
 
     def admit(self, request: web.Request) -> str:
-        """The client's address. Raises `web.HTTPForbidden` for a page of a foreign origin."""
+        """The client's address. Raises `OriginRefused` for a page of a foreign origin."""
 
     def may_login(self, session_id: str, token: str | None) -> None:
         """Raises `Unauthorized`."""

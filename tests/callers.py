@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -11,6 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from core.access import Access, AccessRules
+from core.envelope import envelope_failures
 from core.errors import Unauthorized
 from core.identity import Tokens
 
@@ -60,7 +62,7 @@ async def status(access: Access, request: web.Request) -> int:
     async def handler(request: web.Request) -> web.Response:
         return web.Response()
 
-    response = await access.middleware(request, handler)
+    response = await envelope_failures(request, partial(access.middleware, handler=handler))
     assert isinstance(response, web.Response)
     if response.status != 200:
         assert json.loads(response.text or "")["code"] == -1

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from core.errors import Unauthorized
+from core.envelope import envelope_failures
+from core.errors import OriginRefused, Unauthorized
 from core.websocket_manager import UnifiedWebSocketManager
 from core.websocket_router import SocketService, WebSocketRouter
 
@@ -29,7 +30,7 @@ class Doorman:
 
     def admit(self, request: web.Request) -> str:
         if request.headers.get("Origin") == "http://foreign.example":
-            raise web.HTTPForbidden
+            raise OriginRefused("not from there")
         return request.remote or ""
 
     def may_login(self, session_id: str, token: str | None) -> None:
@@ -126,7 +127,7 @@ async def hub(
     """A hub that runs until the context ends."""
     sockets = manager or UnifiedWebSocketManager()
     door = Doorman()
-    application = web.Application()
+    application = web.Application(middlewares=[envelope_failures])
     application.add_routes([web.get("/ws", WebSocketRouter(sockets, services=services, access=door, **router).handle)])
     runner = web.AppRunner(application, shutdown_timeout=0.5)
     await sockets.start()

@@ -19,8 +19,8 @@ from app import Server
 from core import log
 from core.admin_api import AdminApi
 from core.admin_live import MAX_DASHBOARDS, Pace
+from core.envelope import envelope_failures
 from core.errors import Unauthorized
-from core.http_api import envelope
 from core.messages import Message
 from core.websocket_manager import Delivery
 from tests.avatar_client import AvatarClient
@@ -110,7 +110,7 @@ async def desk(**pace: float) -> AsyncIterator[Desk]:
             watch.sources, watch.monitor, watch.metrics, access=TokenAccess(), sockets=Pages(), config=lambda: config,
             max_text_chars=100, pace=Pace(**pace),
         )  # fmt: skip
-        application = web.Application(middlewares=[envelope])
+        application = web.Application(middlewares=[envelope_failures])
         application.add_routes(api.routes())
         async with TestServer(application) as server, aiohttp.ClientSession() as http:
             yield Desk(watch, server, http, api)

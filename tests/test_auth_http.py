@@ -230,6 +230,9 @@ async def test_k1_guessing_the_admin_token_is_stopped(serving: Serve) -> None:
     async with serving(auth__admin_token="1234") as server, Api(server) as api:
         answers = [await admin_status(api, "GET", "/api/admin/config", bearer(str(guess))) for guess in range(62)]
         assert answers == [401] * 60 + [429] * 2
+        async with api.http.get(server.url + "/api/admin/config", headers=bearer("1234")) as refused:
+            assert refused.status == 429
+            assert 1 <= int(refused.headers["Retry-After"]) <= 60
         assert (await api.raw("GET", "/api/config"))[0] == 200
 
 
