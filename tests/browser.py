@@ -188,10 +188,11 @@ async def said(page: Page, box: str = "#log") -> list[str]:
 
 
 async def until_said(page: Page, *words: str, box: str = "#log", timeout: float = 10.0) -> None:
-    """Wait until the log says exactly this, each once."""
+    """Wait until the log says exactly this, each once, and nothing of it is still being spoken."""
+    speaking = f"""document.querySelector('{box} .message[data-state="speaking"]') !== null"""
     try:
         async with asyncio.timeout(timeout):
-            while await said(page, box) != list(words):
+            while await said(page, box) != list(words) or await page.evaluate(speaking):
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"the log says {await said(page, box)}, not {list(words)}") from None
