@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.http11 import Response
 
 from asr.doubao.endpoint import Endpoint
 from asr.doubao.errors import (
@@ -47,8 +48,7 @@ class Connection:
     """
 
     def __init__(self, socket: ClientConnection, endpoint: Endpoint, options: Options, *, numbered: bool) -> None:
-        headers = socket.response.headers if socket.response else {}
-        self.log_id = "".join(filter(str.isprintable, headers.get("X-Tt-Logid", "")))[:100] or "-"
+        self.log_id = _log_id(socket.response)
         self.seq = 1
         self.lock = asyncio.Lock()
         self._socket = socket
@@ -76,9 +76,8 @@ class Connection:
                 logger=_wire,
             )
         except InvalidStatus as error:
-            log_id = error.response.headers.get("X-Tt-Logid", "-")
-            log.warning("doubao refused the connection: HTTP %d, X-Tt-Logid %s", error.response.status_code, log_id)
-            raise Failure(rule_for_status(error.response.status_code)) from None
+            rule = rule_for_status(error.response.status_code)
+            raise Failure(rule, log_id=_log_id(error.response)) from None
         except ssl.SSLCertVerificationError as error:
             raise Failure(CERTIFICATE, error.verify_message) from None
         except (OSError, TimeoutError, InvalidHandshake) as error:
@@ -120,6 +119,10 @@ class Connection:
         """Say goodbye; takes a second at most. Idempotent."""
         await self._socket.close()
 
+    def abort(self) -> None:
+        """Leave without a word, at once."""
+        self._socket.transport.abort()
+
     async def _send(self, build: Callable[[int | None], bytes]) -> None:
         async with self.lock:
             message = build(self.seq if self._numbered else None)
@@ -138,3 +141,9 @@ class Connection:
         if rule.code == "45000000":
             log.warning("doubao could not decode one of: %s", ", ".join(part.hex(" ") for part in self._sent))
         return Failure(rule, self._endpoint.masked(error_text(frame.payload)))
+
+
+def _log_id(response: Response | None) -> str:
+    """What the vendor's support asks for."""
+    values = response.headers.get_all("X-Tt-Logid") if response else []
+    return "".join(filter(str.isprintable, " ".join(values)))[:100] or "-"

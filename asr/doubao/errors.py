@@ -109,12 +109,16 @@ def rule_for_status(status: int) -> Rule:
 
 
 class Failure(Exception):
-    """A connection ended otherwise than it should. `detail` is for the log, with keys masked."""
+    """A connection ended otherwise than it should. `detail` is for the log, with keys masked.
 
-    def __init__(self, rule: Rule, detail: str = "") -> None:
+    `log_id`: what the vendor's support asks for, where the failure itself brought one.
+    """
+
+    def __init__(self, rule: Rule, detail: str = "", *, log_id: str = "") -> None:
         super().__init__(f"{rule.code}: {rule.meaning}" + (f" ({detail})" if detail else ""))
         self.rule = rule
         self.detail = detail
+        self.log_id = log_id
 
     def error(self) -> RecognizerError:
         """What the turn fails with. Its message is fit for the page: nothing that the server wrote."""

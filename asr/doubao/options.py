@@ -17,7 +17,9 @@ class Options:
 
     `max_speed`: times real time at which audio that waits (the beginning of a turn, a replay, a file) is sent; 0 for
     no limit. `keep_alive_s`: after so long without audio a packet of silence is sent, for at most `keep_alive_for_s`;
-    then the server may end the session, and the next audio opens another. `max_audio_s`: audio that is kept for a
+    then the server may end the session, and the next audio opens another. `idle_after_s`: a session that the server
+    ends for want of audio, so long after the last one and without an open sentence, had nothing more to say; earlier
+    than that audio is on its way and is sent again. `max_audio_s`: audio that is kept for a
     replay, or waits to be sent.
     """
 
@@ -29,6 +31,7 @@ class Options:
     final_timeout_s: float = 4.0
     keep_alive_s: float = 2.0
     keep_alive_for_s: float = 120.0
+    idle_after_s: float = 3.0
     max_audio_s: float = 120.0
 
     def check(self) -> None:

@@ -32,6 +32,8 @@ OnResult = Callable[[RecognitionResult], None]
 _SILENCE = bytes(PACKET_BYTES)
 _LAST_WORDS_S = 1.0
 """When writing fails the reader gets so long to find out why."""
+_LAST_PAUSE_S = 1.5
+"""A turn ends with about so much silence at most."""
 _IDLE = "45000081"
 
 
@@ -67,7 +69,9 @@ class Session:
         self._text = TurnText()
         self._more = asyncio.Event()
         self._tail_sent = False
+        self._log_id = "-"
         loop = asyncio.get_running_loop()
+        self._spoken_at = loop.time()
         self.connection: Connection | None = None
         """The newest one."""
         self.started: asyncio.Future[None] = loop.create_future()
@@ -108,8 +112,10 @@ class Session:
         if self._breaker.open:
             raise Failure(CIRCUIT_OPEN)
         self._stats.connections += 1
+        self._log_id = "-"
         connection = await Connection.open(self._endpoint, self._options, numbered=self._numbered, tls=self._tls)
         self.connection = connection
+        self._log_id = connection.log_id
         try:
             await self._introduce(connection)
             self._breaker.succeeded()
@@ -118,8 +124,10 @@ class Session:
             timeline = Timeline(self._backlog.rewind(self._text.carry()))
             self._text.begin(timeline)
             await self._exchange(connection, timeline)
-        finally:
-            await connection.close()
+        except BaseException:
+            connection.abort()
+            raise
+        await connection.close()
 
     async def _introduce(self, connection: Connection) -> None:
         """The full request and the server's first answer; before it no audio is sent."""
@@ -186,6 +194,7 @@ class Session:
                     deadline.reschedule(loop.time() + self._options.final_timeout_s)
                 await connection.send_audio(packet.data, packet.last)
                 self._backlog.advance()
+                self._spoken_at = loop.time()
                 complete = packet.last
                 ready_at = max(ready_at, loop.time()) + self._sending_time(len(packet.data))
         finally:
@@ -217,7 +226,7 @@ class Session:
         """Wait for the next attempt, or end the turn."""
         rule = failure.rule
         self._stats.errors[rule.code] += 1
-        log.warning("doubao failed: %s; X-Tt-Logid %s", failure, self.connection.log_id if self.connection else "-")
+        log.warning("doubao failed: %s; X-Tt-Logid %s", failure, failure.log_id or self._log_id)
         if self.done.done():
             return
         if rule.action is Action.NO_SPEECH:
@@ -232,11 +241,16 @@ class Session:
         if rule.action is Action.RENUMBER:
             self._numbered = False
             self._stats.mismatches += 1
-        if rule.code == _IDLE and not self._text.open and await self._nothing_more():
+        if rule.code == _IDLE and self._idle and await self._nothing_more():
             self._finish()
             return
         await asyncio.sleep(pause)
         self._stats.reconnects += 1
+
+    @property
+    def _idle(self) -> bool:
+        silent = asyncio.get_running_loop().time() - self._spoken_at
+        return self._backlog.next() is None and not self._text.open and silent >= self._options.idle_after_s
 
     async def _nothing_more(self) -> bool:
         """The server left because nothing came: there is no hurry to be back. Whether the turn ends without a word."""
@@ -250,11 +264,17 @@ class Session:
         return False
 
     def _give_up(self, failure: Failure) -> None:
-        if failure.rule.action is Action.ASK_AGAIN and self._tail_sent and self._text.text:
+        if failure.rule.action is Action.ASK_AGAIN and self._tail_sent and self._heard_out:
             log.warning("doubao gave no final result; the newest one counts")
             self._finish()
         else:
             self._fail(failure.error())
+
+    @property
+    def _heard_out(self) -> bool:
+        """Whether the newest text reaches to where a speaker's last pause may have begun."""
+        result = self._text.result(final=False, heard=self._backlog.end)
+        return bool(result.text) and result.end >= self._backlog.end / (1000 * BYTES_PER_MS) - _LAST_PAUSE_S
 
     def _finish(self) -> None:
         result = self._text.result(final=True, heard=self._backlog.end)

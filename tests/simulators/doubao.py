@@ -158,9 +158,7 @@ class DoubaoServer:
             status = 403
         if status is None:
             return None
-        answer = connection.respond(HTTPStatus(status), "refused\n")
-        answer.headers["X-Tt-Logid"] = LOG_ID
-        return answer
+        return connection.respond(HTTPStatus(status), "refused\n")
 
     def _sign(self, _: ServerConnection, __: Request, response: Response) -> None:
         response.headers["X-Tt-Logid"] = LOG_ID
@@ -229,6 +227,8 @@ class _Conversation:
         self.count += 1
         self.visit.numbers.append(number)
         if zipped:
+            if not payload:
+                raise undecodable("gunzip: EOF")
             try:
                 payload = gzip.decompress(payload)
             except (OSError, EOFError) as error:
