@@ -3,5 +3,6 @@
 ADAPTERS: dict[str, str] = {
     "pocketsphinx": "asr.pocketsphinx:PocketsphinxRecognizer",
     "doubao": "asr.doubao.recognizer:DoubaoRecognizer",
+    "funasr_runtime": "asr.funasr.runtime_recognizer:FunasrRuntimeRecognizer",
 }
 """Name in the settings → "module:Class" of a `core.stages.Recognizer`; loaded only when chosen."""

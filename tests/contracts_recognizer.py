@@ -37,6 +37,7 @@ RECOGNIZERS: dict[str, Callable[[], Any]] = {name: functools.partial(build, name
 
 SERVED: dict[str, str] = {
     "doubao": "tests.doubao_served:served",
+    "funasr_runtime": "tests.funasr_runtime_served:served",
 }
 """Adapter → "module:function": an async context manager of the adapter and the simulated server that it talks to."""
 
