@@ -29,6 +29,7 @@ class DoubaoStream:
         self._room = int(max_turn_s * LISTEN_RATE)
         self._packet = bytearray()
         self._heard = 0
+        self._newest = ""
         self._closed = False
         self.truncated = False
         """Whether audio was ignored because the turn was longer than `max_turn_s`."""
@@ -64,7 +65,8 @@ class DoubaoStream:
         await self._client.close()
 
     def _take(self, result: RecognitionResult) -> None:
-        if result.text and not result.is_final:
+        changed, self._newest = result.text != self._newest, result.text
+        if changed and result.text and not result.is_final:
             self._on_partial(self._transcript(result))
 
     def _transcript(self, result: RecognitionResult) -> Transcript:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ class DoubaoService:
 
         `result_callback` gets each newer `RecognitionResult`, the final one last; see `create_text_only_callback`.
         """
-        return await self.recognize_stream(packets(Path(path)), result_callback)
+        async with contextlib.aclosing(packets(Path(path))) as audio:
+            return await self.recognize_stream(audio, result_callback)
 
     async def recognize_stream(
         self, audio: AsyncIterable[bytes], result_callback: OnResult | None = None

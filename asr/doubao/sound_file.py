@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+import contextlib
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import av
@@ -15,7 +16,7 @@ from core.errors import RecognizerError
 from core.frames import LISTEN_RATE
 
 
-async def packets(path: Path) -> AsyncIterator[bytes]:
+async def packets(path: Path) -> AsyncGenerator[bytes]:
     """16 kHz 16-bit mono PCM in packets of 200 ms, decoded in a worker thread as they are asked for.
 
     Raises `RecognizerError` for what PyAV can't read.
@@ -27,6 +28,9 @@ async def packets(path: Path) -> AsyncIterator[bytes]:
     except (av.FFmpegError, OSError) as error:
         message = f"the audio file can't be read ({type(error).__name__})"
         raise RecognizerError(message, adapter=NAME, code=f"{NAME}_file", retryable=False) from error
+    finally:
+        with contextlib.suppress(ValueError):  # still decoding in its thread: closed when that is done
+            source.close()
 
 
 def _packets(path: Path) -> Generator[bytes]:
