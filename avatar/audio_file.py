@@ -1,9 +1,10 @@
-"""Reads an uploaded audio file as speech."""
+"""Reads an uploaded audio file: as speech to be played, or as sound to be listened to."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import Executor
 from typing import BinaryIO
 
@@ -16,23 +17,25 @@ from core.frames import MEDIA_RATE, Pcm, Samples, SpeechChunk
 
 FIRST_PIECE = MEDIA_RATE // 5
 PIECE = MEDIA_RATE // 2
-"""Samples per piece: a short first one so that sound begins soon, then enough to be efficient."""
-
+"""Samples per piece at `MEDIA_RATE`: a short first one so that sound begins soon, then enough to be efficient."""
 
 FORMATS = "aac,aiff,amr,asf,au,caf,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,ogg,w64,wav,wv"
 """FFmpeg's demuxers that may be used; none is a playlist, which would open other files and addresses from here."""
 
 
 class AudioFile:
-    """Any file that FFmpeg reads, as mono pieces at `MEDIA_RATE`. Decoding runs in `executor`.
+    """Any file that FFmpeg reads, as mono pieces at `rate` (samples per second). Decoding runs in `executor`.
 
-    `open` proves that the file holds audio; `chunks` then streams it once and closes it.
+    `open` proves that the file holds audio; `pieces` or `chunks` then streams it once and closes it.
     """
 
-    def __init__(self, file: BinaryIO, executor: Executor, max_seconds: float) -> None:
+    def __init__(self, file: BinaryIO, executor: Executor, max_seconds: float, *, rate: int = MEDIA_RATE) -> None:
         self._file = file
         self._executor = executor
         self._max_seconds = max_seconds
+        self._rate = rate
+        self.seconds: float | None = None
+        """How long it says it is, once it is open; None when it does not say."""
         self._pieces: Iterator[Samples] = iter(())
         self._first: Samples | None = None
 
@@ -50,10 +53,16 @@ class AudioFile:
 
     async def chunks(self) -> AsyncIterator[SpeechChunk]:
         """The file's sound, in order."""
+        async with contextlib.aclosing(self.pieces()) as pieces:
+            async for piece in pieces:
+                yield SpeechChunk(Pcm(piece, self._rate), None)
+
+    async def pieces(self) -> AsyncGenerator[Samples, None]:
+        """The file's samples, in order: int16, shape (n,), at most about half a second each."""
         try:
             piece, self._first = self._first, None
             while piece is not None:
-                yield SpeechChunk(Pcm(piece, MEDIA_RATE), None)
+                yield piece
                 piece = await self._next()
         finally:
             self.close()
@@ -77,17 +86,19 @@ class AudioFile:
     def _resampled(self, container: av.container.InputContainer) -> Iterator[Samples]:
         if not container.streams.audio:
             raise BadRequest("the file holds no audio", code="bad_audio")
-        if container.duration and container.duration / av.time_base > self._max_seconds:
+        self.seconds = container.duration / av.time_base if container.duration else None
+        if self.seconds is not None and self.seconds > self._max_seconds:
             raise PayloadTooLarge(f"the audio is longer than {self._max_seconds / 60:g} minutes")
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=MEDIA_RATE)
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=self._rate)
         pending: list[Samples] = []
-        wanted, total = FIRST_PIECE, 0
+        share = self._rate / MEDIA_RATE
+        wanted, total = int(FIRST_PIECE * share), 0
         for frame in _frames(container):
             pending += mono_samples(resampler.resample(frame))
             if sum(map(len, pending)) >= wanted:
                 piece = np.concatenate(pending)
-                pending, wanted, total = [], PIECE, total + len(piece)
-                if total > self._max_seconds * MEDIA_RATE:
+                pending, wanted, total = [], int(PIECE * share), total + len(piece)
+                if total > self._max_seconds * self._rate:
                     return  # a file that hid its length is cut, not refused: it is playing already
                 yield piece
         pending += mono_samples(resampler.resample(None))

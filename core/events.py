@@ -17,6 +17,28 @@ class Heard:
     transcript: Transcript
 
 
+class UploadState(StrEnum):
+    """Of an uploaded file that is listened to: recognizing…, then exactly one of final, stopped, error."""
+
+    RECOGNIZING = "recognizing"
+    FINAL = "final"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """How far the recognition of an uploaded file is; what was understood comes as `Heard`."""
+
+    upload_id: str
+    state: UploadState
+    progress: float | None = None
+    """recognizing only: the share that was listened to, 0..1; None while the file's length is unknown."""
+    code: str = ""
+    message: str = ""
+    """error only: a word for programs and a message for the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Typed:
     """The user typed this."""
@@ -102,4 +124,4 @@ class Failed:
     message: str
 
 
-Event = Heard | Typed | Doing | Replying | Sounding | Timed | Failed
+Event = Heard | Uploaded | Typed | Doing | Replying | Sounding | Timed | Failed

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from core.errors import BadRequest
-from core.events import Doing, Event, Heard, Replying, ReplyState, Typed
+from core.events import Doing, Event, Heard, Replying, ReplyState, Typed, Uploaded
 from core.frames import Activity
 from core.identity import username_of
 
@@ -64,6 +64,8 @@ def messages_for(event: Event, session_id: str, avatar_name: str) -> list[Messag
             return messages
         case Typed(text=text):
             return [chat_message("user", text, username, "")]
+        case Uploaded():
+            return [_upload(event, session_id)]
         case Doing(activity=activity, detail=detail):
             return [status_update(activity, username, detail)]
         case Replying():
@@ -120,6 +122,20 @@ def _reply(event: Replying, session_id: str) -> Message:
     }
     if event.latency_ms is not None:
         message["latency_ms"] = event.latency_ms
+    return message
+
+
+def _upload(event: Uploaded, session_id: str) -> Message:
+    message: Message = {
+        "type": "upload",
+        "session_id": session_id,
+        "upload_id": event.upload_id,
+        "state": event.state.value,
+    }
+    if event.progress is not None:
+        message["progress"] = round(event.progress, 3)
+    if event.code:
+        message |= {"code": event.code, "text": event.message}
     return message
 
 

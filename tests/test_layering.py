@@ -14,7 +14,8 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
            "core.allocator", "core.rate_limit", "core.message_log", "core.readiness"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.sentences", "core.markup"}
-LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.sessions", "core.doctor", "core.waterfall",
+LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.transcriber",
+           "core.sessions", "core.doctor", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
@@ -23,7 +24,7 @@ MEDIA = {f"avatar.{name}" for name in (
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
-    "upload", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor", "metrics",
+    "upload", "upload_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor", "metrics",
     "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.schemas",
     "openapi.talk",
 )}  # fmt: skip
