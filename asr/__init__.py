@@ -2,6 +2,7 @@
 
 ADAPTERS: dict[str, str] = {
     "pocketsphinx": "asr.pocketsphinx:PocketsphinxRecognizer",
+    "funasr_custom": "asr.funasr.recognizer:FunASRCustomRecognizer",
     "doubao": "asr.doubao.recognizer:DoubaoRecognizer",
     "funasr_runtime": "asr.funasr.runtime_recognizer:FunasrRuntimeRecognizer",
 }

@@ -11,7 +11,7 @@ PACKAGES = ("core", "asr", "avatar", "config")
 STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
-           "core.allocator", "core.rate_limit", "core.message_log", "core.readiness"}  # fmt: skip
+           "core.allocator", "core.rate_limit", "core.message_log", "core.readiness", "core.outlet"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.sentences", "core.markup"}
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.transcriber",
@@ -41,6 +41,7 @@ VENDORS = {
     "asr.automodel": {"funasr"},
     "asr.sound_file": {"av"},
     "asr.funasr": {"websockets"},
+    "asr.funasr.audio": {"av"},
     "core.dialogue.openai": {"openai", "httpx2"},
     "avatar.tts.espeak": {"espeakng_loader", "pypinyin"},
     "avatar.face": {"cv2", "resvg_py", "yaml"},

@@ -55,7 +55,7 @@ def seconds_of(data: bytes, given: AudioFormat) -> float | None:
         try:
             with wave.open(io.BytesIO(data)) as file:
                 frame = file.getsampwidth() * file.getnchannels()
-                return min(file.getnframes(), len(data) // frame) / file.getframerate()
+                return float(min(file.getnframes(), len(data) // frame) / file.getframerate())
         except (wave.Error, EOFError, struct.error, ValueError, ZeroDivisionError):
             return None
     if given.name == "pcm":
@@ -107,7 +107,7 @@ def _decoded(data: bytes, name: str, max_s: float) -> Samples:
 
     room, parts = int(max_s * LISTEN_RATE), []
     try:
-        with av.open(io.BytesIO(data), format=_DEMUXERS[name]) as container:
+        with av.open(io.BytesIO(data), mode="r", format=_DEMUXERS[name]) as container:
             for samples in _resampled(container):
                 parts.append(samples)
                 room -= len(samples)

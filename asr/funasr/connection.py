@@ -219,7 +219,8 @@ class Connection:
         elif isinstance(asked, AudioResume):
             upload = uploads.resume(self, self._peer, asked.request_id)
             missing = upload.missing() if upload.stage is Stage.OPEN else []
-            await self.send(self._ready(upload.request_id, upload.wish.total_chunks, missing=missing))
+            held = {"missing": missing, "received": len(upload.chunks)} if upload.chunks else {"missing": missing}
+            await self.send(self._ready(upload.request_id, upload.wish.total_chunks, **held))
         elif isinstance(asked, AudioChunk):
             await self._chunk(asked)
         elif isinstance(asked, AudioEnd):

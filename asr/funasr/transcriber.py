@@ -28,8 +28,8 @@ def pieces(samples: Samples, longest_s: float) -> Iterator[tuple[int, Samples]]:
     while len(samples) - start > longest:
         window = samples[start + longest // 2 : start + longest]
         steps = window[: len(window) // _STEP * _STEP].reshape(-1, _STEP).astype(np.float32)
-        energy = np.convolve((steps**2).mean(axis=1), np.ones(5), "same")
-        end = start + longest // 2 + (int(energy.argmin()) * _STEP + _STEP // 2)
+        energy = np.convolve((steps**2).mean(axis=1), np.ones(5), "valid")
+        end = start + longest // 2 + int(energy.argmin()) * _STEP + 5 * _STEP // 2
         yield start, samples[start:end]
         start = end
     yield start, samples[start:]

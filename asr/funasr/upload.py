@@ -1,4 +1,4 @@
-"""Uploads of the custom protocol's server: chunks in any order, limits, resume, expiry. Sans-I/O, the clock is given."""
+"""Uploads of the custom protocol's server: chunks in any order, limits, resume, expiry. Sans-I/O."""
 
 from __future__ import annotations
 
