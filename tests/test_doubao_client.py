@@ -9,15 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from asr.doubao import RecognitionResult
+from asr.doubao import Endpoint, RecognitionConfig, RecognitionResult
+from asr.doubao.backlog import PACKET_BYTES
+from asr.doubao.connection import Connection
+from asr.doubao.errors import Failure
+from asr.doubao.options import Options
 from core.errors import RecognizerError
 from tests.doubao_talk import OPTIONS, TEXT, WORDS, client, talk
-from tests.simulators.doubao import (
-    DoubaoServer,
-    Error,
-    Hang,
-    Trouble,
-)  # fmt: skip
+from tests.simulators.doubao import API_KEY, RESOURCE, DoubaoServer, Error, Hang, Trouble
 from tests.spoken_numbers import pcm, recognise
 
 # -- numbers
@@ -168,3 +167,28 @@ async def test_d2_waiting_audio_is_sent_no_faster_than_asked() -> None:
         began = asyncio.get_running_loop().time()
         assert await talk(stt) == TEXT
         assert asyncio.get_running_loop().time() - began >= len(pcm(*WORDS)) / 32000 / 20
+
+
+async def test_d2_a_number_is_counted_only_when_its_packet_was_sent() -> None:
+    async with DoubaoServer(recognise) as server:
+        connection = await Connection.open(
+            Endpoint(server.host, resource_id=RESOURCE, api_key=API_KEY), OPTIONS, numbered=True
+        )
+        assert connection.seq == 1
+        await connection.send_request(RecognitionConfig())
+        await connection.send_audio(bytes(64))
+        assert connection.seq == 3
+        connection.abort()
+        for _ in range(2):
+            with pytest.raises(Failure):
+                await connection.send_audio(bytes(64))
+        assert connection.seq == 3
+
+
+def test_d2_the_defaults_are_what_the_service_wants() -> None:
+    options = Options()
+    assert PACKET_BYTES == 16_000 * 2 * 200 // 1000
+    assert options.keep_alive_s == 2.0
+    assert options.sequence_mode == "explicit"
+    assert 5 <= options.first_response_timeout_s <= 10
+    assert 3 <= options.final_timeout_s <= 8

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
+import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from asr.doubao import Endpoint, STTClient
 from asr.doubao.retry import CircuitBreaker, RetryPolicy
@@ -87,6 +95,42 @@ async def test_d4_a_refused_handshake_is_not_repeated(status: int, caplog: pytes
         assert server.attempts == 1
     assert (caught.value.code, caught.value.retryable) == (f"doubao_http_{status}", False)
     assert LOG_ID in caplog.text
+
+
+async def test_d4_keys_do_not_follow_a_redirect() -> None:
+    async with DoubaoServer(recognise) as other, DoubaoServer(recognise, statuses=[302]) as server:
+        server.elsewhere = other.host
+        with pytest.raises(RecognizerError) as caught:
+            await talk(client(server))
+        assert caught.value.code == "doubao_http_302"
+        assert other.attempts == 0
+
+
+async def test_d4_a_certificate_that_is_not_trusted_is_the_operators_matter() -> None:
+    own, trusting = certificate()
+    async with DoubaoServer(recognise, tls=own) as server:
+        with pytest.raises(RecognizerError) as caught:
+            await talk(client(server, tls=ssl.create_default_context()))
+        assert (caught.value.code, caught.value.retryable) == ("doubao_certificate", False)
+        assert await talk(client(server, tls=trusting)) == TEXT
+
+
+def certificate() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's context with a certificate of its own for 127.0.0.1, and one of a client that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - hour, now + hour)
+    builder = builder.add_extension(address, critical=False)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(private + pem)
+        file.flush()
+        server.load_cert_chain(file.name)
+    return server, ssl.create_default_context(cadata=pem.decode())
 
 
 async def test_d4_a_server_that_is_busy_at_the_door_is_asked_again() -> None:

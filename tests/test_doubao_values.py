@@ -71,6 +71,8 @@ def test_d4_keys_are_in_no_repr_and_masked_in_what_a_server_repeats() -> None:
         ({"resource_id": ""}, "resource_id"),
         ({"host": "http://x"}, "host"),
         ({"host": "wss://"}, "host"),
+        ({"host": "wss://name:port"}, "host"),
+        ({"host": "[::1"}, "host"),
         ({"access_key": "token\r\nX: y"}, "plain"),
         ({"app_key": "密钥"}, "plain"),
     ],

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus
 from websockets.http11 import Response
 
 from asr.doubao.endpoint import Endpoint
@@ -18,6 +18,7 @@ from asr.doubao.errors import (
     CLOSED,
     LOST,
     MALFORMED,
+    PROXY,
     SILENT,
     UNREACHABLE,
     Failure,
@@ -38,6 +39,13 @@ _NUMBERS_LOGGED = 12
 
 _wire = logging.getLogger("websockets.doubao")
 _wire.setLevel(logging.WARNING)  # its debug lines show the headers, and so our keys
+
+
+class _Connect(connect):
+    """Follows no redirect: our keys go to the host in the settings and nowhere else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class Connection:
@@ -63,7 +71,7 @@ class Connection:
     ) -> Connection:
         """Connect and authenticate. Raises `Failure`."""
         try:
-            socket = await connect(
+            socket = await _Connect(
                 endpoint.url,
                 additional_headers=endpoint.headers(),
                 ssl=tls if endpoint.url.startswith("wss:") else None,
@@ -80,6 +88,8 @@ class Connection:
             raise Failure(rule, log_id=_log_id(error.response)) from None
         except ssl.SSLCertVerificationError as error:
             raise Failure(CERTIFICATE, error.verify_message) from None
+        except (InvalidProxy, ImportError) as error:
+            raise Failure(PROXY, type(error).__name__) from None
         except (OSError, TimeoutError, InvalidHandshake) as error:
             raise Failure(UNREACHABLE, type(error).__name__) from None
         connection = cls(socket, endpoint, options, numbered=numbered)

@@ -35,7 +35,7 @@ class Endpoint:
             problem = "set asr.doubao.api_key, or asr.doubao.app_key and asr.doubao.access_key"
         elif not self.resource_id:
             problem = "set asr.doubao.resource_id"
-        elif urlsplit(self.url).scheme not in ("ws", "wss") or not urlsplit(self.url).hostname:
+        elif not self._has_address():
             problem = "asr.doubao.host must be a host name, or begin with wss:// or ws://"
         elif any(not value.isascii() or not value.isprintable() or value != value.strip() for value in self._values()):
             problem = "asr.doubao keys and resource_id must be plain characters without blanks around them"
@@ -72,6 +72,13 @@ class Endpoint:
             if key:
                 text = text.replace(key, "***")
         return text
+
+    def _has_address(self) -> bool:
+        try:
+            parts = urlsplit(self.url)
+            return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            return False
 
     def _values(self) -> tuple[str, ...]:
         return self.resource_id, self.app_key, self.access_key, self.api_key

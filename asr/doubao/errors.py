@@ -81,6 +81,7 @@ CLOSED = Rule("closed", Action.ASK_AGAIN, "the server ended the session early")
 CERTIFICATE = Rule(
     "certificate", Action.OPERATOR, "the server's certificate is not trusted", "check host and the clock"
 )
+PROXY = Rule("proxy", Action.OPERATOR, "the proxy can't be used", "check HTTPS_PROXY; for SOCKS install python-socks")
 SILENT = Rule("silent", Action.ASK_AGAIN, "the server did not answer in time", "check the network")
 REFUSED = Rule("refused", Action.OPERATOR, "the server refuses the connection", f"{_KEYS}; {_RESOURCE}")
 CIRCUIT_OPEN = Rule("circuit_open", Action.BACK_OFF, "the quota was exceeded again and again", _RATE)

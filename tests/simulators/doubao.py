@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ class DoubaoServer:
 
     `every_packet`: an answer to each packet, or only when the text changed. `bare`: partials without numbers.
     `listed`: "result" is a list. `troubles`: by number of the connection, from 0, counting accepted ones.
-    `statuses`: HTTP statuses with which the first connections are refused.
+    `statuses`: HTTP statuses with which the first connections are refused, `elsewhere` as their Location.
     """
 
     recognise: Recognise
@@ -118,6 +119,8 @@ class DoubaoServer:
     idle_timeout_s: float = 8.0
     troubles: dict[int, Trouble] = field(default_factory=dict)
     statuses: list[int] = field(default_factory=list)
+    elsewhere: str = ""
+    tls: ssl.SSLContext | None = None
     visits: list[Visit] = field(default_factory=list)
     attempts: int = 0
     most_at_once: int = 0
@@ -128,12 +131,13 @@ class DoubaoServer:
     def host(self) -> str:
         """For the client's setting."""
         assert self._server is not None
-        return f"ws://127.0.0.1:{next(iter(self._server.sockets)).getsockname()[1]}"
+        scheme = "wss" if self.tls else "ws"
+        return f"{scheme}://127.0.0.1:{next(iter(self._server.sockets)).getsockname()[1]}"
 
     async def __aenter__(self) -> DoubaoServer:
         self._server = await serve(
             self._talk, "127.0.0.1", 0, process_request=self._admit, process_response=self._sign, ping_interval=None,
-            compression=None, max_size=2**20, close_timeout=0.5,
+            compression=None, max_size=2**20, close_timeout=0.5, ssl=self.tls,
         )  # fmt: skip
         return self
 
@@ -158,7 +162,10 @@ class DoubaoServer:
             status = 403
         if status is None:
             return None
-        return connection.respond(HTTPStatus(status), "refused\n")
+        answer = connection.respond(HTTPStatus(status), "refused\n")
+        if self.elsewhere:
+            answer.headers["Location"] = self.elsewhere
+        return answer
 
     def _sign(self, _: ServerConnection, __: Request, response: Response) -> None:
         response.headers["X-Tt-Logid"] = LOG_ID
