@@ -5,5 +5,6 @@ ADAPTERS: dict[str, str] = {
     "funasr_custom": "asr.funasr.recognizer:FunASRCustomRecognizer",
     "doubao": "asr.doubao.recognizer:DoubaoRecognizer",
     "funasr_runtime": "asr.funasr.runtime_recognizer:FunasrRuntimeRecognizer",
+    "openai": "asr.openai:OpenAIRecognizer",
 }
 """Name in the settings → "module:Class" of a `core.stages.Recognizer`; loaded only when chosen."""

@@ -24,8 +24,8 @@ MEDIA = {f"avatar.{name}" for name in (
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
-    "upload", "upload_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor", "metrics",
-    "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.schemas",
+    "upload", "upload_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor",
+    "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.schemas",
     "openapi.talk",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
