@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from dataclasses import replace
 
 import pytest
 
 from asr.doubao import RecognitionResult
-from tests.doubao_talk import COUNT, TEXT, client, talk
+from asr.doubao.options import SEQUENCE_MODES
+from asr.doubao.retry import CircuitBreaker
+from tests.doubao_talk import COUNT, OPTIONS, TEXT, client, talk
 from tests.simulators.doubao import (
     Close,
     DoubaoServer,
@@ -98,3 +102,20 @@ async def test_d2_times_are_those_of_the_turn_in_spite_of_a_break() -> None:
         assert end == pytest.approx(stop, abs=0.02)
     assert results[-1].is_final
     assert (results[-1].start, results[-1].end) == (pytest.approx(0, abs=0.02), pytest.approx(4.7, abs=0.02))
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_d2_any_mishaps_at_any_time(seed: int) -> None:
+    """Up to three in a row, in either mode, whatever the style of the answers."""
+    chance = random.Random(seed)
+    mild = [fault for fault in BREAKS if not (isinstance(fault, Error) and fault.code == 45000001)]
+    count = chance.randint(1, 3)
+    troubles = {n: Trouble(chance.choice([*range(1, COUNT), -1]), chance.choice(mild)) for n in range(count)}
+    style = chance.choice(STYLES)
+    options = replace(OPTIONS, sequence_mode=chance.choice(SEQUENCE_MODES))
+    results: list[RecognitionResult] = []
+    async with DoubaoServer(recognise, troubles=troubles, **style) as server:  # type: ignore[arg-type]
+        quota = CircuitBreaker(limit=9)
+        assert await talk(client(server, options, breaker=quota), on_result=results.append) == TEXT
+        assert all(visit.refusal is None for visit in server.visits)
+    assert [s.text for result in results for s in result.sentences] == ["1 2 3", "4 5 6", "7 8 9"]

@@ -135,6 +135,8 @@ class Connection:
 
     async def _send(self, build: Callable[[int | None], bytes]) -> None:
         async with self.lock:
+            if self._socket.transport.is_closing():
+                raise Failure(LOST, "while sending")
             message = build(self.seq if self._numbered else None)
             self._sent.append(message[:_NUMBERS_LOGGED])
             try:

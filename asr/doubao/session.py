@@ -22,7 +22,7 @@ from asr.doubao.protocol import ProtocolError
 from asr.doubao.request import RecognitionConfig
 from asr.doubao.response import Response
 from asr.doubao.retry import CircuitBreaker, RetryPolicy
-from asr.doubao.transcript import RecognitionResult, Timeline, TurnText
+from asr.doubao.transcript import RecognitionResult, Sentence, Timeline, TurnText
 from core.errors import RecognizerError
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ class Session:
             if frame.last:
                 if not self._tail_sent:
                     raise Failure(CLOSED, "a final result before the end of the audio")
-                self._finish()
+                self._finish(sentences)
                 return
             if sentences or self._text.text != before:
                 self._on_result(self._text.result(final=False, sentences=sentences, heard=self._backlog.end))
@@ -276,8 +276,8 @@ class Session:
         result = self._text.result(final=False, heard=self._backlog.end)
         return bool(result.text) and result.end >= self._backlog.end / (1000 * BYTES_PER_MS) - _LAST_PAUSE_S
 
-    def _finish(self) -> None:
-        result = self._text.result(final=True, heard=self._backlog.end)
+    def _finish(self, sentences: tuple[Sentence, ...] = ()) -> None:
+        result = self._text.result(final=True, sentences=sentences, heard=self._backlog.end)
         if not self.started.done():
             self.started.set_result(None)
         self.done.set_result(result)
