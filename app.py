@@ -68,10 +68,10 @@ from core.doctor import (
 from core.envelope import envelope_failures
 from core.errors import EmanError
 from core.events import Event, Failed
-from core.frames import Activity
+from core.frames import LISTEN_RATE, Activity
 from core.history import History
 from core.history_api import HistoryApi
-from core.http_api import HttpApi, Sound
+from core.http_api import HttpApi
 from core.identity import visitor_link
 from core.listener import Listener
 from core.messages import messages_for
@@ -87,7 +87,9 @@ from core.services.wsa import WSAWebSocketService
 from core.sessions import Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
+from core.transcriber import Transcriber
 from core.turn import TurnSettings
+from core.upload_api import Openers, Sound, UploadApi
 from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
 from core.websocket_router import WebSocketRouter
@@ -261,11 +263,13 @@ class Server:
             tokens=self.tokens,
             memory=self.history,
             history_turns=settings.dialogue.history_turns,
-            open_sound=self._open_sound,
             limits=api_limits(settings),
             public_config=self._page_config,
         )
         application.add_routes(self._api.routes())
+        openers = Openers(sound=self._open_sound, recording=self._open_recording)
+        uploads = UploadApi(self.sessions, self.access, openers, max_bytes=api_limits(settings).max_upload_bytes)
+        application.add_routes(uploads.routes())
         application.add_routes(HistoryApi(self.history, self.access, self._history_cleared).routes())
         application.add_routes(self.admin.routes())
         application.add_routes([web.get("/ws", self._router.handle)])
@@ -317,7 +321,16 @@ class Server:
             emit=emit,
             timeout_s=self.settings.asr.timeout_s,
         )
-        return Parts(conversation, media, ears)
+        files = Transcriber(
+            recognizer=self.recognizer,
+            voice_activity=VoiceActivity,
+            conversation=conversation,
+            emit=emit,
+            executor=self._speech,
+            timeout_s=self.settings.asr.timeout_s,
+            max_turn_s=self.settings.turn.max_turn_s,
+        )
+        return Parts(conversation, media, ears, files)
 
     def _prepare_faces(self) -> None:
         """Load what the first session would wait for."""
@@ -363,6 +376,11 @@ class Server:
         audio = AudioFile(file, self._speech, self.settings.limits.max_upload_minutes * 60)
         await audio.open()
         return audio.chunks
+
+    async def _open_recording(self, file: BinaryIO) -> AudioFile:
+        audio = AudioFile(file, self._speech, self.settings.limits.max_upload_minutes * 60, rate=LISTEN_RATE)
+        await audio.open()
+        return audio
 
     async def _reap(self) -> None:
         while True:

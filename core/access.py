@@ -68,6 +68,11 @@ class Access:
         if any(0 < len(secret.strip()) < _GOOD_LENGTH for secret in (rules.admin_token, *rules.api_keys)):
             logger.warning("auth: an API key or the admin token is shorter than %d characters", _GOOD_LENGTH)
 
+    @property
+    def enabled(self) -> bool:
+        """Whether sessions can be used with their tokens only."""
+        return self._rules.enabled
+
     # -- every request
 
     @web.middleware

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from core.access import Access
 from core.envelope import json_body, ok, spoken_text
 from core.errors import BadRequest, Refused, SessionNotFound, Unauthorized
-from core.frames import LinkState, SpeechChunk, Utterance
+from core.frames import LinkState, Utterance
 from core.identity import Tokens, session_id_of
 from core.log import bound
 from core.sessions import Session, Sessions
 from core.sse import EventStreams
-from core.upload import read_upload
 
 logger = logging.getLogger(__name__)
 
 _SSE_LOOK_S = 2.0
 _MAX_PAGE = 64
-
-Sound = Callable[[], AsyncIterator[SpeechChunk]]
 
 
 class Memory(Protocol):
@@ -47,7 +44,7 @@ class ApiLimits:
 
 
 class HttpApi:
-    """The routes. `open_sound` turns an uploaded file into speech (raises `BadRequest`)."""
+    """The routes, but for /humanaudio (core/upload_api.py)."""
 
     def __init__(
         self,
@@ -58,7 +55,6 @@ class HttpApi:
         tokens: Tokens,
         memory: Memory,
         history_turns: int,
-        open_sound: Callable[[BinaryIO], Awaitable[Sound]],
         limits: ApiLimits,
         public_config: Callable[[], Mapping[str, Any]],
     ) -> None:
@@ -68,7 +64,6 @@ class HttpApi:
         self._tokens = tokens
         self._memory = memory
         self._history_turns = history_turns
-        self._open_sound = open_sound
         self._limits = limits
         self._public_config = public_config
 
@@ -77,7 +72,6 @@ class HttpApi:
         return [
             web.post("/offer", self.offer),
             web.post("/human", self.human),
-            web.post("/humanaudio", self.human_audio),
             web.post("/interrupt_talk", self.interrupt_talk),
             web.post("/is_speaking", self.is_speaking),
             web.get("/sse", self.sse),
@@ -142,29 +136,11 @@ class HttpApi:
                     raise BadRequest('type must be "echo" or "chat"')
         return ok(msg=_waiting(session))
 
-    async def human_audio(self, request: web.Request) -> web.Response:
-        """Speak an uploaded audio file (multipart: `sessionid`, `file`)."""
-        if not request.content_type.startswith("multipart/"):
-            raise BadRequest("expected multipart/form-data with sessionid and file")
-        fields, file = await read_upload(request, self._limits.max_upload_bytes)
-        try:
-            session = self._session(request, fields)
-            if file is None:
-                raise BadRequest("file is missing")
-            sound = await self._open_sound(file)
-            with bound(session.id):
-                session.conversation.play(sound, interrupt=fields.get("interrupt") == "true")
-        except BaseException:
-            if file is not None:
-                file.close()
-            raise
-        return ok(msg=_waiting(session))
-
     async def interrupt_talk(self, request: web.Request) -> web.Response:
-        """Silence the avatar."""
+        """Silence the avatar, and stop listening to files."""
         session = self._session(request, await json_body(request))
         with bound(session.id):
-            session.conversation.interrupt()
+            session.interrupt()
         return ok()
 
     async def is_speaking(self, request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from core.errors import Refused, ServerFull, SessionNotFound
 from core.frames import LinkState, Samples, Utterance
 from core.identity import new_session_id, session_id_of
 from core.log import bound
+from core.transcriber import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,19 @@ class Ears(Protocol):
         """Listen until cancelled."""
 
 
+class FileEars(Protocol):
+    """Listens to files that the user speaks by."""
+
+    async def ask(self, recording: Recording, /) -> str:
+        """Take a file over; returns the upload's id. Raises `BadRequest`, `Refused`; the file is closed then."""
+
+    def interrupt(self) -> bool:
+        """Stop, and drop what waits. False when there was nothing."""
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a session is made of."""
@@ -75,6 +89,7 @@ class Parts:
     conversation: Conversation
     media: Media
     ears: Ears
+    transcriber: FileEars
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,7 @@ class Session:
         self.conversation = parts.conversation
         self.media = parts.media
         self.ears = parts.ears
+        self.transcriber = parts.transcriber
         self.created_at = time.monotonic()
         self.offered_at = self.created_at
         self.detached_at: float | None = None
@@ -127,8 +143,13 @@ class Session:
             self.detached_at = heard_at
             self.left = left
             self.ears.rest()
-            self.conversation.interrupt()
+            self.interrupt()
             await self.media.disconnect()
+
+    def interrupt(self) -> bool:
+        """Silence now: what is spoken, what waits and files that are listened to. False when there was nothing."""
+        stopped = self.transcriber.interrupt()
+        return self.conversation.interrupt() or stopped
 
     async def close(self) -> None:
         """End everything that belongs to the session. Idempotent."""
@@ -142,6 +163,7 @@ class Session:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self.conversation.run())
                     group.create_task(self.ears.run())
+                    group.create_task(self.transcriber.run())
             except Exception:
                 # a session ends here; the reaper frees it, the others live on
                 logger.exception("session %s broke", self.id)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import numpy as np
 
-from core.errors import DialogueError, SynthesizerError
+from core.errors import DialogueError, Refused, SynthesizerError
 from core.frames import (
     LISTEN_RATE,
     VISEME_RATE,
@@ -20,6 +20,7 @@ from core.frames import (
     Utterance,
     VisemeFrames,
 )
+from core.transcriber import Recording
 
 RATE = 24_000
 
@@ -119,6 +120,24 @@ class _EchoStream:
 
     async def cancel(self) -> None:
         self._count = 0
+
+
+class DeafToFiles:
+    """Refuses every file (`core.sessions.FileEars`)."""
+
+    def __init__(self) -> None:
+        self.interrupts = 0
+
+    async def ask(self, recording: Recording, /) -> str:
+        recording.close()
+        raise Refused("no files here")
+
+    def interrupt(self) -> bool:
+        self.interrupts += 1
+        return False
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
 
 
 class FrozenLips(_Adapter):

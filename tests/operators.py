@@ -17,7 +17,7 @@ from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
 from core.sessions import LifecycleLimits, Parts, Session, Sessions
-from tests.fakes import ScriptedDialogue, ToneSynthesizer
+from tests.fakes import DeafToFiles, ScriptedDialogue, ToneSynthesizer
 
 ADAPTERS = {"asr": "echo", "dialogue": "scripted", "tts": "tone", "lipsync": "phonemes", "face": "grey"}
 
@@ -142,7 +142,7 @@ class Observatory:
         conversation = Conversation(
             dialogue=ScriptedDialogue(), synthesizer=ToneSynthesizer(), emit=lambda event: None, show=lambda doing: None
         )
-        return Parts(conversation, self.media[-1], DeafEars())
+        return Parts(conversation, self.media[-1], DeafEars(), DeafToFiles())
 
     def _gone(self, session_id: str) -> None:
         self.monitor.forget(session_id)

@@ -13,7 +13,7 @@ from core.conversation import Conversation
 from core.errors import BadRequest, Refused, ServerFull, SessionNotFound
 from core.frames import Activity, LinkState, Samples, Utterance
 from core.sessions import RELOAD_SHARE, LifecycleLimits, Parts, Session, Sessions
-from tests.fakes import ScriptedDialogue, ToneSynthesizer
+from tests.fakes import DeafToFiles, ScriptedDialogue, ToneSynthesizer
 
 
 class FakeMedia:
@@ -109,7 +109,7 @@ class House:
         conversation = Conversation(
             dialogue=ScriptedDialogue(), synthesizer=ToneSynthesizer(), emit=lambda event: None, show=_ignore
         )
-        return Parts(conversation, self.media[-1], self.ears[-1])
+        return Parts(conversation, self.media[-1], self.ears[-1], DeafToFiles())
 
     async def open(self, state: LinkState = LinkState.CONNECTED) -> tuple[Session, FakeMedia]:
         session, answer = await self.sessions.open("good")
