@@ -162,6 +162,7 @@ class AvatarClient:
     async def upload(self, data: bytes, name: str = "a.wav") -> dict[str, Any]:
         form = aiohttp.FormData()
         form.add_field("sessionid", self.session)
+        form.add_field("token", self.answer["token"])
         form.add_field("file", data, filename=name)
         async with self.http.post(self.url + "/humanaudio", data=form) as response:
             answer: dict[str, Any] = await response.json(content_type=None)

@@ -6,15 +6,18 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from core.frames import LISTEN_RATE, VISEME_RATE, SpeechChunk, VisemeFrames
+from core.identity import visitor_link
 from core.stages import LipStream
 from tests.conftest import Serve
 
+ADMIN = "the-admins-own-token"
 EMBEDDED = {
     "asr__engine": "pocketsphinx",
     "dialogue__engine": "demo",
@@ -40,6 +43,24 @@ async def test_a_good_server_passes(serving: Serve) -> None:
         assert status == 0, output
         assert " passed" in output or "100%" in output
         assert len(server.sessions) == 0  # every visitor hung up
+
+
+async def test_k5_a_server_that_asks_for_tokens_passes_with_a_visitors_link(serving: Serve, tmp_path: Path) -> None:
+    closed = {
+        "auth__enabled": "true", "auth__api_keys": '["a-key-that-nobody-guesses"]', "auth__admin_token": ADMIN,
+        "history__enabled": "true", "history__path": str(tmp_path / "history.db"),
+    }  # fmt: skip
+    chosen = ("-k", "not media and not lips", "-rs")
+    async with serving(**EMBEDDED | closed) as server:
+        link = visitor_link(server.url, server.tokens.issue_visitor(600))
+        status, output = await live("--server", server.url, "--token", link, "--admin-token", ADMIN, *chosen)
+        assert status == 0, output
+        assert "SKIPPED" not in output
+        assert len(server.sessions) == 0
+        status, output = await live("--server", server.url, "-k", "ready")
+        assert (status, "give --token" in output) == (1, True)
+        status, output = await live("--server", server.url, "--token", link, *chosen, "-k", "operator")
+        assert (status, "give --admin-token" in output) == (0, True)
 
 
 async def test_without_a_server_nothing_is_checked_and_the_option_is_named() -> None:

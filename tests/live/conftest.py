@@ -9,10 +9,15 @@ import pytest
 
 from tests.live.visitor import Installation
 
+USAGE = "The live checks need a running server: pytest tests/live --server URL [--token T] [--admin-token A]"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server", metavar="URL", help="the running server to check, e.g. http://localhost:8010")
-    parser.addoption("--token", metavar="T", help="sent as 'Authorization: Bearer T'")
+    parser.addoption(
+        "--token", metavar="T", help="lets sessions be started where not everybody may: an API key or an access link"
+    )
+    parser.addoption("--admin-token", metavar="A", help="auth.admin_token: also check what operators use")
     parser.addoption("--patience", type=float, default=10.0, metavar="S", help="seconds to wait for media (10)")
 
 
@@ -26,15 +31,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not server_url(config) and any("live" in argument for argument in config.args):
-        terminalreporter.write_line("The live checks need a running server: pytest tests/live --server URL [--token T]")
+        terminalreporter.write_line(USAGE)
 
 
 @pytest.fixture(scope="session")
 def installation(pytestconfig: pytest.Config) -> Installation:
     """The server under test."""
-    token = pytestconfig.getoption("--token", default=None)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return Installation(server_url(pytestconfig), headers, float(pytestconfig.getoption("--patience")))
+    options = pytestconfig
+    token = str(options.getoption("--token", default=None) or "").rpartition("#token=")[2]
+    admin = str(options.getoption("--admin-token", default=None) or "")
+    return Installation(server_url(options), token, admin, float(options.getoption("--patience")))
 
 
 @pytest.fixture(autouse=True)
@@ -42,15 +48,29 @@ async def reachable(installation: Installation) -> None:
     """Every check begins by reaching the server at all."""
     try:
         async with (
-            aiohttp.ClientSession(headers=installation.headers, timeout=aiohttp.ClientTimeout(10)) as http,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as http,
             http.get(installation.url + "/api/config") as response,
         ):
-            if response.status == 401:
-                pytest.fail("the server wants a token that is right: give --token T", pytrace=False)
-            await response.json()
+            config = await response.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         pytest.fail(
             f"{installation.url} does not answer as Eman does ({error!r}): is it running, is the port right, does a "
             "proxy stand in between?",
             pytrace=False,
         )
+    if not installation.token and not config.get("data", {}).get("auth", {}).get("open", True):
+        pytest.fail(
+            "not everybody may start a session here: give --token T, an API key or an access link (app.py token)",
+            pytrace=False,
+        )
+
+
+@pytest.fixture
+async def operator(installation: Installation) -> Installation:
+    """The server under test, where the checks may do what operators do."""
+    status, answer = await installation.admin("GET", "/api/admin/sessions")
+    if status == 401 and not installation.admin_token:
+        pytest.skip("operators only: give --admin-token A")
+    if status != 200:
+        pytest.fail(f"--admin-token was refused: {answer.get('msg', answer)}", pytrace=False)
+    return installation

@@ -12,6 +12,7 @@ import pytest
 
 from tests.avatar_client import WavMicrophone, loudness
 from tests.live.visitor import Installation, lips_follow
+from tests.offers import real_offer
 
 NOTICED = "speech was noticed but got no transcript: look at the recogniser (asr) in the server's log"
 UNNOTICED = "the microphone's speech was not noticed: media flows from the server to here, but not the other way?"
@@ -116,4 +117,6 @@ async def test_a_session_is_resumed_with_its_token_only(installation: Installati
             asked = time.monotonic()
             await again.human("hello again")
             await again.heard_after(asked, "a text after resuming")
+            stranger = await installation.offer(await real_offer(), sessionid=visitor.session, token="wrong")
+            assert stranger.get("error") == "auth_failed", f"a wrong token took the session over: {stranger}"
         visitor.answer.pop("token")  # hung up already

@@ -33,10 +33,11 @@ NO_MESSAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A server and how to talk to it."""
+    """A server and how to talk to it: `token` lets sessions be started, `admin_token` opens the operators' API."""
 
     url: str
-    headers: dict[str, str]
+    token: str
+    admin_token: str
     patience: float
 
     @asynccontextmanager
@@ -48,25 +49,37 @@ class Installation:
             yield client
         finally:
             if "token" in client.answer:
-                await client.post("/api/hangup", sessionid=client.session, token=client.answer["token"])
+                await client.post("/api/hangup", sessionid=client.session)
             await client.close()
 
     async def ask(self, method: str, path: str, **request: Any) -> tuple[int, dict[str, Any]]:
         """Status and JSON of one request."""
-        async with (
-            aiohttp.ClientSession(headers=self.headers) as http,
-            http.request(method, self.url + path, **request) as response,
-        ):
+        async with aiohttp.ClientSession() as http, http.request(method, self.url + path, **request) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
             return response.status, answer
 
+    async def offer(self, sdp: str, **more: Any) -> dict[str, Any]:
+        """The answer to an offer."""
+        allowed = {"token": self.token} if self.token else {}
+        return (await self.ask("POST", "/offer", json={"sdp": sdp, "type": "offer", **allowed, **more}))[1]
+
+    async def admin(self, method: str, path: str, **request: Any) -> tuple[int, dict[str, Any]]:
+        """As `ask`, as the operator."""
+        headers = {"X-Admin-Token": self.admin_token} if self.admin_token else {}
+        return await self.ask(method, path, headers=headers, **request)
+
 
 class Visitor(AvatarClient):
-    """A client that explains what it misses."""
+    """A client that shows its session's token with every call, as pages do, and explains what it misses."""
 
     def __init__(self, place: Installation, microphone: MediaStreamTrack | None, extra: dict[str, Any]) -> None:
-        super().__init__(place.url, microphone=microphone, extra=extra, headers=place.headers)
+        allowed = {"token": place.token} if place.token else {}
+        super().__init__(place.url, microphone=microphone, extra={**allowed, **extra})
         self.patience = place.patience
+
+    async def post(self, path: str, **body: Any) -> dict[str, Any]:
+        own = {} if path == "/offer" else {"token": self.answer["token"]}
+        return await super().post(path, **{**own, **body})
 
     async def arrive(self) -> None:
         """Connect and log in, or fail with a reason."""
