@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from asr.doubao import Endpoint, RecognitionResult, STTClient
@@ -19,7 +20,9 @@ from tests.simulators.doubao import (
 from tests.spoken_numbers import pcm, sentence
 
 QUICK = {action: Plan(tuple(0.0 for _ in plan.pauses)) for action, plan in PLANS.items()}
-OPTIONS = Options(max_speed=0, final_timeout_s=0.3, first_response_timeout_s=0.3, send_timeout_s=1)
+OPTIONS = Options(max_speed=0)
+HURRIED = replace(OPTIONS, final_timeout_s=0.3, first_response_timeout_s=0.3, send_timeout_s=1)
+"""For servers that never answer."""
 WORDS = (sentence(1, 2, 3), sentence(4, 5, 6), sentence(7, 8, 9))
 TEXT = "1 2 3 4 5 6 7 8 9"
 COUNT = len(pcm(*WORDS)) // PACKET_BYTES + 1

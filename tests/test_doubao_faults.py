@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from asr.doubao import Endpoint, STTClient
 from asr.doubao.retry import CircuitBreaker, RetryPolicy
 from core.errors import RecognizerError
-from tests.doubao_talk import OPTIONS, QUICK, TEXT, client, talk
+from tests.doubao_talk import HURRIED, OPTIONS, QUICK, TEXT, client, talk
 from tests.simulators.doubao import (
     ACCESS_KEY,
     API_KEY,
@@ -68,7 +68,7 @@ async def test_d4_attempts_are_counted(fault: Fault, visits: int) -> None:
     troubles = {number: Trouble(2, fault) for number in range(20)}
     async with DoubaoServer(recognise, troubles=troubles) as server:
         with pytest.raises(RecognizerError) as caught:
-            await talk(client(server))
+            await talk(client(server, HURRIED if fault == Hang() else OPTIONS))
         assert len(server.visits) == visits
         assert caught.value.retryable
 
@@ -228,13 +228,13 @@ async def test_d4_an_idle_session_that_is_finished_need_not_come_back() -> None:
 async def test_d2_no_final_result_twice_and_the_newest_one_counts(fault: Fault) -> None:
     troubles = {0: Trouble(-1, fault), 1: Trouble(-1, fault)}
     async with DoubaoServer(recognise, troubles=troubles) as server:
-        assert await talk(client(server)) == TEXT
+        assert await talk(client(server, HURRIED)) == TEXT
         assert len(server.visits) == 2
 
 
 async def test_d2_a_server_that_hangs_in_the_middle_is_left_at_the_end_of_the_turn() -> None:
     async with DoubaoServer(recognise, troubles={0: Trouble(9, Hang())}) as server:
-        assert await talk(client(server)) == TEXT
+        assert await talk(client(server, HURRIED)) == TEXT
         assert len(server.visits) == 2
 
 
@@ -242,7 +242,7 @@ async def test_d2_a_server_that_never_answers_the_full_request() -> None:
     troubles = {number: Trouble(0, Hang()) for number in range(9)}
     async with DoubaoServer(recognise, troubles=troubles) as server:
         with pytest.raises(RecognizerError) as caught:
-            await talk(client(server))
+            await talk(client(server, HURRIED))
         assert caught.value.code == "doubao_silent"
         assert caught.value.retryable
         assert all(visit.packets == [] for visit in server.visits)
