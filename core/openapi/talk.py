@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from core.openapi.build import answer, content, operation, query, said
-from core.openapi.schemas import ID, TOKEN, Schema, obj, ref, text, yes_no
+from core.openapi.schemas import ID, TOKEN, Schema, obj, ok, ref, text, yes_no
 
 _SESSION: list[Schema] = [{"sessionToken": []}, {"apiKey": []}, {}]
 _FIELDS: dict[str, Schema] = {"sessionid": ref("SessionId"), "token": ref("Token")}
 _BY_ID = [query("sessionid", ref("SessionId"), required=True), query("token", ref("Token"))]
+
+_MAYBE_ASKED = {
+    **ok(obj({"upload_id": text("Of the `upload` messages.")}, description="Only with `mode=ask`.")),
+    "required": ["code", "msg"],
+}
 
 
 def on_session(name: str, summary: str, response: Schema, body: Schema, description: str = "") -> Schema:
@@ -85,19 +90,27 @@ TALK_PATHS: dict[str, Schema] = {
     "/humanaudio": {
         "post": on_session(
             "humanaudio",
-            "Speak an audio file",
-            answer(),
+            "Speak an audio file, or ask with it",
+            answer(schema=_MAYBE_ASKED, example={"code": 0, "msg": "ok", "data": {"upload_id": "u1"}}),
             content(
                 obj(
                     {
                         **_FIELDS,
-                        "file": {"contentMediaType": "audio/*", "description": "Anything that FFmpeg decodes."},
+                        "mode": text(
+                            "`speak`: the avatar speaks the file. `ask`: it is what the user says.",
+                            enum=["speak", "ask"],
+                            default="speak",
+                        ),
                         "interrupt": text("Drop what is spoken or waits.", enum=["true", "false"], default="false"),
+                        "file": {"contentMediaType": "audio/*", "description": "Anything that FFmpeg decodes."},
                     },
-                    optional=("token", "interrupt"),
+                    optional=("token", "mode", "interrupt"),
                 ),
                 "multipart/form-data",
             ),
+            "With `auth.enabled`, `sessionid` and `token` must come before the file, in a header or in the query: "
+            "nobody else's file is read. All fields may be in the query. What is understood comes as `asr_result` "
+            "messages, how far it is as `upload` messages (docs/websocket-api.md).",
         )
     },
     "/interrupt_talk": {
