@@ -9,7 +9,7 @@ import tempfile
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,8 +67,8 @@ class FunASRCustomStream:
             raise
         length = self._bytes / BYTES_PER_S
         end = min(said.end_s or length, length)
-        times = {"start": min(said.start_s or 0.0, end), "end": end} if said.text else {}
-        return Transcript(said.text, engine=NAME, **times)
+        start = min(said.start_s or 0.0, end)
+        return Transcript(said.text, start=start, end=end, engine=NAME) if said.text else Transcript("", engine=NAME)
 
     async def cancel(self) -> None:
         """Drop the turn. Idempotent, also after `finish`."""
@@ -125,7 +125,9 @@ class FunASRCustomRecognizer:
         self.max_turn_s = max_turn_s
         self.packet_bytes = packet_ms * BYTES_PER_S // 1000 // 2 * 2
         self._folder = folder or None
-        self._fields = {key: value for key, value in (("language", language), ("hotwords", hotwords)) if value}
+        self._fields: dict[str, Any] = {
+            key: value for key, value in (("language", language), ("hotwords", hotwords)) if value
+        }
         self._client = FunASRClient(
             url, connect_timeout_s=connect_timeout_s, receive_timeout_s=answer_timeout_s, retries=retries,
             tls=tls_context(verify=verify_tls) if url.startswith("wss:") else None,

@@ -56,7 +56,7 @@ class FunASRSync:
     # -- recognising
 
     def recognize(self, audio: bytes, **options: Any) -> str:
-        """The words in encoded audio or raw PCM ("" for none); as `FunASRClient.recognize`. Raises `RecognizerError`."""
+        """The words in audio ("" for none); takes what `FunASRClient.recognize` takes. Raises `RecognizerError`."""
         return self._told(self._client.recognize(audio, **options))
 
     def recognize_file(self, path: Path | str, *, mode: Mode = "auto", **options: Any) -> str:
