@@ -119,6 +119,7 @@ class Stage(Section):
 class Asr(Stage):
     timeout_s: Seconds
     pocketsphinx: Options
+    doubao: Options
 
 
 class OpenAI(Section):
