@@ -35,6 +35,12 @@ class PocketsphinxStream:
         self.truncated = False
         """Whether audio was ignored because the turn was longer than `max_turn_s`."""
 
+    @property
+    def failure(self) -> RecognizerError | None:
+        """Why the turn is lost, as soon as that is known; None while it goes on."""
+        error = self._result.exception() if self._result.done() and not self._result.cancelled() else None
+        return error if isinstance(error, RecognizerError) else None
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed or self._result.done():

@@ -2,12 +2,88 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+import numpy as np
+
+from asr.chain import ChainRecognizer
 from asr.openai import OpenAIRecognizer
+from core.errors import RecognizerError
+from core.frames import LISTEN_RATE, Samples, Transcript
 from tests.doubao_served import recognise
 from tests.simulators.openai_asr import KEY, MODEL, TranscriptionServer
+
+
+class FaultyRecognizer:
+    """Hears `words` in everything and fails as told by `fault`, which a test may change at any time.
+
+    "start", "open", "push" (from the second one on, told by the stream's `failure`), "finish", or "hang" (no answer).
+    """
+
+    languages: tuple[str, ...] = ("en",)
+
+    def __init__(
+        self, name: str = "faulty", fault: str = "", *, words: str = "", retryable: bool = True, partials: bool = True
+    ) -> None:
+        self.name = name
+        self.partials = partials
+        self.words = words or f"{name} heard it"
+        self.fault = fault
+        self.retryable = retryable
+        self.streams: list[FaultyStream] = []
+        self.starts = 0
+        self.closed = 0
+
+    def error(self) -> RecognizerError:
+        return RecognizerError(f"{self.name} is broken", adapter=self.name, retryable=self.retryable)
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.fault == "start":
+            raise self.error()
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    def open(self, on_partial: Callable[[Transcript], None]) -> FaultyStream:
+        if self.fault == "open":
+            raise self.error()
+        self.streams.append(FaultyStream(self, on_partial))
+        return self.streams[-1]
+
+
+class FaultyStream:
+    """One turn; `audio` is what it heard."""
+
+    def __init__(self, owner: FaultyRecognizer, on_partial: Callable[[Transcript], None]) -> None:
+        self._owner = owner
+        self._on_partial = on_partial
+        self._pieces: list[Samples] = []
+        self.failure: RecognizerError | None = None
+        self.cancelled = False
+
+    @property
+    def audio(self) -> Samples:
+        return np.concatenate([np.zeros(0, np.int16), *self._pieces])
+
+    def push(self, samples: Samples) -> None:
+        self._pieces.append(samples.copy())
+        if self._owner.fault == "push" and len(self._pieces) > 1:
+            self.failure = self._owner.error()
+        elif self._owner.partials:
+            self._on_partial(Transcript(f"{self._owner.name} hears", final=False, engine=self._owner.name))
+
+    async def finish(self) -> Transcript:
+        if self._owner.fault == "hang":
+            await asyncio.Event().wait()
+        if self._owner.fault in ("finish", "push"):
+            raise self._owner.error()
+        return Transcript(self._owner.words, start=0.0, end=len(self.audio) / LISTEN_RATE, engine=self._owner.name)
+
+    async def cancel(self) -> None:
+        self.cancelled = True
 
 
 @contextlib.asynccontextmanager
@@ -15,3 +91,9 @@ async def openai_served() -> AsyncIterator[OpenAIRecognizer]:
     """The adapter with a simulated server; partials come twice a second."""
     async with TranscriptionServer(recognise).running() as server:
         yield OpenAIRecognizer(base_url=server.base_url, api_key=KEY, model=MODEL, partial_interval_s=0.5)
+
+
+@contextlib.asynccontextmanager
+async def chain_served() -> AsyncIterator[ChainRecognizer]:
+    """A chain whose first engine fails in mid-utterance; each turn is replayed into the embedded one."""
+    yield ChainRecognizer(engines=[FaultyRecognizer("broken", "push", partials=False), "pocketsphinx"], failures=10_000)
