@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -19,16 +20,13 @@ from tests.simulators.openai_asr import KEY, MODEL, TranscriptionServer
 class FaultyRecognizer:
     """Hears `words` in everything and fails as told by `fault`, which a test may change at any time.
 
-    "start", "open", "push" (from the second one on, told by the stream's `failure`), "finish", or "hang" (no answer).
+    "start", "open", "deaf" (told by the stream's `failure` at the first push), "push" (at the second), "finish", or "hang" (no answer).
     """
 
     languages: tuple[str, ...] = ("en",)
 
-    def __init__(
-        self, name: str = "faulty", fault: str = "", *, words: str = "", retryable: bool = True, partials: bool = True
-    ) -> None:
+    def __init__(self, name: str = "faulty", fault: str = "", *, words: str = "", retryable: bool = True) -> None:
         self.name = name
-        self.partials = partials
         self.words = words or f"{name} heard it"
         self.fault = fault
         self.retryable = retryable
@@ -70,15 +68,15 @@ class FaultyStream:
 
     def push(self, samples: Samples) -> None:
         self._pieces.append(samples.copy())
-        if self._owner.fault == "push" and len(self._pieces) > 1:
+        if len(self._pieces) > {"deaf": 0, "push": 1}.get(self._owner.fault, math.inf):
             self.failure = self._owner.error()
-        elif self._owner.partials:
+        else:
             self._on_partial(Transcript(f"{self._owner.name} hears", final=False, engine=self._owner.name))
 
     async def finish(self) -> Transcript:
         if self._owner.fault == "hang":
             await asyncio.Event().wait()
-        if self._owner.fault in ("finish", "push"):
+        if self._owner.fault in ("finish", "push", "deaf"):
             raise self._owner.error()
         return Transcript(self._owner.words, start=0.0, end=len(self.audio) / LISTEN_RATE, engine=self._owner.name)
 
@@ -96,4 +94,4 @@ async def openai_served() -> AsyncIterator[OpenAIRecognizer]:
 @contextlib.asynccontextmanager
 async def chain_served() -> AsyncIterator[ChainRecognizer]:
     """A chain whose first engine fails in mid-utterance; each turn is replayed into the embedded one."""
-    yield ChainRecognizer(engines=[FaultyRecognizer("broken", "push", partials=False), "pocketsphinx"], failures=10_000)
+    yield ChainRecognizer(engines=[FaultyRecognizer("broken", "deaf"), "pocketsphinx"], failures=10_000)
