@@ -12,6 +12,7 @@ export default {
   "welcome.left": "You left the conversation.",
   "welcome.microphone": "Use my microphone",
   "welcome.note.any": "You can also type.",
+  "welcome.note.invitation": "You need an invitation link to start here.",
   "welcome.note.languages": "You can also type. Speech is understood in {languages} only.",
 
   "stage.label": "{avatar}, live video",
@@ -144,7 +145,9 @@ export default {
   "error.rate_limited": "Too many requests.",
   "error.rate_limited.text": "Wait a few seconds, then try again.",
   "error.auth_failed": "You need a valid invitation.",
-  "error.auth_failed.text": "This server asks for a token, and the one in your link is missing or no longer valid.",
+  "error.auth_failed.text": "Open the link that you were given. If you did, it is no longer valid: ask for a new one.",
+  "error.stopping": "The server is being restarted.",
+  "error.stopping.text": "Try again in a moment.",
   "error.origin_refused": "This page may not use the server.",
   "error.origin_refused.text": "The server takes calls from its own pages only; its operator can allow this one in server.allowed_origins.",
   "error.bad_request": "The server did not understand the request.",

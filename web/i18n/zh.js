@@ -12,6 +12,7 @@ export default {
   "welcome.left": "你已离开这次对话。",
   "welcome.microphone": "使用麦克风",
   "welcome.note.any": "也可以打字。",
+  "welcome.note.invitation": "在这里开始对话需要邀请链接。",
   "welcome.note.languages": "也可以打字。语音识别目前只支持{languages}。",
 
   "stage.label": "{avatar} 的实时画面",
@@ -144,7 +145,9 @@ export default {
   "error.rate_limited": "请求太频繁。",
   "error.rate_limited.text": "请等几秒再试。",
   "error.auth_failed": "需要有效的邀请。",
-  "error.auth_failed.text": "服务器要求令牌，而链接中的令牌缺失或已失效。",
+  "error.auth_failed.text": "请用收到的链接打开本页。如果已经这样做，说明链接已失效，请索取新的链接。",
+  "error.stopping": "服务器正在重启。",
+  "error.stopping.text": "请稍后再试。",
   "error.origin_refused": "此页面无权使用该服务器。",
   "error.origin_refused.text": "服务器只接受自己页面的请求；管理员可在 server.allowed_origins 中允许此页面。",
   "error.bad_request": "服务器无法理解这个请求。",

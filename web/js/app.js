@@ -89,6 +89,10 @@ function describeServer() {
 
 /** The face's own picture, where the server has one; otherwise the drawn silhouette stays. */
 function loadPoster() {
+  if (config?.auth && !config.auth.open && !call.invited) {
+    $("microphone-note").textContent = t("welcome.note.invitation");
+    return;
+  }
   const picture = new Image();
   picture.onload = () => { for (const id of ["poster", "still"]) $(id).src = picture.src; };
   picture.src = "./poster.png";

@@ -50,6 +50,15 @@ export class Call {
     return this.#session;
   }
 
+  /** Whether the link to this page brought the token of an invitation. */
+  get invited() {
+    return Boolean(this.#invitation);
+  }
+
+  get #invitation() {
+    return invitation() ?? this.#actions.link.get("token");
+  }
+
   /** Go on where a link or a reload says. @returns {boolean} whether there is anything to go on with */
   resume() {
     const invited = ticketOfLink();
@@ -151,7 +160,7 @@ export class Call {
     const { conversation, memory, stage, theirVoice } = this.#parts;
     const { link } = this.#actions;
     const options = {
-      iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: invitation() ?? link.get("token"),
+      iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: this.#invitation,
       page: this.#page, storage: () => memory.enabled,
     };
     const session = new Session(options, ticket);
@@ -183,7 +192,10 @@ export class Call {
     const { room, conversation, notices } = this.#parts;
     const { phase, error } = detail;
     if (this.#takingUp && phase === "failed" && OVER.has(error.code)) { this.#begin(); return; }
-    if (phase === "reconnecting" && room.phase !== "reconnecting") this.#missedSince = Date.now();
+    if (phase === "reconnecting" && room.phase !== "reconnecting") {
+      this.#missedSince = Date.now();
+      notices.dismiss("socket_lost"); // everything is lost, and the picture's place says so
+    }
     const healed = room.phase === "reconnecting" && phase === "connected";
     if (phase === "elsewhere") this.#avatarLeft();
     this.#enter(phase, detail);
@@ -221,6 +233,7 @@ export class Call {
 
   #channel(session, state) {
     const { room, notices, memory, microphone } = this.#parts;
+    room.channel(state === "open");
     if (state === "open") {
       notices.dismiss("socket_lost");
       if (this.#untold) this.tellStorage(memory.enabled);

@@ -21,6 +21,7 @@ export class Room {
   #curtain;
   #late = 0;
   #more = {};
+  #listening = true;
   phase = "welcome";
 
   /** @param {import("./curtain.js").Curtain} curtain */
@@ -64,6 +65,12 @@ export class Room {
     if (phase === "ended") $("start").focus({ preventScroll: true });
   }
 
+  /** Whether messages come: all that a window without the avatar is connected by. */
+  channel(open) {
+    this.#listening = open;
+    this.#write();
+  }
+
   #draw() {
     const { phase } = this;
     if (phase === "reconnecting" && !this.#curtain.shown) {
@@ -94,7 +101,7 @@ export class Room {
   }
 
   #write() {
-    const word = { welcome: "idle", asking: "connecting", ended: "closed", elsewhere: "connected" }[this.phase] ?? this.phase;
+    const word = { welcome: "idle", asking: "connecting", ended: "closed", elsewhere: this.#listening ? "connected" : "reconnecting" }[this.phase] ?? this.phase;
     $("connection").dataset.state = word;
     $("connection").querySelector(".readout-text").textContent = t(`connection.${word}`);
     const leave = t(this.phase === "elsewhere" ? "dock.leave" : "dock.hangup");
