@@ -99,6 +99,7 @@ def page_config(settings: Settings, version: str, recognizer: Recognizer, dialog
         "asr": {"engine": recognizer.name, "languages": list(recognizer.languages)},
         "dialogue": {"engine": dialogue.name},
         "max_upload_mb": settings.limits.max_upload_mb,
+        "max_upload_minutes": settings.limits.max_upload_minutes,
         "max_text_chars": settings.limits.max_text_chars,
         "video": {"width": settings.media.width, "height": settings.media.height},
         "control_url": settings.page.control_url,

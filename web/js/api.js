@@ -18,6 +18,7 @@ const DEFAULTS = {
   ice_servers: [],
   asr: { engine: "", languages: ["*"] },
   max_upload_mb: 100,
+  max_upload_minutes: 0,
   max_text_chars: 4000,
   history: false,
   control_url: "",
@@ -94,17 +95,27 @@ function historyAddress({ token, ...query }) {
   return { url, headers: token ? { Authorization: `Bearer ${token}` } : {} };
 }
 
-/** Upload an audio file for the avatar to speak. `onProgress` gets 0..1. XHR, because fetch reports no upload progress. */
-export function sendAudio({ sessionid, token }, file, onProgress) {
+/**
+ * Upload an audio file. XHR, because fetch reports no upload progress.
+ * @param {File} file
+ * @param {{mode: "ask" | "speak", interrupt: boolean, onProgress: (part: number) => void, signal: AbortSignal}} options
+ *        `ask`: it is what the user says; `speak`: the avatar says it
+ * @returns {Promise<object>} the answer; with `data.upload_id` for `ask`
+ */
+export function sendAudio({ sessionid, token }, file, { mode, interrupt, onProgress, signal }) {
   const form = new FormData();
   form.append("sessionid", sessionid);
+  // The server reads no file of a stranger: everything else comes before it.
   if (token) form.append("token", token);
+  form.append("mode", mode);
+  if (interrupt) form.append("interrupt", "true");
   form.append("file", file, file.name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", address("./humanaudio"));
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onerror = () => reject(new ApiError("network"));
+    request.onabort = () => reject(new ApiError("aborted"));
     request.onload = () => {
       try {
         resolve(unwrap(parse(request.responseText), request.status));
@@ -112,6 +123,7 @@ export function sendAudio({ sessionid, token }, file, onProgress) {
         reject(failure);
       }
     };
+    signal.addEventListener("abort", () => request.abort());
     request.send(form);
   });
 }

@@ -9,6 +9,7 @@ import { Confirm } from "./confirm.js";
 import { Controls } from "./controls.js";
 import { Conversation } from "./conversation.js";
 import { Curtain } from "./curtain.js";
+import { Drop } from "./drop.js";
 import { Earlier } from "./earlier.js";
 import { describe, describeMicrophone } from "./failure.js";
 import { currentLanguage, define, fill, languageNames, onLanguage, switchLanguage, t } from "./i18n.js";
@@ -24,6 +25,7 @@ import { ChatStorage } from "./storage.js";
 import { Subtitles } from "./subtitles.js";
 import { linkOf } from "./ticket.js";
 import { Upload } from "./upload.js";
+import { UploadChoice } from "./upload_choice.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -38,7 +40,8 @@ const subtitles = new Subtitles($("subtitle"));
 const activity = new Activity($("state"), document.querySelector(".portrait"));
 const stage = new Stage($("video"), $("unmute"), $("ambient"));
 const composer = new Composer($("composer"));
-const upload = new Upload(chat, $("file"));
+const uploadChoice = new UploadChoice($("upload-choice"));
+const upload = new Upload(chat, $("file"), uploadChoice);
 const microphone = new Microphone();
 const myVoice = new Meter((level) => { controls.level(level); activity.voice({ mine: level }); });
 const theirVoice = new Meter((level) => activity.voice({ theirs: level }));
@@ -47,18 +50,20 @@ const conversation = new Conversation(chat, subtitles, {
   onNotice: (text) => text && notices.show({ code: "broadcast", title: text }),
   onControl: (action) => {
     if (action === "interrupt") subtitles.clear();
-    if (action === "hangup") call.hangUp();
+    if (action === "hangup") hangUp();
   },
   onAsked: () => latency.asked(),
   onAnswer: (milliseconds) => latency.answered(milliseconds),
   onComplete: (bubble) => memory.keep(bubble.entry),
   onCleared: (number) => memory.cleared(number),
+  onUpload: (news) => upload.receive(news),
+  onSettled: () => upload.settle(),
   timeOf: (number) => memory.timeOf(number),
 });
 const controls = new Controls(
   microphone,
   { mic: $("mic"), ptt: $("ptt"), talk: $("talk"), interrupt: $("interrupt"), upload: $("upload"), hangup: $("hangup") },
-  { live: () => room.joined, needMicrophone: turnOnMicrophone, interrupt, upload: () => upload.choose(), hangup: () => call.hangUp() },
+  { live: () => room.joined, needMicrophone: turnOnMicrophone, interrupt, upload: () => upload.choose(), hangup: hangUp },
 );
 
 const call = new Call(
@@ -76,12 +81,18 @@ async function serverConfig() {
   config = await readConfig();
   composer.limit = config.max_text_chars;
   upload.limitMegabytes = config.max_upload_mb;
+  upload.limitMinutes = config.max_upload_minutes;
   memory.server = Boolean(config.history);
   define({ avatar: config.avatar_name });
   return config;
 }
 
+/** Begins with what stands in the way of a call, where something does. */
 function describeServer() {
+  if (config?.auth && !config.auth.open && !call.invited) {
+    $("microphone-note").textContent = t("welcome.note.invitation");
+    return;
+  }
   const languages = config?.asr?.languages ?? ["*"];
   const named = languages.length > 0 && !languages.includes("*");
   $("microphone-note").textContent = named ? t("welcome.note.languages", { languages: languageNames(languages) }) : t("welcome.note.any");
@@ -89,10 +100,6 @@ function describeServer() {
 
 /** The face's own picture, where the server has one; otherwise the drawn silhouette stays. */
 function loadPoster() {
-  if (config?.auth && !config.auth.open && !call.invited) {
-    $("microphone-note").textContent = t("welcome.note.invitation");
-    return;
-  }
   const picture = new Image();
   picture.onload = () => { for (const id of ["poster", "still"]) $(id).src = picture.src; };
   picture.src = "./poster.png";
@@ -154,11 +161,18 @@ async function say(text) {
 async function interrupt() {
   if (!room.joined) return;
   subtitles.clear();
+  upload.stop();
   try {
     await interruptTalk(call.session.credentials);
   } catch (failure) {
     tell(failure);
   }
+}
+
+function hangUp() {
+  upload.stop();
+  uploadChoice.dismiss();
+  call.hangUp();
 }
 
 function tell(failure) {
@@ -179,7 +193,8 @@ async function shareConversation() {
 /* Wiring -------------------------------------------------------------------------------------------------------- */
 
 composer.onSend = say;
-upload.credentials = () => call.session.credentials;
+upload.credentials = () => call.session?.credentials ?? null;
+new Drop($("drop"), { ready: () => room.joined, onFiles: (files) => upload.take(files) });
 chat.onChange = () => {
   $("suggestions").hidden = !chat.empty;
   $("copy").disabled = chat.empty;

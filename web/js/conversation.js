@@ -27,7 +27,8 @@ export class Conversation {
    * @param {import("./subtitles.js").Subtitles} subtitles
    * @param {{onStatus: (status: string, content: string, past: boolean) => void, onNotice: Function, onControl: Function,
    *          onAsked: Function, onAnswer: Function, onComplete: (bubble: import("./bubble.js").Bubble) => void,
-   *          onCleared: (number: number | undefined) => void, timeOf: (number: number | null) => number | null}} events
+   *          onCleared: (number: number | undefined) => void, onUpload: (news: object) => void,
+   *          onSettled: () => void, timeOf: (number: number | null) => number | null}} events
    */
   constructor(chat, subtitles, events) {
     this.#chat = chat;
@@ -62,6 +63,7 @@ export class Conversation {
       case "status_update": return this.#events.onStatus(message.status, message.content, this.#past !== null);
       case "wsa_command": return this.#command(message.data ?? {});
       case "broadcast": return this.#past ? undefined : this.#events.onNotice(plain(message.content));
+      case "upload": return this.#events.onUpload(message);
       case "history_cleared": return this.#events.onCleared(this.#past ? this.#number : undefined);
       default: return undefined;
     }
@@ -89,6 +91,7 @@ export class Conversation {
     this.#replies.clear();
     this.#chat.waiting = false;
     this.#subtitles.clear();
+    this.#events.onSettled();
   }
 
   #command(data) {
