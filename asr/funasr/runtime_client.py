@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 from asr.funasr.runtime_protocol import (
     BYTES_PER_MS,
     GRACE_S,
+    LEAST_PATIENCE_S,
     Dialect,
     Mode,
     RuntimeConfig,
@@ -93,6 +94,7 @@ class RuntimeClient:
     """Connects at once, in the background; audio that comes meanwhile is kept, and all of it until the end.
 
     `on_text` is called on the loop with the whole text so far, each time it changes. `max_audio_s`: more is ignored.
+    `final_timeout_s`: least time that the server is given after the end. `expected`: see `RuntimeSession`.
     `tls`: of `endpoint.tls()`, loaded once by whoever makes many clients.
     """
 
@@ -103,6 +105,7 @@ class RuntimeClient:
         *,
         on_text: Callable[[str], None] | None = None,
         max_audio_s: float = 3600.0,
+        final_timeout_s: float = LEAST_PATIENCE_S,
         expected: Dialect = Dialect.UNKNOWN,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -110,6 +113,7 @@ class RuntimeClient:
         self._config = config
         self._on_text = on_text
         self._room = int(max_audio_s * 1000) * BYTES_PER_MS
+        self._final_timeout_s = final_timeout_s
         self._expected = expected
         self._tls = tls or endpoint.tls()
         self._audio = bytearray()
@@ -223,7 +227,7 @@ class RuntimeClient:
     def _limit(self, seconds: float | None = None) -> None:
         """From now on the server has so long, or as long as the protocol gives it."""
         if self._deadline is not None:
-            wait = patience_s(self.audio_s) if seconds is None else seconds
+            wait = patience_s(self.audio_s, self._final_timeout_s) if seconds is None else seconds
             self._deadline.reschedule(asyncio.get_running_loop().time() + wait)
 
     @contextlib.asynccontextmanager

@@ -282,9 +282,9 @@ class RuntimeSession:
             self.span = min(old[0], span[0]), max(old[1], span[1])
 
 
-def patience_s(audio_s: float) -> float:
+def patience_s(audio_s: float, least_s: float = LEAST_PATIENCE_S) -> float:
     """How long to wait for a server after the end of `audio_s` seconds of audio."""
-    return max(LEAST_PATIENCE_S, PATIENCE_PER_S * audio_s)
+    return max(least_s, PATIENCE_PER_S * audio_s)
 
 
 def _record(message: str | bytes) -> Mapping[str, Any]:
@@ -312,5 +312,7 @@ def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _gap(before: str, after: str) -> str:
-    """A blank between two sentences of a script that has blanks."""
-    return " " if before and after and before[-1].isascii() and after[0].isascii() and after[0].isalnum() else ""
+    """A blank between two sentences of a script that has blanks, unless one is there."""
+    if not before or not after or before[-1].isspace():
+        return ""
+    return " " if before[-1].isascii() and after[0].isascii() and after[0].isalnum() else ""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from asr.funasr.runtime_client import NAME, RuntimeClient, RuntimeEndpoint, RuntimeResult
-from asr.funasr.runtime_protocol import Dialect, Mode, RuntimeConfig
+from asr.funasr.runtime_protocol import LEAST_PATIENCE_S, Dialect, Mode, RuntimeConfig
 from core.errors import RecognizerError
 from core.frames import Samples, Transcript
 
@@ -58,7 +58,9 @@ class FunasrRuntimeRecognizer:
     """Connects to a server for each turn.
 
     `url`: ws:// or wss://. `verify_tls`, `ca_file`: the servers' own certificates are self-signed. `mode`: 2pass,
-    online or offline. The others are sent as they are: see `RuntimeConfig`. `max_turn_s`: audio beyond it is ignored.
+    online or offline. `chunk_size` to `svs_itn` are sent: see `RuntimeConfig`.
+    `final_timeout_s`: a server is given that after the end, or half the turn's length.
+    `max_turn_s`: audio beyond it is ignored.
     """
 
     name = NAME
@@ -78,6 +80,7 @@ class FunasrRuntimeRecognizer:
         svs_lang: str = "",
         svs_itn: bool = True,
         connect_timeout_s: float = 5.0,
+        final_timeout_s: float = LEAST_PATIENCE_S,
         max_turn_s: float = 60.0,
     ) -> None:
         self.languages = tuple(languages)
@@ -87,6 +90,7 @@ class FunasrRuntimeRecognizer:
             mode=Mode.TWO_PASS if self._problem else Mode(mode), chunk_size=tuple(chunk_size),
             chunk_interval=chunk_interval, hotwords=hotwords, itn=itn, svs_lang=svs_lang, svs_itn=svs_itn,
         )  # fmt: skip
+        self._final_timeout_s = final_timeout_s
         self._max_turn_s = max_turn_s
         self._tls: ssl.SSLContext | None = None
         self._dialect = Dialect.UNKNOWN
@@ -118,7 +122,7 @@ class FunasrRuntimeRecognizer:
         """A connection to the server for one utterance."""
         return RuntimeClient(
             self._endpoint, self._config, on_text=on_text, max_audio_s=self._max_turn_s,
-            expected=self._dialect, tls=self._tls,
+            final_timeout_s=self._final_timeout_s, expected=self._dialect, tls=self._tls,
         )  # fmt: skip
 
     def learn(self, result: RuntimeResult) -> None:
