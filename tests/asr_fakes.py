@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 
 from asr.chain import ChainRecognizer
 from asr.openai import OpenAIRecognizer
+from asr.sherpa import SherpaRecognizer
+from asr.sherpa_model import Kind, SherpaModel
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
 from tests.doubao_served import recognise
@@ -18,9 +21,10 @@ from tests.simulators.openai_asr import KEY, MODEL, TranscriptionServer
 
 
 class FaultyRecognizer:
-    """Hears `words` in everything and fails as told by `fault`, which a test may change at any time.
+    """Hears `words` in everything and fails as told by `fault`, which a test may change at any time:
 
-    "start", "open", "deaf" (told by the stream's `failure` at the first push), "push" (at the second), "finish", or "hang" (no answer).
+    "start", "open", "deaf" (told by the stream's `failure` at the first push), "push" (at the second),
+    "finish" or "hang" (no answer).
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -95,3 +99,56 @@ async def openai_served() -> AsyncIterator[OpenAIRecognizer]:
 async def chain_served() -> AsyncIterator[ChainRecognizer]:
     """A chain whose first engine fails in mid-utterance; each turn is replayed into the embedded one."""
     yield ChainRecognizer(engines=[FaultyRecognizer("broken", "deaf"), "pocketsphinx"], failures=10_000)
+
+
+class KnownEngine:
+    """An engine of sherpa-onnx's shape that knows the contract tests' sentences; what is `broken` raises."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken = broken
+        self.loop_blocked = False
+
+    def begin(self) -> bytearray:
+        self._step("begin")
+        return bytearray()
+
+    def feed(self, stream: bytearray, samples: Samples) -> Transcript:
+        self._step("feed")
+        stream += samples.astype("<i2").tobytes()
+        return self._heard(stream)
+
+    def end(self, stream: bytearray) -> Transcript:
+        self._step("end")
+        return self._heard(stream)
+
+    def _heard(self, stream: bytearray) -> Transcript:
+        words = recognise(bytes(stream))
+        return Transcript(words, start=0.1, end=len(stream) / 32_000) if words else Transcript("")
+
+    def _step(self, name: str) -> None:
+        try:
+            asyncio.get_running_loop()
+            self.loop_blocked = True
+        except RuntimeError:
+            pass  # a worker thread, as it should be
+        if name == self.broken:
+            raise RuntimeError("Got invalid dimensions for input")
+
+
+def sherpa(
+    engine: KnownEngine | None = None, kind: Kind = Kind.STREAMING_TRANSDUCER, **options: Any
+) -> SherpaRecognizer:
+    """The adapter with a fake of the library."""
+    return SherpaRecognizer(
+        model="somewhere",
+        trial=False,
+        find=lambda folder, precision: SherpaModel(kind),
+        engine=lambda model, **_: engine or KnownEngine(),
+        **options,
+    )
+
+
+@contextlib.asynccontextmanager
+async def sherpa_served() -> AsyncIterator[SherpaRecognizer]:
+    """A streaming model."""
+    yield sherpa()

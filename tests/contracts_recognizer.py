@@ -36,6 +36,7 @@ def build(name: str) -> Any:
 RECOGNIZERS: dict[str, Callable[[], Any]] = {name: functools.partial(build, name) for name in asr.ADAPTERS}
 
 SERVED: dict[str, str] = {
+    "sherpa": "tests.asr_fakes:sherpa_served",
     "chain": "tests.asr_fakes:chain_served",
     "openai": "tests.asr_fakes:openai_served",
     "doubao": "tests.doubao_served:served",
