@@ -88,7 +88,6 @@ async function serverConfig() {
 }
 
 /** Begins with what stands in the way of a call, where something does. */
-/** Begins with what stands in the way of a call, where something does. */
 function describeServer() {
   if (config?.auth && !config.auth.open && !call.invited) {
     $("microphone-note").textContent = t("welcome.note.invitation");
