@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from asr.funasr.client import FunASRClient
 from asr.funasr.exchange import PEER_LIMIT
 from core.errors import RecognizerError
+from tests.funasr_custom_line import wav
 from tests.simulators.funasr_custom import ChunkServer, FayServer, InlineServer
 
 QUICK = {"backoff_s": 0.0, "ready_timeout_s": 0.1, "receive_timeout_s": 2.0}
-
-
-def wav(size: int, seed: int = 1) -> bytes:
-    """A WAV file of that many bytes in all, with noise in it."""
-    pcm = np.random.default_rng(seed).integers(-9000, 9000, (size - 44) // 2).astype("<i2").tobytes()
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((1, 2, 16_000, 0, "NONE", ""))
-        out.writeframes(pcm)
-    return file.getvalue()
 
 
 def count(pcm: bytes) -> str:
@@ -196,8 +184,8 @@ class Scripted:
 
 
 @pytest.fixture
-async def small() -> AsyncIterator[bytes]:
-    yield wav(2000)
+def small() -> bytes:
+    return wav(2000)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ _DEMUXERS = {
     "mp3": "mp3", "flac": "flac", "ogg": "ogg", "opus": "ogg", "m4a": "mov", "webm": "matroska", "aac": "aac",
     "wav": "wav",
 }  # fmt: skip
+_BROKEN_WAV = (wave.Error, EOFError, struct.error, ValueError, RuntimeError, ZeroDivisionError, OverflowError)
+"""What the standard library raises for a damaged header."""
 _MAGIC = ((b"RIFF", "wav"), (b"fLaC", "flac"), (b"OggS", "ogg"), (b"ID3", "mp3"), (b"\x1aE\xdf\xa3", "webm"))
 
 
@@ -44,7 +46,7 @@ def decode(data: bytes, given: AudioFormat, max_s: float, *, default: str = "wav
     if name == "wav" or data.startswith(b"RIFF"):
         try:
             return _wav(data, max_s)
-        except (wave.Error, EOFError, struct.error, ValueError):
+        except _BROKEN_WAV:
             name = "wav"  # compressed, or floating point
     return _decoded(data, name, max_s)
 
@@ -56,7 +58,7 @@ def seconds_of(data: bytes, given: AudioFormat) -> float | None:
             with wave.open(io.BytesIO(data)) as file:
                 frame = file.getsampwidth() * file.getnchannels()
                 return float(min(file.getnframes(), len(data) // frame) / file.getframerate())
-        except (wave.Error, EOFError, struct.error, ValueError, ZeroDivisionError):
+        except _BROKEN_WAV:
             return None
     if given.name == "pcm":
         return len(data) / (given.sample_width * given.channels * given.sample_rate)
@@ -115,7 +117,9 @@ def _decoded(data: bytes, name: str, max_s: float) -> Samples:
                     raise _too_long(max_s)
     except (av.FFmpegError, ValueError, EOFError, OSError, IndexError):
         raise _unreadable(name) from None
-    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+    if not parts:
+        raise _unreadable(name)
+    return np.concatenate(parts)
 
 
 def _resampled(container: InputContainer) -> Iterator[Samples]:

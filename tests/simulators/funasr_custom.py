@@ -1,8 +1,8 @@
 """Strict servers of the custom FunASR protocol as they exist in the field. They share no code with the product.
 
 `FayServer`: only `{"url": path}`, one queue, bare text back, deletes the file, silent when something is wrong.
-`InlineServer`: only `audio_data`. `ChunkServer`: only uploads in chunks. All have the 1 MiB limit of messages that their
-library sets by default; each departure from what they understand ends up in `violations`, and ends the connection.
+`InlineServer`: only `audio_data`. `ChunkServer`: only uploads in chunks. All have the limit of 1 MiB per message that
+their library sets by default; each departure from what they understand is kept in `violations` and ends the connection.
 """
 
 from __future__ import annotations
