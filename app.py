@@ -28,6 +28,7 @@ import avatar.face
 import avatar.lipsync
 import avatar.tts
 import core.dialogue
+from asr.end_of_turn import EndOfTurnNetwork
 from asr.tracker import RecognitionResultTracker
 from asr.vad import VoiceActivity
 from avatar.audio_file import AudioFile
@@ -88,7 +89,7 @@ from core.sessions import Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
 from core.transcriber import Transcriber
-from core.turn import TurnSettings
+from core.turn_events import TurnSettings
 from core.upload_api import Openers, Sound, UploadApi
 from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
@@ -157,7 +158,7 @@ class Server:
         await self.history.start()
         await self.process.start()
         await self.monitor.start()
-        await asyncio.gather(*(self._start_adapter(stage) for stage in self.adapters))
+        await asyncio.gather(self._start_end_of_turn(), *(self._start_adapter(stage) for stage in self.adapters))
         if self.ice.configured:
             await self.ice.probe()
         await asyncio.to_thread(self._prepare_faces)
@@ -189,6 +190,8 @@ class Server:
         await self.process.close()
         await self._runner.cleanup()
         await asyncio.gather(*(adapter.close() for adapter in self.adapters.values()))
+        if self.end_of_turn is not None:
+            await self.end_of_turn.close()
         await self.history.close()
         self._speech.shutdown(wait=False, cancel_futures=True)
 
@@ -202,6 +205,12 @@ class Server:
         self.synthesizer = load_adapter("tts", tts.engine, avatar.tts.ADAPTERS, tts.engine_options())
         self.lipsync = load_adapter("lipsync", lips.engine, avatar.lipsync.ADAPTERS, lips.engine_options())
         self.face = load_adapter("face", face.engine, avatar.face.ADAPTERS, face.engine_options())
+        model = self.settings.turn.semantic_model
+        self.end_of_turn = EndOfTurnNetwork(model) if model else None
+
+    async def _start_end_of_turn(self) -> None:
+        if self.end_of_turn is not None:
+            await self.end_of_turn.start()
 
     async def _start_adapter(self, stage: str) -> None:
         await self.adapters[stage].start()
@@ -315,11 +324,12 @@ class Server:
         ears = Listener(
             recognizer=self.recognizer,
             voice_activity=VoiceActivity(),
-            settings=TurnSettings(**self.settings.turn.model_dump()),
+            settings=TurnSettings(**self.settings.turn.model_dump(exclude={"semantic_model"})),
             conversation=conversation,
             avatar=media.stage,
             emit=emit,
             timeout_s=self.settings.asr.timeout_s,
+            model=self.end_of_turn,
         )
         files = Transcriber(
             recognizer=self.recognizer,

@@ -36,6 +36,19 @@ class Speaker:
         """Silence now."""
         return self._stage.clear()
 
+    def hold(self) -> bool:
+        """Silence now, to go on later."""
+        return self._stage.hold()
+
+    def resume(self) -> bool:
+        """Go on."""
+        return self._stage.resume()
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held."""
+        return self._stage.held
+
 
 class _Preparation:
     """One utterance on its way: native rate in, media-rate PCM with matching viseme frames out."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +35,8 @@ KEEP_PLAYED_S = 1.0
 """Played speech is kept this long for pictures that are drawn late."""
 FADE = MEDIA_RATE // 200
 """Samples (5 ms) over which a cleared queue fades, so that it does not click."""
+REWIND_S = (0.1, 0.35)
+"""Speech that was held goes on from the quietest moment this long before it was held: a gap between words."""
 MOUTH_WINDOW_S = (-0.02, 0.02)
 """The part of the speech around a picture's timestamp that its mouth shows."""
 SILENCE_DB = -100.0
@@ -41,6 +44,7 @@ FPS = 25
 """Pictures per second."""
 PICTURE = MEDIA_RATE // FPS
 """Media samples per picture."""
+_STEP = MEDIA_RATE // VISEME_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,20 @@ class _Placed:
     def __post_init__(self) -> None:
         self.end = self.start + len(self.speech.samples)
 
+    def split(self, cut: int, cursor: int) -> tuple[_Placed | None, Speech | None]:
+        """What was played before `cursor`, and what is to be played again or for the first time, from `cut` on."""
+        if self.end <= cut or not self.speech.reply_id:
+            return self, None
+        if self.start >= cursor:
+            return None, self.speech
+        rows = max(0, cut - self.start) // _STEP  # sound and lips stay together
+        speech, count = self.speech, cursor - self.start
+        before = replace(
+            speech, samples=speech.samples[:count], visemes=speech.visemes[: -(-count // _STEP)], last=False
+        )
+        again = replace(speech, samples=speech.samples[rows * _STEP :], visemes=speech.visemes[rows:], first=False)
+        return _Placed(before, self.start, announced=self.announced), again
+
 
 class SpeechStage:
     """Queue, mixer and timeline of one avatar."""
@@ -73,11 +91,13 @@ class SpeechStage:
     def __init__(self, listener: StageListener) -> None:
         self._listener = listener
         self._timeline: deque[_Placed] = deque()
+        self._held: list[Speech] | None = None
         self._cursor = 0
         self._tail = 0
         self._reply_id = ""
         self._reply_start: int | None = None
         self._ended = 0
+        self._queued: Counter[int] = Counter()
         self._drained = asyncio.Event()
         self._drained.set()
         self._roomy = asyncio.Event()
@@ -94,20 +114,28 @@ class SpeechStage:
         self._reply_id = reply_id
         self._reply_start = None
         self._ended = 0
+        self._queued.clear()
 
     def put(self, speech: Speech) -> bool:
         """Queue a piece behind the others. False when it belongs to a reply that is no longer wanted."""
         if speech.reply_id != self._reply_id:
             return False
+        self._queued[speech.utterance] += len(speech.samples)
+        if self._held is None:
+            self._place(speech)
+        else:
+            self._held.append(speech)
+        self._drained.clear()
+        if self.queued_seconds >= MAX_QUEUED_S:
+            self._roomy.clear()
+        return True
+
+    def _place(self, speech: Speech) -> None:
         start = max(self._tail, self._cursor)
         if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
         self._timeline.append(_Placed(speech, start))
         self._tail = start + len(speech.samples)
-        self._drained.clear()
-        if self.queued_seconds >= MAX_QUEUED_S:
-            self._roomy.clear()
-        return True
 
     async def room(self) -> None:
         """Wait until another piece may be queued."""
@@ -120,28 +148,51 @@ class SpeechStage:
     def clear(self) -> Progress:
         """Silence now. Returns how far the reply had come; later pieces of it are refused."""
         heard = self._heard()
-        tail = self._samples(self._cursor, FADE)
-        self._timeline = deque(p for p in self._timeline if p.end <= self._cursor)
-        self._tail = self._cursor
+        self._held = None
+        self._fade_out([placed for placed in self._timeline if placed.end <= self._cursor])
         self._reply_id = ""
-        if tail.any():
-            ramp = np.linspace(1.0, 0.0, FADE, dtype=np.float32)
-            faded = Speech("", 0, "", (tail * ramp).astype(np.int16), np.zeros((0, 15), np.float32))
-            self._timeline.append(_Placed(faded, self._cursor, announced=True))
-            self._tail += FADE
         self._drained.set()
         self._roomy.set()
         return heard
 
+    def hold(self) -> bool:
+        """Silence now, but keep what is queued for `resume`. False when nothing sounds, or it is held already."""
+        if self._held is not None or self._tail <= self._cursor:
+            return False
+        cut = self._gap()
+        self._held, played = [], []
+        for placed in self._timeline:
+            before, after = placed.split(min(cut, self._cursor), self._cursor)
+            played += [before] if before is not None else []
+            self._held += [after] if after is not None else []
+        self._fade_out(played)
+        return True
+
+    def resume(self) -> bool:
+        """Go on a little before where `hold` stopped; the media clock went on. False when nothing is held."""
+        if self._held is None:
+            return False
+        held, self._held = self._held, None
+        self._tail = self._cursor
+        for number, speech in enumerate(held):
+            self._place(speech if number else replace(speech, samples=_faded_in(speech.samples)))
+        return True
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held."""
+        return self._held is not None
+
     @property
     def speaking(self) -> bool:
-        """Whether sound is queued or playing."""
-        return self._tail > self._cursor
+        """Whether sound is queued, playing or held."""
+        return self._held is not None or self._tail > self._cursor
 
     @property
     def queued_seconds(self) -> float:
         """Seconds of speech not yet played."""
-        return max(0, self._tail - self._cursor) / MEDIA_RATE
+        held = sum(len(speech.samples) for speech in self._held or ())
+        return (max(0, self._tail - self._cursor) + held) / MEDIA_RATE
 
     # -- playing
 
@@ -198,14 +249,13 @@ class SpeechStage:
     def _around(self, time: float) -> tuple[VisemeFrames, Samples]:
         lo = int((time + MOUTH_WINDOW_S[0]) * MEDIA_RATE)
         hi = int((time + MOUTH_WINDOW_S[1]) * MEDIA_RATE)
-        step = MEDIA_RATE // VISEME_RATE
         rows = []
         for placed in self._timeline:
             if placed.start >= hi:
                 break
             if placed.end > lo and len(placed.speech.visemes):
-                first = max(0, (lo - placed.start) // step)
-                last = max(first + 1, -((placed.start - hi) // step))
+                first = max(0, (lo - placed.start) // _STEP)
+                last = max(first + 1, -((placed.start - hi) // _STEP))
                 rows.append(placed.speech.visemes[first:last])
         frames = np.concatenate(rows) if rows else np.zeros((0, 15), np.float32)
         return frames, self._samples(lo, hi - lo)
@@ -229,12 +279,43 @@ class SpeechStage:
                 self._listener.utterance_ended(speech.reply_id, speech.utterance, speech.text)
 
     def _heard(self) -> Progress:
-        current = [p for p in self._timeline if p.speech.reply_id and p.speech.utterance == self._ended]
-        if not current:
-            return Progress(self._ended, 0.0)
-        start, end = current[0].start, current[-1].end
-        fraction = (self._cursor - start) / (end - start) if end > start else 1.0
-        return Progress(self._ended, min(1.0, max(0.0, fraction)))
+        """Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps."""
+        total = self._queued[self._ended]
+        waiting = sum(len(speech.samples) for speech in self._held or () if speech.utterance == self._ended)
+        for placed in self._timeline:
+            if placed.speech.reply_id and placed.speech.utterance == self._ended:
+                waiting += placed.end - min(max(self._cursor, placed.start), placed.end)
+        return Progress(self._ended, min(1.0, max(0.0, 1 - waiting / total)) if total else 0.0)
+
+    def _fade_out(self, played: Iterable[_Placed]) -> None:
+        """Leave only what was played, and let what would have come next die away."""
+        tail = self._samples(self._cursor, FADE)
+        self._timeline = deque(played)
+        self._tail = self._cursor
+        if tail.any():
+            ramp = np.linspace(1.0, 0.0, FADE, dtype=np.float32)
+            faded = Speech("", 0, "", (tail * ramp).astype(np.int16), np.zeros((0, 15), np.float32))
+            self._timeline.append(_Placed(faded, self._cursor, announced=True))
+            self._tail += FADE
+
+    def _gap(self) -> int:
+        """The quietest 10 ms shortly before the cursor, within the utterance that sounds."""
+        ended = (p.end for p in self._timeline if p.announced and p.speech.last and p.end <= self._cursor)
+        begun = (p.start for p in self._timeline if p.speech.reply_id)
+        earliest = max(max(ended, default=0), min(begun, default=self._cursor))
+        first = max(earliest, self._cursor - int(REWIND_S[1] * MEDIA_RATE))
+        last = self._cursor - int(REWIND_S[0] * MEDIA_RATE)
+        if last < first + _STEP:
+            return first
+        sound = self._samples(first, last - first)
+        blocks = sound[: len(sound) // _STEP * _STEP].reshape(-1, _STEP).astype(np.float32)
+        return first + int(np.argmin(np.mean(blocks**2, axis=1))) * _STEP
+
+
+def _faded_in(samples: Samples) -> Samples:
+    ramp = np.ones(len(samples), np.float32)
+    ramp[:FADE] = np.linspace(0.0, 1.0, FADE, dtype=np.float32)[: len(samples)]
+    return (samples * ramp).astype(np.int16)
 
 
 def _rms(samples: Samples) -> float:

@@ -11,10 +11,10 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import SettingsError
 
@@ -96,10 +96,24 @@ class Turn(Section):
     stop_probability: Probability
     min_speech_ms: Millis
     endpoint_silence_ms: Millis
+    endpoint_shortest_ms: Millis
+    endpoint_longest_ms: Millis
     preroll_ms: Millis
     barge_in_ms: Millis
+    barge_in_level_db: float = Field(ge=-100, le=0)
+    barge_in_words: int = Field(ge=1, le=20)
+    barge_in_certain_ms: Millis
     max_turn_s: Seconds
+    duplex: Literal["full", "half"]
+    echo_tail_ms: Millis
     echo_margin_db: float = Field(ge=0, le=60)
+    semantic_model: str | None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.endpoint_shortest_ms <= self.endpoint_silence_ms <= self.endpoint_longest_ms:
+            raise ValueError("endpoint_silence_ms must lie between endpoint_shortest_ms and endpoint_longest_ms")
+        return self
 
 
 class Stage(Section):

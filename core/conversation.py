@@ -113,6 +113,16 @@ class Conversation:
             self.do(Activity.INTERRUPTED)
         return busy
 
+    def hold(self) -> None:
+        """The user may want to interrupt: pause the answer that sounds until `resume`, or `interrupt`."""
+        if self._reply is not None and self._stage is not None and self._stage.hold():
+            self.do(Activity.LISTENING)
+
+    def resume(self) -> None:
+        """They did not: go on where the answer was held. Nothing happens when none is."""
+        if self._stage is not None and self._stage.resume():
+            self.do(Activity.SPEAKING)
+
     def do(self, activity: Activity, detail: str = "") -> None:
         """Report a change of what the avatar is doing."""
         if activity != self.activity or detail:
@@ -124,6 +134,11 @@ class Conversation:
     def busy(self) -> bool:
         """Whether an answer is being made or played."""
         return self._reply is not None or bool(self._pending)
+
+    @property
+    def held(self) -> bool:
+        """Whether the answer that sounds is held."""
+        return self._stage is not None and self._stage.held
 
     @property
     def waiting(self) -> int:

@@ -1,8 +1,8 @@
 """The ears of one session: microphone → voice activity → turns → recogniser → conversation.
 
-Everything runs on the event loop and only moves data, but for the voice activity, which costs less than a
-hand-over to a thread would; recognition is done by the recogniser's own process. Time is the listening clock:
-samples received so far.
+Everything runs on the event loop and only moves data, but for the voice activity and a look at the pitch of a
+pause, which cost less than a hand-over to a thread would; recognition is done by the recogniser's own process.
+Time is the listening clock: samples received so far.
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
-
-import numpy as np
 
 from core.conversation import Conversation
 from core.errors import EmanError, RecognizerError
 from core.events import Event, Failed, Heard
-from core.frames import LISTEN_RATE, Activity, Samples, Transcript
+from core.frames import Activity, Samples, Transcript
+from core.prosody import WINDOW_S, hesitates
+from core.recent_audio import RecentAudio
 from core.stages import Recognizer, RecognizerStream
-from core.turn import (
+from core.turn import TurnDetector, means_to_interrupt
+from core.turn_events import (
     BargeIn,
     EndOfTurn,
     ListenMode,
+    PossibleBargeIn,
     SpeechDiscarded,
     SpeechStarted,
-    TurnDetector,
     TurnEvent,
     TurnSettings,
 )
@@ -66,12 +67,22 @@ class VoiceActivity(Protocol):
         """Add int16 audio at `LISTEN_RATE`; the decisions that are now made."""
 
 
+class EndOfTurnModel(Protocol):
+    """A semantic end-of-turn model: from how somebody spoke, whether they have finished."""
+
+    seconds: float
+    """How much sound before the pause it wants, at most."""
+
+    async def probability(self, samples: Samples, /) -> float | None:
+        """That the speaker of int16 audio at `LISTEN_RATE`, shape (n,), has finished: 0..1; None when it can't tell."""
+
+
 class AvatarSound(Protocol):
     """What the echo guard needs to know of the avatar's own voice."""
 
     @property
     def speaking(self) -> bool:
-        """Whether it is audible."""
+        """Whether it speaks; one that is held still does."""
 
     def recent_level_db(self) -> float:
         """Its level just now, dBFS."""
@@ -82,6 +93,8 @@ class _Finished:
     stream: RecognizerStream
     ended_at: float
     """When the user stopped speaking (monotonic seconds)."""
+    undecided: bool
+    """Said over the avatar, which is held until the words are known."""
 
 
 class Listener:
@@ -97,21 +110,28 @@ class Listener:
         avatar: AvatarSound,
         emit: Callable[[Event], None],
         timeout_s: float,
+        model: EndOfTurnModel | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._conversation = conversation
         self._avatar = avatar
         self._emit = emit
         self._timeout = timeout_s
+        self._settings = settings
         self._detector = TurnDetector(settings)
         self._activity = voice_activity
-        self._recent: deque[Samples] = deque()
-        self._recent_count = 0
-        self._position = 0
+        self._model = model
+        self._recent = RecentAudio(max(KEEP_S, model.seconds + 1 if model is not None else 0.0))
         self._frame_end = 0.0
+        self._avatar_spoke = False
+        self._looked_at: float | None = None
+        self._asking = False
         self._stream: RecognizerStream | None = None
+        self._turn = 0
         self._finished: asyncio.Queue[_Finished] = asyncio.Queue(MAX_UNFINISHED)
-        self._dropped: set[asyncio.Task[None]] = set()
+        self._unanswered = 0
+        self._undecided = 0
+        self._asides: set[asyncio.Task[None]] = set()
         self._key_timer: asyncio.TimerHandle | None = None
 
     # -- core.sessions.Ears
@@ -120,11 +140,7 @@ class Listener:
         """Audio from the microphone: int16, shape (n,), 16 kHz."""
         if not len(samples) or self._detector.mode is ListenMode.OFF:
             return
-        self._position += len(samples)
-        self._recent.append(samples)
-        self._recent_count += len(samples)
-        while self._recent_count - len(self._recent[0]) >= KEEP_S * LISTEN_RATE:
-            self._recent_count -= len(self._recent.popleft())
+        self._recent.add(samples)
         if self._stream is not None:
             self._stream.push(samples)
         self._judge(self._activity.push(samples))
@@ -159,11 +175,11 @@ class Listener:
                 self._key_timer.cancel()
             await self._abandon()
 
-    # -- inside
+    # -- hearing
 
     @property
     def _now(self) -> float:
-        return self._position / LISTEN_RATE
+        return self._recent.now
 
     def _release_key(self) -> None:
         self._key_timer = None
@@ -178,29 +194,60 @@ class Listener:
                 self._detector.on_avatar_level(self._frame_end, self._avatar.recent_level_db())
             self._frame_end = frame.time
             self._handle(self._detector.on_frame(frame.time, frame.probability, frame.level_db))
+            if self._avatar_spoke and not speaking and self._stream is not None:
+                self._conversation.do(Activity.LISTENING)  # it fell silent while the user spoke
+            self._avatar_spoke = speaking
+        self._look_at_pause()
+
+    def _look_at_pause(self) -> None:
+        paused = self._detector.paused_at
+        if paused is None or paused == self._looked_at:
+            return
+        self._looked_at = paused
+        held = hesitates(self._recent.between(paused - WINDOW_S, paused))
+        self._detector.on_pause(paused, hesitating=held)
+        if self._model is not None and not self._asking:
+            self._asking = True
+            sound = self._recent.between(paused - self._model.seconds)
+            self._aside(self._ask(self._model, sound, paused), "end of turn")
+
+    async def _ask(self, model: EndOfTurnModel, sound: Samples, paused: float) -> None:
+        try:
+            self._detector.on_pause(paused, model=await model.probability(sound))
+        finally:
+            self._asking = False
+
+    def _on_partial(self, turn: int, transcript: Transcript) -> None:
+        if transcript.text:
+            self._emit(Heard(transcript))
+            if turn == self._turn and self._stream is not None:
+                self._handle(self._detector.on_words(self._now, transcript.text))
+
+    # -- turns
 
     def _handle(self, events: Sequence[TurnEvent]) -> None:
         for event in events:
             match event:
                 case SpeechStarted(preroll_start=start):
                     self._begin(start)
+                case PossibleBargeIn():
+                    self._conversation.hold()
                 case BargeIn():
                     self._conversation.interrupt()
                     self._conversation.do(Activity.LISTENING)
                 case SpeechDiscarded():
                     self._discard()
-                case EndOfTurn(end=end):
-                    self._end(end)
+                case EndOfTurn(end=end, undecided=undecided):
+                    self._end(end, undecided)
 
     def _begin(self, start: float) -> None:
+        self._turn += 1
         try:
-            self._stream = self._recognizer.open(self._on_partial)
+            self._stream = self._recognizer.open(partial(self._on_partial, self._turn))
         except RecognizerError as error:
             self._complain(error)
             return
-        kept = np.concatenate(self._recent) if self._recent else np.zeros(0, np.int16)
-        wanted = max(0, self._position - int(start * LISTEN_RATE))
-        self._stream.push(kept[max(0, len(kept) - wanted) :])
+        self._stream.push(self._recent.between(start))
         if not self._avatar.speaking:
             self._conversation.do(Activity.LISTENING)
 
@@ -208,68 +255,100 @@ class Listener:
         stream, self._stream = self._stream, None
         if stream is not None:
             self._drop(stream)
-            self._emit(Heard(Transcript("", final=True, engine=self._recognizer.name)))
-        if self._conversation.activity is Activity.LISTENING:
-            self._conversation.do(Activity.IDLE)
+            self._withdraw()
+        self._let_go()
 
-    def _end(self, end: float) -> None:
+    def _end(self, end: float, undecided: bool) -> None:
         stream, self._stream = self._stream, None
         if stream is None:
+            self._let_go()
             return
         ended_at = time.monotonic() - max(0.0, self._now - end)
         try:
-            self._finished.put_nowait(_Finished(stream, ended_at))
+            self._finished.put_nowait(_Finished(stream, ended_at, undecided))
         except asyncio.QueueFull:
             self._drop(stream)
             self._complain(RecognizerError("the recogniser can't keep up", retryable=True))
             return
+        self._unanswered += 1
+        self._undecided += undecided
         self._conversation.do(Activity.RECOGNIZING)
-
-    def _on_partial(self, transcript: Transcript) -> None:
-        if transcript.text:
-            self._emit(Heard(transcript))
 
     async def _answer(self, turn: _Finished) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                transcript = await turn.stream.finish()
-        except TimeoutError:
-            await turn.stream.cancel()
-            self._complain(RecognizerError("the recogniser did not answer in time", retryable=True))
-            return
+            transcript = await self._transcript(turn)
         except RecognizerError as error:
+            self._concluded(turn)
             self._complain(error)
+            return
+        self._concluded(turn)
+        if turn.undecided and not means_to_interrupt(transcript.text, self._settings.barge_in_words):
+            self._withdraw()
+            self._let_go()
             return
         self._emit(Heard(transcript))
         if not transcript.text:
-            self._settle()
+            self._let_go()
             return
         try:
             self._conversation.chat(transcript.text, interrupt=True, typed=False, asked_at=turn.ended_at)
         except EmanError as error:
             self._complain(error)
 
+    async def _transcript(self, turn: _Finished) -> Transcript:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await turn.stream.finish()
+        except TimeoutError:
+            await turn.stream.cancel()
+            raise RecognizerError("the recogniser did not answer in time", retryable=True) from None
+
+    def _concluded(self, turn: _Finished) -> None:
+        self._unanswered -= 1
+        self._undecided -= turn.undecided
+
     def _complain(self, error: EmanError) -> None:
         logger.warning("listening failed: %s: %s", error.code, error.loggable)
         culprit = self._recognizer.name if isinstance(error, RecognizerError) else ""
         self._emit(Failed(error.stage, culprit, error.code, str(error)))
-        self._emit(Heard(Transcript("", final=True, engine=self._recognizer.name)))
+        self._withdraw()
         self._conversation.do(Activity.ERROR, str(error))
-        self._settle()
+        self._let_go()
 
-    def _settle(self) -> None:
-        if not self._conversation.busy:
-            self._conversation.do(Activity.IDLE)
+    def _withdraw(self) -> None:
+        """What was shown of the user's words so far was nothing."""
+        self._emit(Heard(Transcript("", final=True, engine=self._recognizer.name)))
+
+    def _let_go(self) -> None:
+        """Nothing came of a turn: the avatar goes on where it was held, and the page shows what goes on now."""
+        if not self._detector.holding and not self._undecided:
+            self._conversation.resume()
+        self._conversation.do(self._doing())
+
+    def _doing(self) -> Activity:
+        held = self._conversation.held
+        if self._stream is not None and (held or not self._avatar.speaking):
+            return Activity.LISTENING
+        if self._unanswered and (held or not self._avatar.speaking):
+            return Activity.RECOGNIZING
+        if self._conversation.busy:
+            return Activity.SPEAKING if self._avatar.speaking else Activity.THINKING
+        return Activity.IDLE
+
+    # -- tasks
 
     def _drop(self, stream: RecognizerStream) -> None:
-        task = asyncio.create_task(stream.cancel(), name="drop recognition")
-        self._dropped.add(task)
-        task.add_done_callback(self._dropped.discard)
+        self._aside(stream.cancel(), "drop recognition")
+
+    def _aside(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
 
     async def _abandon(self) -> None:
         if self._stream is not None:
             self._drop(self._stream)
         while not self._finished.empty():
             self._drop(self._finished.get_nowait().stream)
-        if self._dropped:
-            await asyncio.wait(self._dropped, timeout=1.0)
+        if self._asides:
+            await asyncio.wait(self._asides, timeout=1.0)

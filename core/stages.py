@@ -136,6 +136,16 @@ class Stage(Protocol):
     def clear(self) -> Progress:
         """Silence now: drop everything that is queued, tell how far playback had come."""
 
+    def hold(self) -> bool:
+        """Silence now, but keep what is queued for `resume`. False when nothing sounds, or it is held already."""
+
+    def resume(self) -> bool:
+        """Go on where `hold` stopped. False when nothing is held."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held."""
+
 
 class StageListener(Protocol):
     """Told what is really played, at the moment it is handed to the audio track (on the event loop)."""

@@ -3,154 +3,41 @@
 Time comes in with the data, in seconds on the session's listening clock. Every input returns the events it
 caused, in order. Events of one turn always read
 
-    SpeechStarted  BargeIn*  [TurnTooLong]  (EndOfTurn | SpeechDiscarded)
+    SpeechStarted  (PossibleBargeIn | BargeIn)*  [TurnTooLong]  (EndOfTurn | SpeechDiscarded)
 
-and a turn never overlaps another one. BargeIn comes at most once per utterance of the avatar.
+and a turn never overlaps another one. Over one utterance of the avatar, PossibleBargeIn and BargeIn come at most once
+each, in this order. After a PossibleBargeIn the avatar is held until BargeIn, SpeechDiscarded or EndOfTurn; an
+EndOfTurn that is `undecided` leaves the decision to the final transcript.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 
+from core.echo_guard import EchoGuard
+from core.endpointing import UNKNOWN, Waits, completion, count_words, is_back_channel, judged
+from core.turn_events import (
+    BargeIn,
+    Duplex,
+    EndOfTurn,
+    ListenMode,
+    PossibleBargeIn,
+    SpeechDiscarded,
+    SpeechStarted,
+    TurnEvent,
+    TurnSettings,
+    TurnTooLong,
+)
 
-class ListenMode(StrEnum):
-    """Who decides when the user speaks."""
-
-    OPEN = "open"
-    """The microphone is open: voice activity decides."""
-    PUSH_TO_TALK = "push_to_talk"
-    """`force_start` and `force_end` decide."""
-    OFF = "off"
-    """Nobody listens."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnSettings:
-    """Limits of turn-taking."""
-
-    start_probability: float = 0.5
-    """A frame at or above it begins a turn."""
-    stop_probability: float = 0.35
-    """Within a turn, a frame at or above it still counts as speech."""
-    min_speech_ms: float = 120
-    """A turn with less speech than this was a click or a cough."""
-    endpoint_silence_ms: float = 500
-    """Silence that ends a turn."""
-    discard_silence_ms: float = 250
-    """Silence after which a turn that is still below `min_speech_ms` is given up."""
-    preroll_ms: float = 300
-    """Audio before the first speech frame that belongs to the turn (soft onsets)."""
-    barge_in_ms: float = 250
-    """Speech over the avatar's voice that interrupts it."""
-    max_turn_s: float = 30
-    """A turn is cut here; what follows is a new turn."""
-    echo_tail_ms: float = 300
-    """How long the avatar's voice may still come back through the microphone after it was sent."""
-    echo_coupling_db: float = -20
-    """The loudest echo to expect, relative to the avatar's own level; lowered when less is observed."""
-    echo_margin_db: float = 6
-    """How far above the expected echo the microphone must be to count as the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechStarted:
-    """Begin to recognise, with the audio since `preroll_start`."""
-
-    time: float
-    preroll_start: float
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechDiscarded:
-    """It was no turn: drop the recognition."""
-
-    time: float
-    reason: str
-    """"too_short", "under_avatar" (too little to interrupt the avatar with) or "mode" (listening switched)."""
-
-
-@dataclass(frozen=True, slots=True)
-class BargeIn:
-    """The user speaks over the avatar and means it: stop the avatar."""
-
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class TurnTooLong:
-    """The turn reached its limit; `EndOfTurn` follows at once."""
-
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class EndOfTurn:
-    """The user has finished: speech from `start` to `end`, decided at `time`."""
-
-    time: float
-    start: float
-    end: float
-
-
-TurnEvent = SpeechStarted | SpeechDiscarded | BargeIn | TurnTooLong | EndOfTurn
-
-
-class EchoGuard:
-    """Tells the user's voice from the avatar's own, coming back through the microphone.
-
-    The expected echo is the loudest the avatar was during the last `echo_tail_ms`, plus the coupling. The
-    coupling starts at the configured worst case and follows what is observed: once the avatar has sounded for
-    longer than any echo takes, a frame without voice shows how weak the echo is at most, and a voice that is
-    just below the threshold how strong it is.
-    """
-
-    _LOUD_DB = -45.0
-    _LOWEST_COUPLING_DB = -50.0
-    _LEARN = 0.03
-    _LONGEST_DELAY = 1.0
-    _NOW = 0.1
-
-    def __init__(self, settings: TurnSettings) -> None:
-        self._settings = settings
-        self._levels: deque[tuple[float, float]] = deque()
-        self._since = 0.0
-        self._coupling = settings.echo_coupling_db
-
-    def hear_avatar(self, time_s: float, level_db: float) -> None:
-        """The avatar plays at `level_db` (dBFS) now."""
-        self._forget(time_s)
-        if not self._levels:
-            self._since = time_s
-        self._levels.append((time_s, level_db))
-
-    def is_user(self, time_s: float, probability: float, level_db: float) -> bool:
-        """Whether a frame of the microphone may be the user's; learns from it."""
-        self._forget(time_s)
-        if not self._levels:
-            return True
-        loudest = max(level for _, level in self._levels)
-        mine = level_db > loudest + self._coupling + self._settings.echo_margin_db
-        still_sounds = time_s - self._levels[-1][0] < self._NOW
-        if still_sounds and time_s - self._since > self._LONGEST_DELAY:
-            self._learn(probability, level_db, loudest, mine)
-        return mine
-
-    def _forget(self, time_s: float) -> None:
-        while self._levels and self._levels[0][0] < time_s - self._settings.echo_tail_ms / 1000:
-            self._levels.popleft()
-
-    def _learn(self, probability: float, level_db: float, loudest: float, mine: bool) -> None:
-        quietest = min(level for _, level in self._levels)
-        if quietest < self._LOUD_DB:
-            return  # a pause of the avatar teaches nothing
-        voice = probability >= self._settings.stop_probability
-        seen = level_db - (loudest if voice else quietest)
-        seen = min(max(seen, self._LOWEST_COUPLING_DB), self._settings.echo_coupling_db)
-        if not voice or (not mine and seen > self._coupling):
-            self._coupling += self._LEARN * (seen - self._coupling)
+PAUSE_S = 0.1
+"""Silence within a turn that is worth a look at how the voice broke off."""
+_BRIDGE_S = 0.1
+"""Between two frames above the echo, quieter ones of the same voice count for it: words have soft sounds."""
+_STALE_S = 0.4
+"""Words say nothing about how a turn ends once this much speech followed them."""
+_SURE = 2
+"""Only back-channel words, and yet speech goes on for this many times the certain length: the words are old."""
 
 
 @dataclass(slots=True)
@@ -166,7 +53,18 @@ class _Turn:
     """Seconds of it while the avatar was silent."""
     over: float = 0.0
     """Seconds of confident speech over the avatar's voice."""
+    held: bool = False
+    """The avatar waits for the decision."""
     barged: bool = False
+    text: str = ""
+    """The newest partial transcript."""
+    text_at: float = 0.0
+    completion: float | None = None
+    """How finished `text` sounds."""
+    model: float | None = None
+    """How finished the semantic model finds the last pause."""
+    hesitating: bool = False
+    """Whether the voice broke off on a held sound."""
 
 
 class TurnDetector:
@@ -175,12 +73,20 @@ class TurnDetector:
     _LONGEST_FRAME = 0.1
 
     def __init__(self, config: TurnSettings | None = None, mode: ListenMode = ListenMode.OPEN) -> None:
-        self.settings = config or TurnSettings()
+        self.settings = config = config or TurnSettings()
         self._mode = mode
-        self._guard = EchoGuard(self.settings)
+        self._waits = Waits(config.endpoint_shortest_ms, config.endpoint_silence_ms, config.endpoint_longest_ms)
+        self._guard = EchoGuard(
+            tail_s=config.echo_tail_ms / 1000,
+            coupling_db=config.echo_coupling_db,
+            margin_db=config.echo_margin_db,
+            voice=config.stop_probability,
+        )
         self._turn: _Turn | None = None
         self._now = 0.0
+        self._heard = 0.0
         self._last_end = 0.0
+        self._mine_at = -math.inf
         self._avatar_speaks = False
         self._avatar_until = -math.inf
 
@@ -194,23 +100,62 @@ class TurnDetector:
         """Whether a turn has started and not ended."""
         return self._turn is not None
 
+    @property
+    def holding(self) -> bool:
+        """Whether the turn that is going on holds the avatar's voice, undecided."""
+        return self._turn is not None and self._turn.held and not self._turn.barged
+
+    @property
+    def paused_at(self) -> float | None:
+        """When the voice broke off, once the user pauses within a turn that voice activity will end; else None."""
+        turn = self._turn
+        if turn is None or turn.forced or self._now - turn.last_voice < PAUSE_S:
+            return None
+        return turn.last_voice
+
+    @property
+    def wait_ms(self) -> float:
+        """Silence that would end the turn as it is known now, milliseconds."""
+        return self._wait_ms(self._turn) if self._turn is not None else self.settings.endpoint_silence_ms
+
+    # -- inputs
+
     def on_frame(self, time_s: float, probability: float, level_db: float) -> list[TurnEvent]:
-        """A frame of voice activity that ends at `time_s`; its length is the time since the frame before."""
+        """A frame of voice activity that ends at `time_s`; its length is the time since the one before."""
         if not (math.isfinite(time_s) and math.isfinite(probability)):
             return []
-        length = min(max(0.0, time_s - self._now), self._LONGEST_FRAME)
+        length = min(max(0.0, time_s - self._heard), self._LONGEST_FRAME)
+        self._heard = max(self._heard, time_s)
         self._advance(time_s)
-        mine = self._guard.is_user(self._now, probability, level_db)
+        if self._deaf:
+            return self._hear_nothing()
         threshold = self.settings.start_probability if self._turn is None else self.settings.stop_probability
+        mine = self._is_user(probability, level_db)
         voice = mine and length > 0 and probability >= threshold
         events: list[TurnEvent] = []
         if self._turn is None and voice and self._mode is ListenMode.OPEN:
             events += self._begin(self._now - length, forced=False)
         if self._turn is not None and voice:
-            events += self._voice(self._turn, length, probability)
+            events += self._voice(self._turn, length, probability, level_db)
         if self._turn is not None:
             events += self._judge(self._turn)
         return events
+
+    def on_words(self, time_s: float, text: str) -> list[TurnEvent]:
+        """A partial transcript of the turn that is going on."""
+        self._advance(time_s)
+        turn = self._turn
+        if turn is None or not text:
+            return []
+        turn.text, turn.text_at, turn.completion = text, self._now, completion(text)
+        return self._confirm(turn)
+
+    def on_pause(self, paused_at: float, *, hesitating: bool = False, model: float | None = None) -> None:
+        """How the voice broke off at `paused_at`: on a held sound, and how finished a model finds it (0..1)."""
+        turn = self._turn
+        if turn is not None and turn.last_voice == paused_at:
+            turn.hesitating |= hesitating
+            turn.model = model if model is not None else turn.model
 
     def on_avatar_level(self, time_s: float, level_db: float) -> None:
         """The avatar's own sound has this level (dBFS) at `time_s`; needed for the echo guard only."""
@@ -218,10 +163,10 @@ class TurnDetector:
             self._guard.hear_avatar(time_s, level_db)
 
     def avatar_speaking(self, speaking: bool, time_s: float) -> None:
-        """The avatar begins or ceases to be audible."""
+        """The avatar begins or ceases to be audible; one that is held still speaks."""
         self._advance(time_s)
         if speaking and not self._avatar_speaks and self._turn is not None:
-            self._turn.over, self._turn.barged = 0.0, False
+            self._turn.over, self._turn.held, self._turn.barged = 0.0, False, False
         if self._avatar_speaks and not speaking:
             self._avatar_until = self._now + self.settings.echo_tail_ms / 1000
         self._avatar_speaks = speaking
@@ -260,6 +205,8 @@ class TurnDetector:
         self._mode = mode
         return self._discard("mode") if self._turn is not None else []
 
+    # -- inside
+
     def _advance(self, time_s: float) -> None:
         if math.isfinite(time_s):
             self._now = max(self._now, time_s)
@@ -268,22 +215,61 @@ class TurnDetector:
     def _sounding(self) -> bool:
         return self._avatar_speaks or self._now <= self._avatar_until
 
+    @property
+    def _deaf(self) -> bool:
+        forced = self._turn is not None and self._turn.forced
+        return self.settings.duplex == Duplex.HALF and self._sounding and not forced
+
+    def _hear_nothing(self) -> list[TurnEvent]:
+        events = self._finish(self._turn) if self._turn is not None else []
+        self._last_end = self._now  # no pre-roll may reach into the avatar's own voice
+        return events
+
+    def _is_user(self, probability: float, level_db: float) -> bool:
+        mine = self._guard.is_user(self._now, probability, level_db)
+        if mine and probability >= self.settings.start_probability:
+            self._mine_at = self._now
+        return mine or (self._turn is not None and self._now - self._mine_at <= _BRIDGE_S)
+
     def _begin(self, start: float, *, forced: bool) -> list[TurnEvent]:
         start = max(start, self._last_end)
         self._turn = _Turn(start=start, last_voice=start, forced=forced)
         return [SpeechStarted(self._now, max(self._last_end, start - self.settings.preroll_ms / 1000))]
 
-    def _voice(self, turn: _Turn, length: float, probability: float) -> list[TurnEvent]:
+    def _voice(self, turn: _Turn, length: float, probability: float, level_db: float) -> list[TurnEvent]:
         turn.last_voice = self._now
         turn.speech += length
+        turn.hesitating, turn.model = False, None  # they told of the pause before
         if not self._sounding:
             turn.clear += length
-        elif probability >= self.settings.start_probability:
+        elif probability >= self.settings.start_probability and level_db >= self.settings.barge_in_level_db:
             turn.over += length
-        if self._avatar_speaks and not turn.barged and turn.over * 1000 >= self.settings.barge_in_ms - 1e-6:
-            turn.barged = True
-            return [BargeIn(self._now)]
-        return []
+        events: list[TurnEvent] = []
+        long_enough = turn.over * 1000 >= self.settings.barge_in_ms - 1e-6
+        if self._avatar_speaks and not (turn.held or turn.barged) and long_enough:
+            turn.held = True
+            events.append(PossibleBargeIn(self._now))
+        return events + self._confirm(turn)
+
+    def _confirm(self, turn: _Turn) -> list[TurnEvent]:
+        """Whether speech that holds the avatar is meant to interrupt it."""
+        if not turn.held or turn.barged or not self._avatar_speaks:
+            return []
+        certain = turn.over * 1000 >= self.settings.barge_in_certain_ms * (_SURE if turn.text else 1)
+        if not certain and not self._meant(turn.text):
+            return []
+        turn.barged = True
+        return [BargeIn(self._now)]
+
+    def _meant(self, text: str) -> bool:
+        return means_to_interrupt(text, self.settings.barge_in_words)
+
+    def _wait_ms(self, turn: _Turn) -> float:
+        if turn.held and not turn.barged and is_back_channel(turn.text):
+            return self._waits.shortest
+        fresh = turn.last_voice - turn.text_at <= _STALE_S
+        words = turn.completion if fresh else UNKNOWN
+        return self._waits.after(judged(words, turn.model, hesitating=turn.hesitating))
 
     def _judge(self, turn: _Turn) -> list[TurnEvent]:
         if self._now - turn.start >= self.settings.max_turn_s:
@@ -293,16 +279,22 @@ class TurnDetector:
         silence = (self._now - turn.last_voice) * 1000 + 1e-6
         if turn.speech * 1000 < self.settings.min_speech_ms and silence >= self.settings.discard_silence_ms:
             return self._discard("too_short")
-        return self._finish(turn) if silence >= self.settings.endpoint_silence_ms else []
+        return self._finish(turn) if silence >= self._wait_ms(turn) else []
 
     def _finish(self, turn: _Turn) -> list[TurnEvent]:
         if turn.speech * 1000 < self.settings.min_speech_ms:
             return self._discard("too_short")
-        if not turn.barged and not turn.forced and turn.clear * 1000 < self.settings.min_speech_ms:
+        holding = turn.held and not turn.barged and self._avatar_speaks
+        if not (turn.barged or turn.forced or turn.held) and turn.clear * 1000 < self.settings.min_speech_ms:
             return self._discard("under_avatar")
         self._turn, self._last_end = None, self._now
-        return [EndOfTurn(self._now, turn.start, turn.last_voice)]
+        return [EndOfTurn(self._now, turn.start, turn.last_voice, undecided=holding)]
 
     def _discard(self, reason: str) -> list[TurnEvent]:
         self._turn = None  # a pre-roll may reach back into what was discarded: it may have been a soft onset
         return [SpeechDiscarded(self._now, reason)]
+
+
+def means_to_interrupt(text: str, words: int) -> bool:
+    """Whether `text`, said over the avatar, takes the turn: at least `words` words, not only back-channel ones."""
+    return count_words(text) >= max(1, words) and not is_back_channel(text)

@@ -10,54 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.turn import (
+from core.turn import TurnDetector
+from core.turn_events import (
     BargeIn,
     EndOfTurn,
     ListenMode,
     SpeechDiscarded,
     SpeechStarted,
-    TurnDetector,
     TurnEvent,
     TurnSettings,
     TurnTooLong,
 )
-
-HOP = 0.032
-
-
-class Scene:
-    """Plays stretches of probability to a detector and keeps the events."""
-
-    def __init__(self, config: TurnSettings | None = None, mode: ListenMode = ListenMode.OPEN) -> None:
-        self.detector = TurnDetector(config, mode)
-        self.time = 0.0
-        self.events: list[TurnEvent] = []
-        self.avatar_db: float | None = None
-
-    def play(self, seconds: float, probability: float, level_db: float = -30.0) -> Scene:
-        for _ in range(round(seconds / HOP)):
-            self.time += HOP
-            if self.avatar_db is not None:
-                self.detector.on_avatar_level(self.time, self.avatar_db)
-            self.events += self.detector.on_frame(self.time, probability, level_db)
-        return self
-
-    def speech(self, seconds: float, level_db: float = -30.0) -> Scene:
-        return self.play(seconds, 0.95, level_db)
-
-    def silence(self, seconds: float, level_db: float = -65.0) -> Scene:
-        return self.play(seconds, 0.02, level_db)
-
-    def avatar(self, level_db: float | None) -> Scene:
-        self.avatar_db = level_db
-        self.detector.avatar_speaking(level_db is not None, self.time)
-        return self
-
-    def kinds(self) -> list[str]:
-        return [type(event).__name__ for event in self.events]
-
-    def only(self, kind: type[TurnEvent]) -> list[TurnEvent]:
-        return [event for event in self.events if isinstance(event, kind)]
+from tests.turn_scene import HOP, Scene
 
 
 def test_a_plain_turn() -> None:
@@ -128,93 +92,6 @@ def test_a_turn_is_cut_when_too_long_and_goes_on_as_a_new_one() -> None:
     assert isinstance(second, SpeechStarted)
     assert cut.time == pytest.approx(2, abs=HOP)
     assert second.preroll_start == cut.time
-
-
-class TestBargeIn:
-    @pytest.mark.parametrize(
-        ("speech", "expected"),
-        [
-            (0.10, ["SpeechStarted", "SpeechDiscarded"]),
-            (0.20, ["SpeechStarted", "SpeechDiscarded"]),
-            (0.26, ["SpeechStarted", "BargeIn", "EndOfTurn"]),
-            (2.00, ["SpeechStarted", "BargeIn", "EndOfTurn"]),
-        ],
-    )
-    def test_needs_a_quarter_second_of_speech(self, speech: float, expected: list[str]) -> None:
-        assert Scene().silence(1).avatar(-20).silence(0.5).speech(speech).silence(1).kinds() == expected
-
-    def test_comes_after_a_quarter_second(self) -> None:
-        scene = Scene().avatar(-20).silence(0.96).speech(1)
-        (barge,) = scene.only(BargeIn)
-        assert barge.time - 0.96 == pytest.approx(0.25, abs=HOP)
-
-    def test_never_while_the_avatar_is_silent(self) -> None:
-        assert "BargeIn" not in Scene().speech(3).silence(1).kinds()
-
-    def test_hesitant_voice_does_not_interrupt(self) -> None:
-        scene = Scene().avatar(-20).silence(0.5).speech(0.1).play(1, 0.45).silence(1)
-        assert "BargeIn" not in scene.kinds()
-
-    def test_too_little_to_interrupt_is_no_turn_either(self) -> None:
-        (discarded,) = Scene().avatar(-20).silence(0.5).speech(0.2).silence(1).only(SpeechDiscarded)
-        assert isinstance(discarded, SpeechDiscarded)
-        assert discarded.reason == "under_avatar"
-
-    def test_when_the_avatar_begins_while_the_user_speaks(self) -> None:
-        scene = Scene().speech(1)
-        assert scene.kinds() == ["SpeechStarted"]
-        scene.avatar(-20).speech(0.2)
-        assert scene.kinds() == ["SpeechStarted"]
-        assert scene.speech(0.1).kinds() == ["SpeechStarted", "BargeIn"]
-
-    def test_the_rest_of_a_turn_counts_once_the_avatar_is_silent(self) -> None:
-        scene = Scene().avatar(-20).silence(1).speech(0.1).avatar(None).speech(0.6).silence(1)
-        assert scene.kinds() == ["SpeechStarted", "EndOfTurn"]
-
-
-class TestEchoGuard:
-    def test_the_avatars_own_voice_does_not_interrupt(self) -> None:
-        scene = Scene().avatar(-20).speech(5, level_db=-40).avatar(None).speech(0.25, level_db=-40).silence(1)
-        assert scene.events == []
-
-    def test_the_tail_ends(self) -> None:
-        scene = Scene().avatar(-20).speech(1, level_db=-40).avatar(None).speech(0.28, level_db=-40)
-        assert scene.events == []
-        assert scene.speech(0.2, level_db=-40).kinds() == ["SpeechStarted"]
-
-    def test_a_louder_user_interrupts(self) -> None:
-        assert "BargeIn" in Scene().avatar(-20).silence(1).speech(1, level_db=-30).kinds()
-
-    def test_a_soft_user_interrupts_once_the_echo_is_known_to_be_cancelled(self) -> None:
-        scene = Scene().avatar(-20).speech(1, level_db=-42)
-        assert scene.events == []
-        assert "BargeIn" in scene.silence(4, level_db=-65).speech(1, level_db=-42).kinds()
-
-    def test_a_late_echo_is_not_taken_for_none(self) -> None:
-        scene = Scene()
-        for _ in range(20):
-            scene.avatar(-20).silence(0.6, level_db=-65).speech(2, level_db=-40).avatar(None).silence(0.6)
-        assert scene.events == []
-
-    def test_an_echo_that_grows_is_followed(self) -> None:
-        scene = Scene().avatar(-20).silence(6, level_db=-62)
-        for level_db in range(-61, -41):
-            scene.speech(3, level_db=level_db)
-        assert "BargeIn" not in scene.kinds()
-
-    def test_a_loud_room_does_not_raise_the_expectation(self) -> None:
-        scene = Scene().avatar(-20).silence(4, level_db=-20)
-        assert "BargeIn" in scene.speech(1, level_db=-30).kinds()
-
-    def test_pauses_of_the_avatar_teach_nothing(self) -> None:
-        scene = Scene().avatar(-90).silence(10, level_db=-80)
-        scene.avatar_db = -20
-        assert scene.speech(2, level_db=-40).events == []
-
-    def test_the_margin_is_configurable(self) -> None:
-        config = TurnSettings(echo_coupling_db=-10, echo_margin_db=3)
-        assert Scene(config).avatar(-20).speech(1, level_db=-28).events == []
-        assert "BargeIn" in Scene(config).avatar(-20).speech(1, level_db=-26).kinds()
 
 
 class TestPushToTalk:
