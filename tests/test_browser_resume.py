@@ -119,6 +119,7 @@ async def test_b8_a_visitors_link_opens_a_guarded_server_and_its_conversation_go
             await until(page, LIVE)
             await until_said(page, "first", ANSWER)
         async with browser.browser_page(link.partition("#")[0]) as stranger:
+            await stranger.locator("#microphone-note", has_text="invitation link").wait_for(timeout=10_000)
             await stranger.click("#start")
             await stranger.locator('#curtain[data-code="auth_failed"]').wait_for(timeout=10_000)
             await browser.screenshot(stranger, "no-invitation")

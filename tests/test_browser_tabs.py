@@ -101,3 +101,20 @@ async def test_g2_clearing_in_one_window_clears_the_other_and_the_server(serving
         await second.reload()
         await until(second, "window.eman?.state.socket === true")
         await until_said(second)
+
+
+async def test_b7_when_the_server_is_gone_every_window_says_so(serving: Serve) -> None:
+    async with (
+        serving(face__engine="vector") as server,
+        browser.browser_page(server.url.replace("127.0.0.1", "localhost")) as first,
+    ):
+        await browser.connect(first)
+        second = await companion(first)
+        await until(second, "document.querySelector('#connection').dataset.state === 'connected'")
+        await server.stop()
+        await until(second, "document.querySelector('#connection').dataset.state === 'reconnecting'")
+        # the still, not a black video, is behind what the page says
+        await first.bring_to_front()
+        await first.locator('#curtain[data-kind="wait"]').wait_for(timeout=25_000)
+        await until(first, "getComputedStyle(document.querySelector('#video')).opacity === '0'")
+        await browser.screenshot(first, "server-gone")
