@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from asr.buffered import BufferedStream, BufferLimits
-from asr.sherpa_engine import Engine, load
+from asr.sherpa_engine import load
 from asr.sherpa_model import NAME, Kind, SherpaModel, find_model
-from asr.sherpa_stream import SherpaStream
 from asr.sherpa_trial import try_out
+from asr.threaded import Engine, ThreadedStream, Worker
 from core.errors import RecognizerError
 from core.frames import Samples, Transcript
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
 _SENSE_VOICE = ("zh", "en", "ja", "ko", "yue")
 
 
@@ -60,12 +57,12 @@ class SherpaRecognizer:
         self._options: dict[str, Any] = {"threads": threads, "provider": provider, "language": self._language}
         self._limits = BufferLimits(max_turn_s, partial_interval_s)
         self._load_timeout = load_timeout_s
-        self.finish_timeout_s = finish_timeout_s
+        self._finish_timeout = finish_timeout_s
         self._trial = trial
         self._find, self._load, self._check = find, engine, check
         self._model: SherpaModel | None = None
         self._engine: Engine | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._worker: Worker | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -81,23 +78,18 @@ class SherpaRecognizer:
             raise RecognizerError("the recogniser is not started", adapter=NAME)
         return self._engine
 
-    @property
-    def limits(self) -> BufferLimits:
-        """Of each turn."""
-        return self._limits
-
     async def start(self) -> None:
         """Find and load the model. Raises `RecognizerError` that says what is missing and where it can be had."""
         if self._engine is not None:
             return
         if self._precision not in ("int8", "float"):
             raise RecognizerError(f"asr.sherpa.precision must be int8 or float, not {self._precision!r}", adapter=NAME)
-        self._pool = ThreadPoolExecutor(self._parallel, NAME)
+        worker = self._worker = Worker(NAME, self._parallel, self._finish_timeout)
         try:
-            model = await self.in_thread(lambda: self._find(self._folder, precision=self._precision))
+            model = await worker.run(lambda: self._find(self._folder, precision=self._precision))
             if self._trial:
                 await self._check(model, self._options, self._load_timeout)
-            self._engine = await self.in_thread(lambda: self._load(model, **self._options))
+            self._engine = await worker.run(lambda: self._load(model, **self._options))
         except BaseException:
             await self.close()
             raise
@@ -107,34 +99,21 @@ class SherpaRecognizer:
     async def close(self) -> None:
         """Free the model. Idempotent."""
         self._engine = None
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
 
-    def open(self, on_partial: Callable[[Transcript], None]) -> SherpaStream | BufferedStream:
+    def open(self, on_partial: Callable[[Transcript], None]) -> ThreadedStream | BufferedStream:
         """Begin a turn. Raises `RecognizerError` before `start`."""
-        if self.engine and self._model is not None and self._model.streaming:
-            return SherpaStream(self, on_partial)
+        if self._model is not None and self._model.streaming:
+            return ThreadedStream(self.engine, self._running(), on_partial, self._limits)
+        _ = self.engine
         return BufferedStream(NAME, self._transcribe, on_partial, self._limits)
 
-    async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run blocking work on the adapter's own threads. What the library raises becomes a `RecognizerError`."""
-        if self._pool is None:
-            raise RecognizerError("the recogniser is closed", adapter=NAME)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        except (RuntimeError, ValueError) as error:
-            message = f"sherpa-onnx failed ({type(error).__name__})"
-            raise RecognizerError(message, adapter=NAME, retryable=True) from error
-
     async def _transcribe(self, samples: Samples) -> Transcript:
-        def whole() -> Transcript:
-            stream = self.engine.begin()
-            self.engine.feed(stream, samples)
-            return self.engine.end(stream)
+        return await self._running().transcribe(self.engine, samples)
 
-        try:
-            async with asyncio.timeout(self.finish_timeout_s):
-                return await self.in_thread(whole)
-        except TimeoutError:
-            raise RecognizerError("the model is too slow for this machine", adapter=NAME, retryable=True) from None
+    def _running(self) -> Worker:
+        if self._worker is None:
+            raise RecognizerError("the recogniser is not started", adapter=NAME)
+        return self._worker

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.sherpa_model import NAME, Kind, SherpaModel
+from asr.threaded import Engine
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
 
-INSTALL = "asr.sherpa needs the package sherpa-onnx: pip install 'eman[sherpa]' or pip install sherpa-onnx"
+INSTALL = "asr.sherpa needs the package sherpa-onnx: .venv/bin/pip install '.[sherpa]'"
 _TAIL_S = 0.5
 _TOKEN_S = 0.1
-
-
-class Engine(Protocol):
-    """A loaded model. Streams are opaque; each is used by one thread at a time."""
-
-    def begin(self) -> Any:
-        """A new turn."""
-
-    def feed(self, stream: Any, samples: Samples) -> Transcript:
-        """More audio (int16, shape (n,), `LISTEN_RATE`); what is recognised so far, "" for models of whole turns."""
-
-    def end(self, stream: Any) -> Transcript:
-        """The turn is over: all of it."""
 
 
 class StreamingEngine:

@@ -122,7 +122,7 @@ class KnownEngine:
         return self._heard(stream)
 
     def _heard(self, stream: bytearray) -> Transcript:
-        words = recognise(bytes(stream))
+        words = recognise(bytes(stream)) if any(stream) else ""
         return Transcript(words, start=0.1, end=len(stream) / 32_000) if words else Transcript("")
 
     def _step(self, name: str) -> None:
