@@ -104,8 +104,8 @@ class Segmenter:
         assert self._begin is not None
         frames, begin = self._frames, self._begin
         self._frames, self._begin, self._cut_at = [], None, end
-        start = int(begin * LISTEN_RATE)
-        samples = self._kept[start - self._kept_from : int(end * LISTEN_RATE) - self._kept_from]
+        start = round(begin * LISTEN_RATE)
+        samples = self._kept[start - self._kept_from : round(end * LISTEN_RATE) - self._kept_from]
         spoken = [frame for frame in frames if frame.probability >= _GO_ON and frame.time <= end]
         segments = []
         if len(frames) and len(spoken) * frames_s(frames, begin) >= MIN_SPEECH_S:
@@ -118,7 +118,7 @@ class Segmenter:
 
     def _forget(self, before: float) -> None:
         """Drop what lies before that time."""
-        count = min(len(self._kept), int(before * LISTEN_RATE) - self._kept_from)
+        count = min(len(self._kept), round(before * LISTEN_RATE) - self._kept_from)
         if count > 0:
             self._kept = self._kept[count:]
             self._kept_from += count

@@ -112,6 +112,7 @@ class Transcriber:
         timeout_s: float,
         max_turn_s: float,
         retry_s: float = 1.0,
+        pace: Pace | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._voice_activity = voice_activity
@@ -121,7 +122,7 @@ class Transcriber:
         self._timeout = timeout_s
         self._max_segment = min(max_turn_s, MAX_SEGMENT_S)
         self._retry_s = retry_s
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._numbers = itertools.count(1)
         self._waiting: deque[_Job] = deque()
         self._preparing = 0

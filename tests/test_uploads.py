@@ -7,11 +7,13 @@ import io
 import os
 import wave
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.avatar_client import AvatarClient
 from tests.conftest import Serve
@@ -21,7 +23,12 @@ MB = 1 << 20
 
 
 def wav(seconds: float, rate: int = 16_000, channels: int = 1) -> bytes:
-    tone = (9000 * np.sin(2 * np.pi * 300 * np.arange(int(seconds * rate)) / rate)).astype("<i2")
+    return wav_of(9000 * np.sin(2 * np.pi * 300 * np.arange(int(seconds * rate)) / rate), rate, channels)
+
+
+def wav_of(samples: NDArray[Any], rate: int = 16_000, channels: int = 1) -> bytes:
+    """Mono samples in the range of int16 as a file with `channels` times the same."""
+    tone = samples.astype("<i2")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(channels)

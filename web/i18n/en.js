@@ -91,8 +91,8 @@ export default {
   "confirm.no": "Cancel",
 
   "upload.choice": "What is this sound for?",
-  "upload.choice.file": "{name}, {size} MB",
-  "upload.choice.files": "{count} files, {size} MB",
+  "upload.choice.file": "{name}, {size}",
+  "upload.choice.files": "{count} files, {size}",
   "upload.ask": "Ask with it",
   "upload.ask.text": "{avatar} listens to it as if you said it, and answers.",
   "upload.speak": "Let {avatar} speak it",

@@ -91,8 +91,8 @@ export default {
   "confirm.no": "取消",
 
   "upload.choice": "这段声音做什么用？",
-  "upload.choice.file": "{name}，{size} MB",
-  "upload.choice.files": "{count} 个文件，{size} MB",
+  "upload.choice.file": "{name}，{size}",
+  "upload.choice.files": "{count} 个文件，{size}",
   "upload.ask": "用它提问",
   "upload.ask.text": "就像你亲口说的一样，{avatar} 会听并回答。",
   "upload.speak": "让 {avatar} 说出来",

@@ -73,6 +73,12 @@ export function clock(date) {
   return new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit" }).format(date);
 }
 
+/** A file's size as the language writes it. */
+export function bytes(count) {
+  const [value, unit] = count < 1e6 ? [Math.ceil(count / 1e3), "kilobyte"] : [count / 1e6, "megabyte"];
+  return new Intl.NumberFormat(locale(), { style: "unit", unit, maximumFractionDigits: 1 }).format(value);
+}
+
 /** A day as the language writes it: today and yesterday by their names, the year only when it is another. */
 export function day(date, today = new Date()) {
   const midnight = (one) => new Date(one.getFullYear(), one.getMonth(), one.getDate());

@@ -6,6 +6,8 @@ import { t } from "./i18n.js";
 const MEGABYTE = 1024 * 1024;
 /** Of several files that come at once. */
 const MOST = 5;
+/** Chinese sentences follow each other without a space. */
+const WIDE_END = /[\u3000-\u9fff\uff00-\uffef]$/;
 /** News of uploads whose number this page does not know yet. */
 const MOST_NEWS = 16;
 
@@ -131,7 +133,7 @@ export class Upload {
   #reason(failure) {
     if (failure.code === "too_large" && this.limitMinutes) return t("upload.too_long", { limit: this.limitMinutes });
     const { title, text } = describe(failure);
-    return `${title} ${text}`.trim();
+    return WIDE_END.test(title) ? title + text : `${title} ${text}`.trim();
   }
 
   #refuse(text) {

@@ -1,8 +1,7 @@
 /** The question what is to happen with a file. The last answer is the one that Enter gives again. */
-import { t } from "./i18n.js";
+import { bytes, t } from "./i18n.js";
 
 const KEPT = "eman.upload";
-const MEGABYTE = 1024 * 1024;
 
 export class UploadChoice {
   #dialog;
@@ -53,11 +52,10 @@ export class UploadChoice {
 }
 
 function described(files) {
-  const size = files.reduce((sum, file) => sum + file.size, 0) / MEGABYTE;
-  const megabytes = size < 0.1 ? "< 0.1" : size.toFixed(1);
+  const size = bytes(files.reduce((sum, file) => sum + file.size, 0));
   return files.length === 1
-    ? t("upload.choice.file", { name: files[0].name, size: megabytes })
-    : t("upload.choice.files", { count: files.length, size: megabytes });
+    ? t("upload.choice.file", { name: files[0].name, size })
+    : t("upload.choice.files", { count: files.length, size });
 }
 
 /** Storage may be switched off altogether; then every page begins with the first choice. */
