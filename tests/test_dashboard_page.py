@@ -101,7 +101,7 @@ async def test_g3_says_who_is_slow_and_why() -> None:
         assert "c2" in await row.locator(".sockets").inner_text()
         await shown(page, "#error-rows li", "the dialogue server does not answer")
         await shown(page, "#recognition-rows", "what is seven times six")
-        await shown(page, "#recognition-rows", "after 2 partial results")
+        await shown(page, "#recognition-rows", "partial results before: 2")
         assert await page.locator("#recognition-rows li").count() == 2  # one per turn
         await shown(page, "#socket-rows li", "c90")
         await browser.screenshot(page, "dashboard_trouble")
