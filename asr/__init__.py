@@ -5,6 +5,7 @@ ADAPTERS: dict[str, str] = {
     "funasr_custom": "asr.funasr.recognizer:FunASRCustomRecognizer",
     "doubao": "asr.doubao.recognizer:DoubaoRecognizer",
     "funasr_runtime": "asr.funasr.runtime_recognizer:FunasrRuntimeRecognizer",
+    "automodel": "asr.automodel:AutoModelRecognizer",
     "sherpa": "asr.sherpa:SherpaRecognizer",
     "chain": "asr.chain:ChainRecognizer",
     "openai": "asr.openai:OpenAIRecognizer",

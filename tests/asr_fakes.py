@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.automodel import AutoModelRecognizer
 from asr.chain import ChainRecognizer
 from asr.openai import OpenAIRecognizer
 from asr.sherpa import SherpaRecognizer
@@ -152,3 +153,33 @@ def sherpa(
 async def sherpa_served() -> AsyncIterator[SherpaRecognizer]:
     """A streaming model."""
     yield sherpa()
+
+
+class FakeAutoModel:
+    """`funasr.AutoModel` as its documentation describes it; streaming models give the new words of each call."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.arguments = arguments
+        self.calls: list[dict[str, Any]] = []
+
+    def generate(self, input: Any, **options: Any) -> list[dict[str, Any]]:
+        assert input.dtype == np.float32
+        assert np.abs(input).max(initial=0) <= 1
+        self.calls.append(options)
+        pcm = (input * 32768).astype("<i2").tobytes()
+        if "is_final" not in options:
+            words = recognise(pcm) if any(pcm) else ""
+            text = f"<|en|><|NEUTRAL|><|Speech|><|withitn|>{words}"
+            return [{"key": "turn", "text": text, "timestamp": [[100, 200], [200, len(pcm) / 32]]}]
+        cache = options["cache"]
+        cache["pcm"] = cache.get("pcm", b"") + pcm
+        words = recognise(cache["pcm"]) if any(cache["pcm"]) else ""
+        fresh = words[len(cache.get("told", "")) :].strip()
+        cache["told"] = words
+        return [{"key": "turn", "text": fresh}]
+
+
+@contextlib.asynccontextmanager
+async def automodel_served() -> AsyncIterator[AutoModelRecognizer]:
+    """A streaming model."""
+    yield AutoModelRecognizer(model="iic/paraformer-streaming", streaming=True, factory=FakeAutoModel)

@@ -36,10 +36,12 @@ def build(name: str) -> Any:
 RECOGNIZERS: dict[str, Callable[[], Any]] = {name: functools.partial(build, name) for name in asr.ADAPTERS}
 
 SERVED: dict[str, str] = {
+    "automodel": "tests.asr_fakes:automodel_served",
     "sherpa": "tests.asr_fakes:sherpa_served",
     "chain": "tests.asr_fakes:chain_served",
     "openai": "tests.asr_fakes:openai_served",
     "doubao": "tests.doubao_served:served",
+    "funasr_custom": "tests.funasr_custom_served:served",
     "funasr_runtime": "tests.funasr_runtime_served:served",
 }
 """Adapter → "module:function": an async context manager of the adapter and the simulated server that it talks to."""
