@@ -118,7 +118,7 @@ class Line:
     async def silent(self) -> bool:
         """Whether the server has said nothing since: it answers something else first."""
         answer = await self.ask({"type": "audio_cancel", "request_id": "nobody"})
-        return bool(answer.get("code") == "no_session")
+        return isinstance(answer, dict) and answer.get("code") == "no_session"
 
 
 @contextlib.asynccontextmanager

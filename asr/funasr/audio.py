@@ -101,7 +101,7 @@ def _at_listen_rate(samples: Samples, rate: int, max_s: float) -> Samples:
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
     frame.sample_rate = rate
     parts = [part.to_ndarray().reshape(-1) for part in [*resampler.resample(frame), *resampler.resample(None)]]
-    return np.concatenate(parts).astype(np.int16, copy=False)
+    return np.concatenate([samples[:0], *parts]).astype(np.int16, copy=False)  # one sample may become none
 
 
 def _decoded(data: bytes, name: str, max_s: float) -> Samples:

@@ -55,6 +55,7 @@ class Connection:
         self._room = asyncio.Semaphore(MOST_OLDER)
         self._pcm = bytearray()
         self._unreadable = 0
+        self._closing = False
         self.vad_need = False
         """What the client said last; recognition does not depend on it."""
         self.ignored = 0
@@ -66,6 +67,8 @@ class Connection:
             async with asyncio.TaskGroup() as older:
                 try:
                     async for frame in self._socket:
+                        if self._closing:
+                            continue  # read on: the client's goodbye comes after what it had sent before
                         if isinstance(frame, bytes):
                             self._add_pcm(frame)
                         else:
@@ -88,18 +91,23 @@ class Connection:
         except ConnectionClosed:
             return
         except TimeoutError:
-            self._socket.transport.abort()
+            self.abort()
+
+    def abort(self) -> None:
+        """Break the connection off without a word."""
+        self._socket.transport.abort()
 
     async def _take(self, frame: str, older: asyncio.TaskGroup) -> None:
         try:
             message = schema.load(frame)
         except ValueError:
-            await self._unread()
+            self._unread(older)
             return
         kind = schema.kind_of(message)
         if kind is Kind.OTHER or not isinstance(message, dict):
             self.ignored += 1
-            log.warning("a frame was ignored: it is no request")
+            if self.ignored == 1:  # one line is enough, whatever a client does
+                log.warning("a frame was ignored: it is no request")
         elif kind is Kind.CHUNKED:
             self._talks_chunked = True
             await self._chunked(frame, message)
@@ -108,11 +116,12 @@ class Connection:
         else:
             await self._older(kind, frame, message, older)
 
-    async def _unread(self) -> None:
+    def _unread(self, tasks: asyncio.TaskGroup) -> None:
         self.ignored += 1
         self._unreadable += 1
         if self._unreadable >= MOST_UNREADABLE:
-            await self._socket.close(1003, "JSON is expected")
+            self._closing = True
+            tasks.create_task(self._socket.close(1003, "JSON is expected"))
 
     # -- the older forms: one text frame per request, in order, an empty one when it fails
 

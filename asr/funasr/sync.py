@@ -104,10 +104,7 @@ class FunASRSync:
         try:
             self._loop.run_forever()
         finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(_cancel_all())
             self._loop.close()
 
     def _told(self, work: Coroutine[Any, Any, Recognition]) -> str:
@@ -124,3 +121,10 @@ class FunASRSync:
             if self._result_callback is not None:
                 self._result_callback(text)
         return text
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
