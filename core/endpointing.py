@@ -32,9 +32,12 @@ from core.phrases import (
 
 UNKNOWN = 0.5
 """Completion of words that tell nothing either way."""
-_OPEN, _LEANING, _PAUSE = 0.0, 0.25, 0.1
+_OPEN, _LEANING, _PAUSE = 0.0, 0.3, 0.1
+_CLOSED = 0.65
+"""Of some words whose last one does not lead on."""
+_SOME_WORDS, _SOME_CHARACTERS = 3, 4
 _HESITATING = 0.15
-_DECIDED = 0.3
+_DECIDED = 0.2
 """Text that is open below this outvotes the semantic model, which can't spell."""
 _LONGEST_BACK_CHANNEL = 40
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
@@ -114,6 +117,7 @@ def _table(phrases: Iterable[Iterable[str]]) -> frozenset[tuple[str, ...]]:
 
 _LISTENING = _table(phrase.split() for phrase in BACK_CHANNELS)
 _LISTENING_ZH = _table(BACK_CHANNELS_ZH)
+_FUNCTION_WORDS = OPEN_WORDS | LEANING_WORDS | QUESTION_STARTS
 _MOST_UNITS = max(len(phrase) for phrase in _LISTENING | _LISTENING_ZH)
 
 
@@ -138,13 +142,16 @@ def _english(words: list[str]) -> float:
         return 0.9
     if question and len(core) >= 3:
         return 0.85
-    return 0.8 if core[0] in COMMANDS and len(core) >= 3 else UNKNOWN
+    if core[0] in COMMANDS and len(core) >= 3:
+        return 0.8
+    english = not _FUNCTION_WORDS.isdisjoint(words)  # of other languages nothing is known
+    return _CLOSED if english and len(core) >= _SOME_WORDS else UNKNOWN
 
 
 def _chinese(text: str) -> float:
     longest = max((*OPEN_ENDS_ZH, *LEANING_ENDS_ZH, *CLOSED_ENDS_ZH), key=lambda end: len(end) * text.endswith(end))
     if not text.endswith(longest):
-        return UNKNOWN
+        return _CLOSED if len(text) >= _SOME_CHARACTERS else UNKNOWN
     if longest in CLOSED_ENDS_ZH:
         return 0.9
     return _OPEN if longest in OPEN_ENDS_ZH else _LEANING

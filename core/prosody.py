@@ -17,11 +17,13 @@ _FRAME = LISTEN_RATE * 40 // 1000
 _HOP = LISTEN_RATE // 100
 _LOWEST_HZ, _HIGHEST_HZ = 70, 400
 _VOICED = 0.55
+_OCTAVE = 0.03
+"""Taken off the strength per octave of lag: a period also fits twice."""
 _QUIET_DB = 25.0
 _HELD_S = 0.3
-_FALL = -1.5
+_FALL = -0.7
 """Semitones from the beginning to the end of a held sound below which it is an ending."""
-_WOBBLE = 3.0
+_WOBBLE = 2.0
 """Semitones within a held sound; words move more."""
 _SWELL_DB = 7.0
 """Level within a held sound may vary this much; syllables vary more."""
@@ -66,7 +68,7 @@ def _pitch(frames: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     lags = np.fft.irfft(power, axis=1)[:, :_FRAME]
     lo, hi = LISTEN_RATE // _HIGHEST_HZ, LISTEN_RATE // _LOWEST_HZ
     strength = lags[:, lo:hi] / (shape[lo:hi] / shape[0]) / (lags[:, :1] + 1e-9)
-    best = strength.argmax(axis=1)
+    best = (strength - _OCTAVE * np.log2(np.arange(lo, hi))).argmax(axis=1)
     return LISTEN_RATE / (best + lo), strength.max(axis=1)
 
 
