@@ -52,6 +52,7 @@ from config.wiring import (
 from core import allocator, log, messages
 from core.access import Access
 from core.admin_api import AdminApi
+from core.asr_api import AsrApi
 from core.conversation import Conversation
 from core.doctor import (
     Verdict,
@@ -79,12 +80,13 @@ from core.messages import messages_for
 from core.metrics import Metrics
 from core.monitor import Identity, Monitor, Sources
 from core.openapi import OpenApi
+from core.outlet import outlet
 from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
 from core.services.asr import ASRWebSocketService
 from core.services.digital_human import DigitalHumanService
-from core.services.wsa import WSAWebSocketService
+from core.services.wsa import WSAWebSocketService, get_web_instance
 from core.sessions import Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
@@ -155,6 +157,7 @@ class Server:
         await self.sockets.start()
         for service in self._services:
             await service.start()
+        outlet.attach(self._send_out)
         await self.history.start()
         await self.process.start()
         await self.monitor.start()
@@ -182,6 +185,7 @@ class Server:
             await asyncio.wait(self._tasks)
         self.streams.close_all()
         await self.admin.close()
+        outlet.detach(self._send_out)
         for service in self._services:
             await service.close()
         await self.sockets.close_all()
@@ -282,6 +286,11 @@ class Server:
         application.add_routes(HistoryApi(self.history, self.access, self._history_cleared).routes())
         application.add_routes(self.admin.routes())
         application.add_routes([web.get("/ws", self._router.handle)])
+        application.add_routes(
+            AsrApi(
+                self.recognizer, self.access, max_turn_s=settings.turn.max_turn_s, timeout_s=settings.asr.timeout_s
+            ).routes()
+        )
         application.add_routes(OpenApi(VERSION).routes())
         application.add_routes(page_routes(WEB, self.poster.png))
         application.on_response_prepare.append(add_headers)
@@ -354,6 +363,9 @@ class Server:
         session = self.sessions.get(session_id)
         if session is not None and session.storage:  # who wants nothing kept is not shown to operators either
             self.tracker.record(session_id, event)
+
+    def _send_out(self, message: dict[str, Any]) -> int:
+        return int(get_web_instance().send_direct_message(message))
 
     def _failed(self, session_id: str, failure: Failed) -> None:
         self.monitor.record(session_id, failure)

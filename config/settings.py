@@ -133,7 +133,23 @@ class Stage(Section):
 class Asr(Stage):
     timeout_s: Seconds
     pocketsphinx: Options
+    openai: Options
     doubao: Options
+    funasr_runtime: Options
+    funasr_custom: Options
+    sherpa: Options
+    automodel: Options
+    chain: Options
+
+    def engine_options(self) -> Options:
+        """As for every stage; the engines of a chain have the options of their own sections."""
+        options = super().engine_options()
+        if self.engine != "chain":
+            return options
+        named = [name for name in options.get("engines", ()) if isinstance(name, str) and name != "chain"]
+        sections = {name: self.model_copy(update={"engine": name, "options": {}}) for name in named}
+        own = {name: section.engine_options() for name, section in sections.items()}
+        return {**options, "options": {**own, **options.get("options", {})}}
 
 
 class OpenAI(Section):

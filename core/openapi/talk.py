@@ -171,6 +171,20 @@ TALK_PATHS: dict[str, Schema] = {
             "Any content type, so that a page can send it with navigator.sendBeacon.",
         )
     },
+    "/api/asr": {
+        "get": operation(
+            "asr",
+            "talk",
+            "Speech recognition in FunASR's protocol (WebSocket)",
+            {"description": "Switching to the WebSocket protocol."},
+            refusals=(401, 403, 429),
+            description="16 kHz PCM in binary frames after the first message. Formats: docs/asr-funasr-runtime.md.",
+            socket=[
+                {"mode": "2pass", "chunk_size": [5, 10, 5], "wav_name": "microphone", "is_speaking": True},
+                {"is_speaking": False},
+            ],
+        )
+    },
     "/ws": {
         "get": operation(
             "ws",
