@@ -314,7 +314,7 @@ def _unreachable(url: str, error: Exception) -> RecognizerError:
     if isinstance(error, ssl.SSLCertVerificationError):
         advice = "its certificate is not trusted; set ca_file to it, or verify_tls to false if you know the server"
         return _error("funasr_tls", f"{url}: {advice}")
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError | ConnectionResetError) and url.startswith("wss:"):
         return _error("funasr_tls", f'{url}: no TLS there; if the server runs with --certfile "" or 0, use ws://')
     if isinstance(error, InvalidStatus):
         status = error.response.status_code

@@ -169,6 +169,7 @@ class RuntimeSession:
         self._partial = ""
         self._ended = False
         self._open_partials = False  # a partial that does not claim to be final: never sent by the old Python server
+        self._closed_partial = False  # the last message was a partial that does: of C++ it is the very last
 
     @property
     def text(self) -> str:
@@ -201,8 +202,9 @@ class RuntimeSession:
     @property
     def nudge_s(self) -> float | None:
         """Seconds after the end message when `nudges` are due, None for never."""
-        known = self.dialect if self.dialect is not Dialect.UNKNOWN else self.expected
-        return {Dialect.CPP: None, Dialect.PYTHON_OLD: 0.0}.get(known, NUDGE_S)
+        if self.dialect is Dialect.CPP:  # proven now, not only remembered: at worst we would wait in vain
+            return None
+        return 0.0 if Dialect.PYTHON_OLD in (self.dialect, self.expected) else NUDGE_S
 
     def nudges(self, frame_bytes: int) -> list[str | bytes]:
         """What makes a Python server answer that has nothing to say: a frame of silence after the end.
@@ -220,6 +222,7 @@ class RuntimeSession:
 
     def _identify(self, record: Mapping[str, Any]) -> None:
         mode, final, stamp = record.get("mode"), record.get("is_final"), record.get("timestamp")
+        more_came, self._closed_partial = self._closed_partial, mode == "2pass-online" and final is True
         self._open_partials |= mode == "2pass-online" and final is False
         if any(key in record for key in _NEW_PYTHON_KEYS):
             self.dialect = Dialect.PYTHON
@@ -227,9 +230,9 @@ class RuntimeSession:
             self.dialect = Dialect.CPP
         elif self.dialect is not Dialect.UNKNOWN:
             return
-        elif mode == "2pass-online" and final is True and not self._ended:
+        elif more_came or (self._closed_partial and not self._ended):
             self.dialect = Dialect.PYTHON_OLD
-        elif mode == "2pass-offline" and final is False and (self._open_partials or not self._ended):
+        elif mode == "2pass-offline" and (self._open_partials or (final is False and not self._ended)):
             self.dialect = Dialect.CPP
 
     def _acknowledged(self, record: Mapping[str, Any]) -> None:
@@ -262,19 +265,18 @@ class RuntimeSession:
 
     def _judge(self, mode: str, final: bool) -> None:
         """Whether this result, after the end message, was the last one."""
+        known = self.expected if self.dialect is Dialect.UNKNOWN else self.dialect
         if mode in ("online", "2pass-online"):
-            self.done = final and self.dialect is Dialect.CPP
+            self.done = final and known is Dialect.CPP
             self.settling = final and not self.done and self.mode is Mode.ONLINE
         elif not mode:
             self.done = final
-        elif self.dialect is Dialect.PYTHON:
-            self.settling = True
-        elif self.dialect is Dialect.PYTHON_OLD or (mode == "offline" and self.dialect is not Dialect.CPP):
-            self.done, self.settling = not final, final
-        elif self.dialect is Dialect.CPP:
+        elif known is Dialect.CPP:
             self.done = final or mode == "offline"
-        else:
-            self.done = True
+        elif known is Dialect.PYTHON:
+            self.settling = True
+        else:  # nearly all that say false are right; true may mean anything
+            self.done, self.settling = not final, final
 
     def _extend(self, span: tuple[float, float] | None) -> None:
         if span is not None:
