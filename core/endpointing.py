@@ -33,9 +33,9 @@ from core.phrases import (
 UNKNOWN = 0.5
 """Completion of words that tell nothing either way."""
 _OPEN, _LEANING, _PAUSE = 0.0, 0.3, 0.1
-_CLOSED = 0.65
+_CLOSED = 0.7
 """Of some words whose last one does not lead on."""
-_SOME_WORDS, _SOME_CHARACTERS = 3, 4
+_SOME_WORDS, _SOME_CHARACTERS = 2, 4
 _HESITATING = 0.15
 _DECIDED = 0.2
 """Text that is open below this outvotes the semantic model, which can't spell."""
@@ -127,7 +127,7 @@ def _english(words: list[str]) -> float:
         return UNKNOWN
     text = " ".join(words)
     if text in WHOLE:
-        return 0.9
+        return 0.95
     if words[-1] in FILLERS or words[-1] in OPEN_WORDS or _ends(text, OPEN_PHRASES):
         return _OPEN
     core = words
@@ -135,15 +135,15 @@ def _english(words: list[str]) -> float:
         core = core[1:]
     question = core[0] in QUESTION_STARTS
     if _ends(text, CLOSING_PHRASES) and len(core) >= 2:
-        return 0.9
+        return 0.95
     if words[-1] in LEANING_WORDS and not (question and len(core) >= 4 and words[-1] in STRANDED):
         return _LEANING
     if " ".join(core) in WHOLE:
         return 0.9
     if question and len(core) >= 3:
-        return 0.85
+        return 0.9
     if core[0] in COMMANDS and len(core) >= 3:
-        return 0.8
+        return 0.85
     english = not _FUNCTION_WORDS.isdisjoint(words)  # of other languages nothing is known
     return _CLOSED if english and len(core) >= _SOME_WORDS else UNKNOWN
 

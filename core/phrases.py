@@ -27,7 +27,7 @@ LEANING_WORDS = _words(
 )
 """English words after which more usually comes."""
 
-STRANDED = _words("to in on at for with from by about over under through near like")
+STRANDED = _words("in on at for from about like")
 """Prepositions that may end a question ("what is it for")."""
 
 FILLERS = _words("um umm uh uhm er erm eh hm hmm mm mmm ah")

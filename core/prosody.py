@@ -21,11 +21,11 @@ _OCTAVE = 0.03
 """Taken off the strength per octave of lag: a period also fits twice."""
 _QUIET_DB = 25.0
 _HELD_S = 0.3
-_FALL = -0.7
+_FALL = -0.4
 """Semitones from the beginning to the end of a held sound below which it is an ending."""
-_WOBBLE = 2.0
+_WOBBLE = 1.5
 """Semitones within a held sound; words move more."""
-_SWELL_DB = 7.0
+_SWELL_DB = 5.0
 """Level within a held sound may vary this much; syllables vary more."""
 _CHANGE = 0.25
 """Mean change of the spectrum per 10 ms within a held sound, as a share of its size; speech changes more."""
