@@ -6,10 +6,14 @@ import asyncio
 import hashlib
 import itertools
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from asr.funasr.files import SharedFiles
@@ -17,6 +21,7 @@ from asr.funasr.refusal import CODES
 from asr.funasr.upload import Limits
 from tests.funasr_custom_line import Counting, Line, b64, chunk, end, line, serving, start, wav
 
+ROOT = Path(__file__).parent.parent
 SMALL = Limits(message=8000, upload=10_000, memory=15_000, uploads=3, per_connection=2)
 
 
@@ -555,3 +560,57 @@ async def test_k2_words_and_audio_are_not_logged(caplog: pytest.LogCaptureFixtur
     assert "request r1" in own
     assert "user said" not in own
     assert "secret" not in own
+
+
+async def started(*arguments: str) -> asyncio.subprocess.Process:
+    """The program, with these arguments."""
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-m", "asr.funasr.server", "--port", "0", *arguments)
+    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=pipe)
+
+
+async def test_c4_it_runs_by_itself_with_any_recogniser(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(2044))
+    name = "tests.funasr_custom_line:Counting"
+    process = await started("--recognizer", name, "--option", "answer=from the program", "--root", str(tmp_path))
+    try:
+        assert process.stdout is not None
+        first = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        assert first.startswith("counting at ws://127.0.0.1:")
+        async with connect(first.split()[-1], proxy=None) as socket:
+            assert await Line(socket).ask({"url": str(tmp_path / "a.wav")}) == "from the program"
+    finally:
+        process.terminate()
+        _, errors = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("--recognizer", "telepathy"), "allowed:"),
+        (("--option", "colour=red"), "does not take these options"),
+        (("--tls-cert", "/nowhere.pem"), "No such file"),
+    ],
+)
+async def test_c4_a_wrong_command_line_ends_with_advice(arguments: tuple[str, ...], advice: str) -> None:
+    process = await started(*arguments)
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 1
+    assert advice in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+async def test_c4_web_addresses_are_fetched_only_when_allowed() -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(body=wav(2044))
+
+    app = web.Application()
+    app.router.add_get("/a.wav", page)
+    async with TestServer(app) as site:
+        url = str(site.make_url("/a.wav"))
+        for http, expected in ((True, "1000 samples"), (False, "")):
+            async with serving(files=SharedFiles(http=http)) as server, line(server) as talk:
+                assert await talk.ask({"url": url}) == expected
+        async with serving(files=SharedFiles(http=True, max_bytes=1000)) as server, line(server) as talk:
+            assert (await talk.ask({"url": url, "status": True}))["code"] == "too_large"

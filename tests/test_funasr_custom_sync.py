@@ -24,7 +24,6 @@ from tests.conftest import Serve
 from tests.funasr_custom_line import Counting, serving, wav
 from tests.simulators.funasr_custom import ChunkServer, FayServer, InlineServer
 
-
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 
 
