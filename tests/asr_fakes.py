@@ -89,6 +89,20 @@ class FaultyStream:
         self.cancelled = True
 
 
+class Interruptible(FaultyRecognizer):
+    """Says on standard output when it hears its first turn, which it never finishes, and when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(fault="hang")
+
+    def open(self, on_partial: Callable[[Transcript], None]) -> FaultyStream:
+        print("listening", flush=True)
+        return super().open(on_partial)
+
+    async def close(self) -> None:
+        print("closed", flush=True)
+
+
 @contextlib.asynccontextmanager
 async def openai_served() -> AsyncIterator[OpenAIRecognizer]:
     """The adapter with a simulated server; partials come twice a second."""
