@@ -59,6 +59,7 @@ class FileTranscription:
         self._on_progress = on_progress
         self._sleep = sleep
         self._read = 0
+        self._done = 0.0
 
     async def transcripts(self) -> AsyncGenerator[Transcript, None]:
         """What was said, in order, with times in the recording. Raises `RecognizerError`, `BadRequest`."""
@@ -67,9 +68,14 @@ class FileTranscription:
                 transcript = await self._patiently(stretch)
                 if transcript.text:
                     yield _moved(transcript, stretch)
-                self._on_progress(stretch.start + len(stretch.samples) / LISTEN_RATE)
+                self._tell(stretch.start + len(stretch.samples) / LISTEN_RATE)
             if not found:
-                self._on_progress(self._read / LISTEN_RATE)
+                self._tell(self._read / LISTEN_RATE)
+
+    def _tell(self, seconds: float) -> None:
+        """Progress never goes back: a stretch ends before what was read to find its end."""
+        self._done = max(self._done, seconds)
+        self._on_progress(self._done)
 
     async def _in_thread(self) -> Sequence[Stretch] | None:
         """`_next` in a worker thread. Who is cancelled waits for it: the file may not be closed under its decoder."""

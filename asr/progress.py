@@ -24,7 +24,7 @@ class ProgressBar:
         if self._total:
             share = min(1.0, seconds / self._total)
             done = round(share * _WIDTH)
-            line = f"[{'█' * done}{'░' * (_WIDTH - done)}] {share:4.0%}  {clock(seconds)} of {clock(self._total)}"
+            line = f"[{'#' * done}{'.' * (_WIDTH - done)}] {share:4.0%}  {clock(seconds)} of {clock(self._total)}"
         if line != self._drawn:
             self._out.write(f"\r{line}\x1b[K")
             self._out.flush()

@@ -200,6 +200,23 @@ async def test_progress_reaches_the_end() -> None:
     assert told == [1.0, 2.0, 3.0]
 
 
+async def test_progress_never_goes_back() -> None:
+    class Late(Minutes):
+        """Finds what was said in the first half second only at the end."""
+
+        def push(self, samples: Samples) -> list[Segment]:
+            return []
+
+        def finish(self) -> list[Segment]:
+            self.at, before = 1.0, self.at
+            return [] if before else [Segment(np.ones(8000, np.int16), 0.0)]
+
+    told: list[float] = []
+    job = FileTranscription(FaultyRecognizer(), Late(), iter([np.ones(LISTEN_RATE, np.int16)]), told.append)
+    assert [t.end async for t in job.transcripts()] == [0.5]
+    assert told == [1.0, 1.0]
+
+
 def test_the_bar() -> None:
     out = io.StringIO()
     bar = ProgressBar(out, 120.0, shown=True)
@@ -207,7 +224,7 @@ def test_the_bar() -> None:
     bar.show(30)
     bar.clear()
     bar.clear()
-    assert out.getvalue() == f"\r[{'█' * 8}{'░' * 22}]  25%  0:30 of 2:00\x1b[K\r\x1b[K"
+    assert out.getvalue() == f"\r[{'#' * 8}{'.' * 22}]  25%  0:30 of 2:00\x1b[K\r\x1b[K"
     hidden = io.StringIO()
     ProgressBar(hidden, 120.0, shown=False).show(3)
     assert hidden.getvalue() == ""
