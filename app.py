@@ -185,6 +185,7 @@ class Server:
             await asyncio.wait(self._tasks)
         self.streams.close_all()
         await self.admin.close()
+        await self.asr_api.close()
         outlet.detach(self._send_out)
         for service in self._services:
             await service.close()
@@ -233,6 +234,10 @@ class Server:
         )  # fmt: skip
         self._router = WebSocketRouter(
             self.sockets, services=self._services, access=self.access, login_timeout_s=settings.limits.login_timeout_s
+        )
+
+        self.asr_api = AsrApi(
+            self.recognizer, self.access, max_turn_s=settings.turn.max_turn_s, timeout_s=settings.asr.timeout_s
         )
 
     def _serve_operators(self) -> None:
@@ -286,11 +291,7 @@ class Server:
         application.add_routes(HistoryApi(self.history, self.access, self._history_cleared).routes())
         application.add_routes(self.admin.routes())
         application.add_routes([web.get("/ws", self._router.handle)])
-        application.add_routes(
-            AsrApi(
-                self.recognizer, self.access, max_turn_s=settings.turn.max_turn_s, timeout_s=settings.asr.timeout_s
-            ).routes()
-        )
+        application.add_routes(self.asr_api.routes())
         application.add_routes(OpenApi(VERSION).routes())
         application.add_routes(page_routes(WEB, self.poster.png))
         application.on_response_prepare.append(add_headers)
@@ -423,7 +424,12 @@ async def serve(settings: Settings) -> int:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     try:
         await server.start()
-        print(f"\n  Eman is at  {server.url}\n\n  Open it in a browser and press Start. Ctrl-C ends it.\n", flush=True)
+        if settings.log.format == "json":  # whoever collects the output wants nothing else
+            logger.info("serving at %s", server.url)
+        else:
+            print(
+                f"\n  Eman is at  {server.url}\n\n  Open it in a browser and press Start. Ctrl-C ends it.\n", flush=True
+            )
         await stop.wait()
     finally:
         await server.stop()
@@ -476,6 +482,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "token":
             url = options.url or f"http://localhost:{settings.server.port}"
             print(visitor_link(url, signing(settings).issue_visitor(options.hours * 3600)))
+            if not (settings.auth.enabled and settings.auth.api_keys):
+                print(
+                    "It is not needed: all may start sessions while auth.api_keys is empty or auth off.",
+                    file=sys.stderr,
+                )
             return 0
         if options.command == "doctor":
             log.configure("error", settings.log.format)
