@@ -63,6 +63,7 @@ async def drop(page: Page, name: str, data: bytes) -> None:
     )
     await page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
     assert await page.is_visible("#drop")
+    await browser.screenshot(page, "upload-drop")
     await page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     assert not await page.is_visible("#drop")
 

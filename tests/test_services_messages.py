@@ -9,7 +9,7 @@ import pytest
 
 from core import messages
 from core.errors import BadRequest
-from core.events import Failed, Heard, ReplyState, Timed
+from core.events import Failed, Heard, ReplyState, Timed, Uploaded, UploadState
 from core.frames import Activity, Transcript
 from core.messages import AudioData, Login, Message, Register, StartRecognition, parse
 
@@ -105,6 +105,20 @@ def test_b5_only_a_final_with_words_is_a_chat_line() -> None:
     assert types(Transcript("hi", final=False)) == ["asr_result"]
     assert types(Transcript("hi")) == ["asr_result", "chat_message"]
     assert types(Transcript("")) == ["asr_result"]
+
+
+def test_e3_pages_are_told_how_far_an_upload_is() -> None:
+    def form_of(event: Uploaded) -> list[Message]:
+        return messages.messages_for(event, "7", "Mira")
+
+    head = {"type": "upload", "session_id": "7", "upload_id": "u1"}
+    assert form_of(Uploaded("u1", UploadState.RECOGNIZING, 1 / 3)) == [
+        {**head, "state": "recognizing", "progress": 0.333}
+    ]
+    assert form_of(Uploaded("u1", UploadState.RECOGNIZING)) == [{**head, "state": "recognizing"}]
+    assert form_of(Uploaded("u1", UploadState.FINAL)) == [{**head, "state": "final"}]
+    failed = Uploaded("u1", UploadState.ERROR, code="asr_failed", message="it is away")
+    assert form_of(failed) == [{**head, "state": "error", "code": "asr_failed", "text": "it is away"}]
 
 
 def test_k2_what_operators_are_told_is_not_for_pages() -> None:

@@ -215,6 +215,19 @@ async def test_e3_a_lasting_failure_ends_it_and_the_next_file_goes_on(
     assert good.closed
 
 
+async def test_k2_neither_words_nor_what_a_server_quotes_of_them_is_logged(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    away = RecognizerError("it said no", retryable=True, quoted="periwinkle")
+    one = bench("marmalade", "", away, away, away)
+    for _ in range(3):
+        await one.transcriber.ask(Tape(question()))
+    assert await one.ended(3) == [UploadState.FINAL, UploadState.ERROR, UploadState.ERROR]
+    assert "it said no" in caplog.text
+    assert not [word for word in ("marmalade", "periwinkle", "so far") if word in caplog.text]
+
+
 async def test_e3_a_recogniser_that_never_answers_is_given_up(bench: Callable[..., Bench]) -> None:
     one = bench(timeout_s=0.05)
     one.clerk.hold = asyncio.Event()
