@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,14 +11,12 @@ from aiohttp import web
 
 from core.access import Access
 from core.envelope import json_body, ok, spoken_text
-from core.errors import BadRequest, Refused, SessionNotFound, Unauthorized
+from core.errors import BadRequest, SessionNotFound, Unauthorized
 from core.frames import LinkState, Utterance
 from core.identity import Tokens, session_id_of
 from core.log import bound
 from core.sessions import Session, Sessions
 from core.sse import EventStreams
-
-logger = logging.getLogger(__name__)
 
 _SSE_LOOK_S = 2.0
 _MAX_PAGE = 64
@@ -106,11 +103,7 @@ class HttpApi:
         except Unauthorized:
             raise SessionNotFound("session not found") from None
         # ours, from before a restart: the same id, and what was kept of the conversation
-        try:
-            memory = await self._memory.utterances(session_id, self._history_turns)
-        except Refused as error:
-            logger.warning("session %s is opened again without its history: %s", session_id, error)
-            memory = []
+        memory = await self._memory.utterances(session_id, self._history_turns)
         return await self._sessions.open(sdp, page=_page(body), session_id=session_id, memory=memory)
 
     def keep_history(self, session_id: str, kept: bool) -> None:

@@ -50,12 +50,8 @@ class RateLimiter:
         self._forget(now)
         return allowed
 
-    def exhausted(self, address: str) -> bool:
-        """Whether `allow` would refuse now; takes nothing."""
-        return self.wait_s(address) > 0
-
     def wait_s(self, address: str) -> float:
-        """Seconds until the next call is allowed; 0 when it is now."""
+        """Seconds until the next call is allowed; 0 when it is now. Takes nothing."""
         if not self._limit:
             return 0.0
         now = self._clock()

@@ -6,16 +6,20 @@ import asyncio
 import io
 import json
 import logging
+import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core import log
 from core.errors import DialogueError
+from tests.conftest import FAKES
 
 
 def formatted(message: str, *args: object, error: BaseException | None = None) -> str:
@@ -213,3 +217,28 @@ def test_redaction_is_quick_on_long_lines() -> None:
     formatted("a=b " * 50_000)
     formatted("token" * 50_000)
     assert time.process_time() - begun < 2  # not quadratic
+
+
+async def test_k2_a_server_with_json_logs_says_everything_in_json(tmp_path: Path) -> None:
+    fakes = [
+        f"--set={key}={value}"
+        for key, value in {**FAKES, "log.format": "json", "history.path": tmp_path / "history.db"}.items()
+    ]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "app.py", *fakes,
+        cwd=Path(__file__).parent.parent, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(30):
+            while "serving at http://" not in json.loads(await process.stderr.readline())["message"]:
+                pass
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert (process.returncode, output) == (0, b"")
+    for line in errors.decode().splitlines():
+        assert json.loads(line)["level"] in ("info", "warning")

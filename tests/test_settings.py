@@ -125,3 +125,15 @@ def test_an_unknown_engine_is_refused_with_what_is_allowed(capsys: pytest.Captur
     assert "allowed: espeak" in capsys.readouterr().err
     assert app.main(["--set", "tts.engine=no.such:Thing", "--port", "0"]) == 2
     assert "can't be loaded" in capsys.readouterr().err
+
+
+def test_k1_a_visitors_link_is_printed_and_told_to_be_needless_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["token", "--url", "https://avatar.example", "--set", f"history.path={tmp_path / 'history.db'}"]
+    assert app.main(command) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("https://avatar.example/webrtcapichat.html#token=ey")
+    assert "not needed" in printed.err
+    assert app.main([*command, "--set", "auth.enabled=true", "--set", "auth.api_keys=[a-key-that-is-long]"]) == 0
+    assert capsys.readouterr().err == ""

@@ -17,7 +17,7 @@ import uvloop
 
 from core.errors import BadRequest, RecognizerError
 from core.websocket_manager import UnifiedWebSocketManager
-from core.websocket_router import MAX_FRAME, MAX_MESSAGE
+from core.websocket_router import MAX_FRAME, MAX_MESSAGE, WebSocketRouter
 from core.websocket_session import QUEUE_SIZE, WebSocketSession
 from tests.hub import Client, Hub, hub, raw_login
 
@@ -421,3 +421,12 @@ async def test_a10_no_token_reaches_the_log(line: Hub, caplog: pytest.LogCapture
     await client.login("1", token="TOPSECRET")
     await client.settled()
     assert not re.search("TOPSECRET", caplog.text)
+
+
+async def test_a5_the_router_pushes_to_a_session_as_the_manager_does() -> None:
+    async with hub() as line:
+        client = await line.client("7")
+        router = WebSocketRouter(line.manager, services=(), access=line.door)
+        assert router.send_raw_to_session(7, {"type": "note", "x": 1}) == 1
+        assert router.send_raw_to_session("8", {"type": "note", "x": 2}) == 0
+        assert await client.settled() == [{"type": "note", "x": 1}]

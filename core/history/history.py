@@ -168,7 +168,8 @@ class History:
         try:
             # entries are more than turns: texts that were read out, several questions in a row
             entries = await self.page(session_id, before=None, limit=8 * turns)
-        except Refused:
+        except Refused as error:
+            logger.warning("session %s goes on without its history: %s", session_id, error)
             return []
         return utterances_of(entries, turns)
 
