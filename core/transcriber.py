@@ -126,6 +126,7 @@ class Transcriber:
         self._numbers = itertools.count(1)
         self._waiting: deque[_Job] = deque()
         self._preparing = 0
+        self._interruptions = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -136,19 +137,23 @@ class Transcriber:
     async def ask(self, recording: Recording) -> str:
         """The user says what is in the file; it belongs to the transcriber from now on. Returns the upload's id.
 
-        Raises `BadRequest` (`no_speech`), `Refused` when too many wait, `SessionNotFound`; the file is closed then.
+        Raises `BadRequest` (`no_speech`), `Refused` when too many wait or it was interrupted, `SessionNotFound`; the
+        file is closed then.
         """
         job = _Job(f"u{next(self._numbers)}", recording, self._segments(recording))
         if len(self._waiting) + self._preparing + (self._task is not None) >= MAX_FILES:
             await job.close()
             raise Refused("too many files are waiting to be recognised", code="busy", retryable=True)
         self._preparing += 1
+        interruptions = self._interruptions
         try:
             job.first = await anext(job.segments, None)
             if job.first is None:
                 raise BadRequest("no speech was heard in the file", code="no_speech")
             if self._closed:
                 raise SessionNotFound("session not found")
+            if self._interruptions != interruptions:
+                raise Refused("it was interrupted", code="interrupted")
         except BaseException:
             await job.close()
             raise
@@ -160,7 +165,8 @@ class Transcriber:
 
     def interrupt(self) -> bool:
         """Stop recognising and drop what waits. False when there was nothing."""
-        busy = self._task is not None or bool(self._waiting)
+        busy = self._task is not None or bool(self._waiting) or self._preparing > 0
+        self._interruptions += 1
         if self._task is not None:
             self._task.cancel()
         while self._waiting:

@@ -257,6 +257,18 @@ async def test_e3_interrupting_stops_the_file_and_those_that_wait(bench: Callabl
     assert one.heard()[-1].text == "again"
 
 
+async def test_e3_interrupting_also_stops_what_is_only_being_looked_at(bench: Callable[..., Bench]) -> None:
+    one, tape = bench(), Tape(np.concatenate([sound((30, 0)), question()]))
+    asking = asyncio.create_task(one.transcriber.ask(tape))
+    await asyncio.sleep(0)
+    assert one.transcriber.interrupt()
+    with pytest.raises(Refused) as caught:
+        await asking
+    assert caught.value.code == "interrupted"
+    assert tape.closed
+    assert one.events == []
+
+
 async def test_e3_only_a_few_wait_and_the_rest_is_refused(bench: Callable[..., Bench]) -> None:
     one = bench()
     one.clerk.hold = asyncio.Event()

@@ -15,6 +15,7 @@ ERRORS = {
     "bad_audio": "the upload holds no audio that can be decoded",
     "no_speech": "the upload to ask with holds sound, but no speech",
     "not_understood": "no words were understood in the upload (comes as a message, not as an answer)",
+    "interrupted": "the upload to ask with was interrupted before it was listened to",
     "session_not_found": "no live session has this id",
     "empty_text": "nothing to say",
     "too_long": "the text is longer than limits.max_text_chars",

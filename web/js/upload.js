@@ -102,7 +102,7 @@ export class Upload {
       if (id === undefined) finish(message, "final", t("upload.playing", { name }));
       else this.#listen(id, name, message);
     } catch (failure) {
-      if (failure.code === "aborted") finish(message, "final", t("upload.stopped", { name }));
+      if (["aborted", "interrupted"].includes(failure.code)) finish(message, "final", t("upload.stopped", { name }));
       else finish(message, "error", t("upload.failed", { name, reason: this.#reason(failure) }));
     } finally {
       this.#sending.delete(transfer);
