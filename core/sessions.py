@@ -14,7 +14,7 @@ from core.errors import Refused, ServerFull, SessionNotFound
 from core.frames import LinkState, Samples, Utterance
 from core.identity import new_session_id, session_id_of
 from core.log import bound
-from core.transcriber import Recording
+from core.recording import Recording
 
 logger = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from core.conversation import Conversation
 from core.errors import BadRequest, EmanError, RecognizerError, Refused, SessionNotFound
 from core.events import Event, Failed, Heard, Uploaded, UploadState
-from core.frames import LISTEN_RATE, Activity, Samples, Transcript
+from core.frames import LISTEN_RATE, Activity, Transcript
 from core.listener import VoiceActivity
+from core.recording import Pace, Recording, together
 from core.segments import Segment, Segmenter
 from core.stages import Recognizer, RecognizerStream
 
@@ -37,38 +37,6 @@ _STEP = LISTEN_RATE // 5
 _TELL_S = 0.25
 _PROGRESS_S = 1.0
 _CANCEL_PATIENCE_S = 1.0
-_WIDE = 0x2E80
-"""From here on scripts are written without spaces between words."""
-
-
-class Recording(Protocol):
-    """A file that holds sound."""
-
-    seconds: float | None
-    """Its length, None when it does not say."""
-
-    def pieces(self) -> AsyncGenerator[Samples, None]:
-        """Its sound in order, once: int16, shape (n,), mono at `LISTEN_RATE`."""
-
-    def close(self) -> None:
-        """Free it. Idempotent."""
-
-
-class Pace:
-    """How much faster than it was spoken the recogniser is fed: as fast as it follows."""
-
-    SLOWEST, FASTEST = 1.0, 16.0
-    _BEHIND_S, _AHEAD_S = 0.5, 0.2
-
-    def __init__(self, speed: float = 4.0) -> None:
-        self.speed = speed
-
-    def finished(self, lag_s: float) -> None:
-        """The recogniser took so long for its transcript after it had been fed."""
-        if lag_s > self._BEHIND_S:
-            self.speed = max(self.SLOWEST, self.speed / 1.5)
-        elif lag_s < self._AHEAD_S:
-            self.speed = min(self.FASTEST, self.speed * 1.5)
 
 
 @dataclass(slots=True)
@@ -223,7 +191,7 @@ class Transcriber:
             await job.close()
 
     def _conclude(self, job: _Job) -> None:
-        said = _together(job.heard, self._recognizer.name)
+        said = together(job.heard, self._recognizer.name)
         self._emit(Heard(said))
         if not said.text:
             raise BadRequest("no words were understood in the file", code="not_understood")
@@ -304,7 +272,7 @@ class Transcriber:
         now = time.monotonic()
         if self._conversation.activity is Activity.LISTENING or now - job.told_at < _TELL_S:
             return  # what the microphone hears is being shown, or this was just said
-        said = _together([*job.heard, *([partial] if partial is not None else [])], self._recognizer.name)
+        said = together([*job.heard, *([partial] if partial is not None else [])], self._recognizer.name)
         if said.text:
             job.told_at = now
             self._emit(Heard(replace(said, final=False, confidence=None)))
@@ -330,16 +298,3 @@ class Transcriber:
         task = asyncio.create_task(job.close(), name="drop upload")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-def _together(parts: list[Transcript], engine: str) -> Transcript:
-    """The transcripts of following segments as one, final."""
-    text = ""
-    for part in parts:
-        words = part.text.strip()
-        wide = bool(text and words) and ord(text[-1]) >= _WIDE and ord(words[0]) >= _WIDE
-        text += words if wide or not text or not words else f" {words}"
-    if not parts:
-        return Transcript("", engine=engine)
-    confidence = parts[0].confidence if len(parts) == 1 else None
-    return Transcript(text, True, parts[0].start, parts[-1].end, confidence, parts[-1].engine or engine)

@@ -18,8 +18,8 @@ from core.envelope import ok
 from core.errors import BadRequest, Refused, Unauthorized
 from core.frames import LinkState, SpeechChunk
 from core.log import bound
+from core.recording import Recording
 from core.sessions import Session, Sessions
-from core.transcriber import Recording
 from core.upload import read_upload
 
 MAX_AT_ONCE = 4

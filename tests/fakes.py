@@ -20,7 +20,7 @@ from core.frames import (
     Utterance,
     VisemeFrames,
 )
-from core.transcriber import Recording
+from core.recording import Recording
 
 RATE = 24_000
 

@@ -15,7 +15,7 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
            "core.prosody", "core.recent_audio", "core.sentences", "core.markup"}  # fmt: skip
-LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.transcriber",
+LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.sessions", "core.doctor", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip

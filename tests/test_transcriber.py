@@ -13,7 +13,8 @@ from core.conversation import Conversation
 from core.errors import BadRequest, RecognizerError, Refused, SessionNotFound
 from core.events import Doing, Event, Failed, Heard, Uploaded, UploadState
 from core.frames import LISTEN_RATE, Activity, Samples, Transcript
-from core.transcriber import MAX_FILES, Pace, Transcriber
+from core.recording import Pace
+from core.transcriber import MAX_FILES, Transcriber
 from tests.fakes import ScriptedDialogue, ToneSynthesizer
 from tests.test_segments import LoudIsSpeech, sound
 
