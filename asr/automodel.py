@@ -117,8 +117,12 @@ class AutoModelRecognizer:
         """What is wrong with the settings, "" if nothing."""
         if not self._model:
             return _ADVICE
-        if _is_folder(self._model) and not Path(self._model).expanduser().is_dir():
-            return f"asr.automodel.model: {self._model} is no folder"
+        if _is_folder(self._model):
+            folder = Path(self._model).expanduser()
+            if not folder.is_dir():
+                return f"asr.automodel.model: {folder} is no folder"
+            if not any((folder / name).is_file() for name in ("config.yaml", "configuration.json")):
+                return f"asr.automodel.model: {folder} holds no model of FunASR (no config.yaml)"
         if self._streaming and (len(chunk := self._request.chunk_size or ()) != 3 or chunk[1] < 1):
             return "asr.automodel.chunk_size must be three numbers with a positive middle one, e.g. [0, 10, 5]"
         return ""

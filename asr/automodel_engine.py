@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import RecognizerError
-from core.frames import Samples, Transcript
+from core.frames import LISTEN_RATE, Samples, Transcript
 
 NAME = "automodel"
 INSTALL = "asr.automodel needs the package funasr and torch: .venv/bin/pip install '.[funasr]'"
@@ -89,19 +91,28 @@ class AutoModelEngine:
 def load(
     model: str, arguments: Mapping[str, Any], request: Request, factory: Callable[..., Any] | None
 ) -> AutoModelEngine:
-    """Load the model. Raises `RecognizerError` that says what to install or what funasr complains about."""
+    """Load the model and let it hear a second of silence.
+
+    Raises `RecognizerError` that says what to install, or what funasr complains about.
+    """
     if factory is None:
         try:
-            factory = importlib.import_module("funasr").AutoModel
+            with redirect_stdout(sys.stderr):  # it prints advice and its version where our answers go
+                factory = importlib.import_module("funasr").AutoModel
         except ImportError as error:
             raise RecognizerError(f"{INSTALL} ({error})", adapter=NAME, code=f"{NAME}_package") from None
     try:
-        loaded = factory(model=model, disable_update=True, disable_pbar=True, **arguments)
+        with redirect_stdout(sys.stderr):
+            engine = AutoModelEngine(factory(model=model, disable_update=True, disable_pbar=True, **arguments), request)
+            # funasr looks for some of its libraries when it is first used
+            stream = engine.begin()
+            engine.feed(stream, np.zeros(LISTEN_RATE, np.int16))
+            engine.end(stream)
     except Exception as error:  # whatever a model's code raises; nobody has spoken yet
-        reason = (str(error).strip().splitlines() or [""])[-1][:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
         message = f"funasr can't load {model}: {reason}"
         raise RecognizerError(message, adapter=NAME, code=f"{NAME}_model", retryable=_passing(error)) from error
-    return AutoModelEngine(loaded, request)
+    return engine
 
 
 def transcript(found: Any) -> Transcript:

@@ -45,6 +45,7 @@ async def test_a_model_of_whole_turns() -> None:
         arguments={"trust_remote_code": True}, factory=factory,
     )  # fmt: skip
     await recognizer.start()
+    made[0].calls.clear()
     found = await heard(recognizer, turn_audio(QUESTION))
     await recognizer.close()
     assert found.text == QUESTION
@@ -68,6 +69,7 @@ async def test_a_streaming_model_gets_steps_and_a_last_one() -> None:
     partials: list[str] = []
     recognizer = AutoModelRecognizer(model="x/y-streaming", streaming=True, factory=factory)
     await recognizer.start()
+    made[0].calls.clear()
     stream = recognizer.open(lambda transcript: partials.append(transcript.text))
     audio = turn_audio(QUESTION)
     for start in range(0, len(audio), 320):
@@ -96,6 +98,7 @@ async def test_without_the_package_start_says_how_to_install_it() -> None:
     [
         ({}, "iic/SenseVoiceSmall"),
         ({"model": "/nowhere/at/all"}, "is no folder"),
+        ({"model": "/"}, "no config.yaml"),
         ({"model": "a/b", "streaming": True, "chunk_size": [0, 0, 5]}, "chunk_size"),
         ({"model": "a/b", "streaming": True, "chunk_size": [5]}, "chunk_size"),
     ],
@@ -107,17 +110,27 @@ async def test_wrong_settings_say_what_to_set(options: dict[str, Any], advice: s
 
 async def test_what_funasr_says_about_a_model_it_can_not_load(tmp_path: Path) -> None:
     def factory(**_: Any) -> Any:
-        raise AssertionError("config.yaml\nmodel_conf is missing")
+        raise AssertionError("the size\n  does not match")
 
-    with pytest.raises(RecognizerError, match=r"can't load .*: model_conf is missing") as caught:
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(RecognizerError, match=r"can't load .*: the size does not match") as caught:
         await AutoModelRecognizer(model=str(tmp_path), factory=factory).start()
     assert not caught.value.retryable
+
+
+async def test_a_library_that_is_missed_only_when_used_is_noticed_at_the_start() -> None:
+    class Incomplete(FakeAutoModel):
+        def generate(self, input: Any, **options: Any) -> list[dict[str, Any]]:
+            raise ImportError("torchaudio is not installed and neither is kaldi-native-fbank")
+
+    with pytest.raises(RecognizerError, match="neither is kaldi-native-fbank"):
+        await AutoModelRecognizer(model="a/b", factory=Incomplete).start()
 
 
 @pytest.mark.parametrize("streaming", [True, False])
 async def test_a_failure_ends_the_turn_and_not_the_model(streaming: bool, caplog: pytest.LogCaptureFixture) -> None:
     class Moody(FakeAutoModel):
-        broken = True
+        broken = False
 
         def generate(self, input: Any, **options: Any) -> list[dict[str, Any]]:
             if self.broken:
@@ -126,6 +139,7 @@ async def test_a_failure_ends_the_turn_and_not_the_model(streaming: bool, caplog
 
     recognizer = AutoModelRecognizer(model="a/b", streaming=streaming, factory=Moody)
     await recognizer.start()
+    Moody.broken = True
     with pytest.raises(RecognizerError, match=r"failed \(KeyError\)") as caught:
         await heard(recognizer, TONE)
     assert caught.value.retryable
@@ -142,7 +156,8 @@ async def test_a_model_that_hangs_is_a_timeout_and_blocks_nobody(streaming: bool
 
     class Slow(FakeAutoModel):
         def generate(self, input: Any, **options: Any) -> list[dict[str, Any]]:
-            release.wait(10)
+            if np.any(input):
+                release.wait(10)
             return [{"text": ""}]
 
     recognizer = AutoModelRecognizer(model="a/b", streaming=streaming, factory=Slow, finish_timeout_s=0.1)
