@@ -253,7 +253,7 @@ def test_k1_who_guesses_is_stopped_and_others_are_not() -> None:
 
 
 def test_k1_short_keys_are_warned_about_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="core.access"):
         access_of(admin_token="hunter2", api_keys=("swordfish",))
         access_of(admin_token=ADMIN, api_keys=(KEY,))
     assert len(caplog.records) == 1
@@ -264,7 +264,7 @@ def test_k1_short_keys_are_warned_about_and_never_shown(caplog: pytest.LogCaptur
 def test_k2_refusals_are_logged_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
     access = access_of(enabled=True, api_keys=(KEY,), admin_token=ADMIN)
     request = request_of(AWAY, "GET", f"/sse?sessionid=1&token={OTHERS}", ("Authorization", "Bearer sesame"))
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="core.access"):
         assert not allowed(access.may_use, request, "1", OTHERS)
         assert not allowed(access.may_admin, request)
     assert "/sse" in caplog.text
