@@ -17,6 +17,9 @@ MEASUREMENTS = {
     "connect": "offer to first video, also with a STUN server that does not answer",
     "latency": "text to first sound, interrupt to silence",
     "turns": "end of the user's speech to first sound, spoken through the microphone",
+    "endpointing": "whether users are cut off, and how long they wait: adaptive against fixed",
+    "barge_in": "speech over the avatar to silence; its own voice coming back",
+    "asr": "hearing: word errors, our share of the wait, numbering, large uploads",
     "sync": "mouth opening against sound; --long again after ten minutes",
     "frames": "frame rate and inter-arrival times",
     "cpu": "CPU per speaking session, beside a minimal server's",
@@ -29,7 +32,7 @@ MEASUREMENTS = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    lines = "\n".join(f"  {name:10} {what}" for name, what in MEASUREMENTS.items())
+    lines = "\n".join(f"  {name:11} {what}" for name, what in MEASUREMENTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench", formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"Measure the server on the media a client receives.\n\n{lines}",

@@ -13,7 +13,22 @@ from bench.result import NOMINAL, RESULTS, ROOT
 PAGE = ROOT / "docs" / "performance.md"
 BUSY_CORES = 0.1
 """Use of the machine by others above which a result is marked."""
-ORDER = ("connect", "latency", "turns", "sync", "frames", "cpu", "neighbour", "memory", "churn", "sockets", "face")
+ORDER = (
+    "connect",
+    "latency",
+    "turns",
+    "endpointing",
+    "barge_in",
+    "asr",
+    "sync",
+    "frames",
+    "cpu",
+    "neighbour",
+    "memory",
+    "churn",
+    "sockets",
+    "face",
+)
 
 _INTRODUCTION = """\
 # Performance

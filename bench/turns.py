@@ -97,11 +97,11 @@ def _result(turns: list[Turn], details: dict[str, Any]) -> Result:
 
 def word_errors(turns: Sequence[Turn]) -> float:
     """Word error rate over all turns: edits per word that was asked."""
-    edits = sum(_edits(turn.asked.lower().split(), turn.heard.lower().split()) for turn in turns)
-    return edits / max(1, sum(len(turn.asked.split()) for turn in turns))
+    wrong = sum(edits(turn.asked.lower().split(), turn.heard.lower().split()) for turn in turns)
+    return wrong / max(1, sum(len(turn.asked.split()) for turn in turns))
 
 
-def _edits(reference: Sequence[str], words: Sequence[str]) -> int:
+def edits(reference: Sequence[str], words: Sequence[str]) -> int:
     """Levenshtein distance."""
     row = list(range(len(words) + 1))
     for i, wanted in enumerate(reference, 1):
