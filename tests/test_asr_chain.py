@@ -17,6 +17,7 @@ from core.errors import RecognizerError, SettingsError
 from core.frames import LISTEN_RATE, Samples, Transcript
 from tests.asr_fakes import FaultyRecognizer
 from tests.contracts_recognizer import QUESTION, turn_audio
+from tests.simulators.openai_asr import KEY, MODEL, Answer, TranscriptionServer
 
 AUDIO = np.arange(4800, dtype=np.int16)
 
@@ -210,6 +211,17 @@ async def test_the_words_survive_the_death_of_the_worker_in_mid_utterance() -> N
     assert QUESTION in found.text
     assert found.engine == "pocketsphinx"
     await chain.close()
+
+
+@pytest.mark.parametrize("answer", [Answer(status=503), Answer(drop=True), Answer(stall=True), Answer(body=b"<html>")])
+async def test_a_server_that_fails_at_the_end_of_the_turn_leaves_it_to_the_embedded_engine(answer: Answer) -> None:
+    async with TranscriptionServer(lambda _: "never heard", answer).running() as server:
+        far = {"engine": "openai", "base_url": server.base_url, "api_key": KEY, "model": MODEL, "retries": 0}
+        chain = await started(far, "pocketsphinx", timeout_s=1 if answer.stall else 5)
+        found = await turn(chain, turn_audio(QUESTION))
+        await chain.close()
+    assert server.seconds
+    assert (found.engine, QUESTION in found.text) == ("pocketsphinx", True)
 
 
 async def test_one_that_can_not_be_started_now_is_started_later() -> None:
