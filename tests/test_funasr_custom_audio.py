@@ -147,3 +147,23 @@ def test_c4_any_order_of_chunks_with_repetitions_gives_the_same_audio(data: st.D
     uploads.drop(upload)
     uploads.drop(upload)
     assert (memory.used, len(uploads)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("connected", "peer", "allowed"),
+    [(True, "10.0.0.1", True), (True, "10.0.0.2", False), (False, "10.0.0.2", True)],
+)
+def test_c4_who_may_take_an_upload_over(connected: bool, peer: str, allowed: bool) -> None:
+    """A connection that seems to live may be a dead one of the same client, never one of somebody elsewhere."""
+    uploads = Uploads(Limits(), Memory(1000), lambda: 0.0)
+    upload, _ = uploads.begin("one", "10.0.0.1", "r", AudioStart("r", AudioFormat("pcm")))
+    if not connected:
+        uploads.park("one", clean=False)
+    if allowed:
+        assert uploads.resume("two", peer, "r") is upload
+        assert upload.owner == "two"
+    else:
+        with pytest.raises(Refusal) as caught:
+            uploads.resume("two", peer, "r")
+        assert caught.value.code == "no_session"
+        assert upload.owner == "one"

@@ -87,6 +87,28 @@ async def test_c2_a_server_that_can_not_resume_gets_all_of_it_again() -> None:
         assert server.violations == []
 
 
+async def test_c2_a_server_that_was_restarted_gets_all_of_it_again() -> None:
+    async with ChunkServer(count, cut_after=(3,), forgets=True) as server:
+        said = await client_of(server, chunk_bytes=100_000)[0].recognize(wav(900_000))
+        assert (said.text, said.progress.resumed) == ("899956 bytes", 0)
+        assert server.violations == []
+
+
+async def test_c2_a_refusal_in_mid_upload_is_what_the_caller_learns() -> None:
+    """Not that the connection was closed after it; and it is not tried again."""
+    async with ChunkServer(count, max_chunk=1000) as server:
+        with pytest.raises(RecognizerError) as caught:
+            await client_of(server, chunk_bytes=100_000)[0].recognize(wav(3_000_000))
+        assert (caught.value.code, caught.value.retryable, server.connections) == ("bad_request", False, 1)
+
+
+async def test_c2_long_hot_words_count_towards_the_limit() -> None:
+    """Audio that would fit alone goes in chunks when the other fields fill the message."""
+    async with ChunkServer(count) as server:
+        said = await client_of(server)[0].recognize(wav(785_000), hotwords="热词 " * 10_000)
+        assert (said.mode, said.progress.connections) == ("chunked", 1)
+
+
 async def test_c2_a_frame_is_tried_again_three_times() -> None:
     """The server breaks off at the same chunk each time: four attempts, then an error that may be retried."""
     async with ChunkServer(count, cut_after=(1, 2, 3, 4, 5), resume=False) as server:
@@ -239,6 +261,13 @@ async def test_c3_an_error_status_fires_no_callback_and_raises(small: bytes) -> 
             await client.recognize(small)
         assert results == []
         assert "said by the user" not in caught.value.loggable
+
+
+async def test_c3_the_result_of_another_request_is_ignored(small: bytes) -> None:
+    async with Scripted('{"text": "not yours", "request_id": "other"}', "mine") as server:
+        client, results = client_of(server)
+        await client.recognize(small)
+        assert results == ["mine"]
 
 
 async def test_c3_a_second_final_frame_is_ignored(small: bytes) -> None:

@@ -161,6 +161,16 @@ async def test_c4_a_result_waits_for_a_client_that_lost_its_connection() -> None
         await gone(server)
 
 
+async def test_c4_the_final_frame_is_the_last_of_its_request() -> None:
+    async with serving() as server, line(server) as talk:
+        await talk.ask(start())
+        await talk.ask(chunk(0))
+        await talk.say(end())
+        assert await talk.final() == "1 samples"
+        for late in (end(), chunk(1), {"type": "audio_cancel", "request_id": "r1"}):
+            assert (await talk.ask(late))["code"] == "no_session"
+
+
 async def test_c4_nobody_else_takes_an_upload() -> None:
     async with serving() as server, line(server) as one, line(server) as two:
         await one.ask(start(total_chunks=1))
@@ -504,6 +514,14 @@ async def test_c4_frames_that_are_no_json_close_the_connection_the_third_time() 
             await talk.hear()
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1003
+
+
+async def test_c4_the_goodbye_is_not_held_up_by_what_was_sent_before_it() -> None:
+    async with serving() as server, line(server) as talk:
+        for frame in ["{"] * 3 + ["x" * 1000] * 50:
+            await talk.say(frame)
+        await asyncio.wait_for(talk.socket.wait_closed(), 5)
+        assert talk.socket.close_code == 1003
 
 
 @pytest.mark.parametrize("offered", [None, ["binary"], ["chat", "binary"], ["chat"]])

@@ -156,23 +156,27 @@ class ChunkServer(_Server):
     """Uploads in chunks. What it can't do, or does wrong, is chosen:
 
     `ready`, `acks`: says that it is ready, confirms chunks. `resume`: knows `audio_resume`. `cut_after`: breaks the
-    connection off after that many chunks, one time per number. `errors`: sends these codes instead of results, then
-    results. `max_chunk`: bytes of a chunk. `bare`: the result as bare text. `window`: unconfirmed chunks it takes.
+    connection off after that many chunks, one time per number; `forgets` what came before. `errors`: sends these codes
+    instead of results, then results. `max_chunk`: bytes of a chunk. `bare`: the result as bare text.
     """
 
     def __init__(
         self, recognise: Recognise, *, limit: int = 2**20, ready: bool = True, acks: bool = True, resume: bool = True,
         cut_after: tuple[int, ...] = (), errors: tuple[str, ...] = (), max_chunk: int = 524_288, bare: bool = True,
+        forgets: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(recognise, limit=limit)
         self.ready, self.acks, self.resume, self.bare = ready, acks, resume, bare
         self.cuts, self.errors, self.max_chunk = list(cut_after), list(errors), max_chunk
+        self.forgets = forgets
         self.uploads: dict[str, dict[str, Any]] = {}
         self.chunks: list[int] = []
         self.resumed = 0
         self.cancelled = 0
 
     async def take(self, socket: ServerConnection, frame: str | bytes) -> None:
+        if socket.transport.is_closing():
+            return  # broken off: what came before that was lost with it
         message = message_of(frame)
         handler = {
             "audio_start": self._start, "audio_chunk": self._chunk, "audio_end": self._end,
@@ -229,6 +233,8 @@ class ChunkServer(_Server):
         self.chunks.append(index)
         if self.cuts and len(self.chunks) == self.cuts[0]:
             self.cuts.pop(0)
+            if self.forgets:
+                self.uploads.clear()
             socket.transport.abort()
         elif self.acks:
             received = len(upload["chunks"])
