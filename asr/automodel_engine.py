@@ -17,7 +17,7 @@ from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
 
 NAME = "automodel"
-INSTALL = "asr.automodel needs the package funasr and torch: .venv/bin/pip install '.[funasr]'"
+INSTALL = "asr.automodel needs the package funasr and torch: .venv/bin/pip install '.[neural,funasr]'"
 _TAG = re.compile(r"<\|[^<>|]*\|>")
 _STEP = 960
 

@@ -71,7 +71,7 @@ class EndOfTurnNetwork:
         try:
             import onnxruntime
         except ImportError:
-            advice = "turn.semantic_model needs onnxruntime: pip install onnxruntime"
+            advice = "turn.semantic_model needs onnxruntime: pip install '.[turn]'"
             raise RecognizerError(advice, adapter=_NAME) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

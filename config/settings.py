@@ -146,7 +146,8 @@ class Asr(Stage):
         options = super().engine_options()
         if self.engine != "chain":
             return options
-        named = [name for name in options.get("engines", ()) if isinstance(name, str) and name != "chain"]
+        entries = [entry.get("engine") if isinstance(entry, dict) else entry for entry in options.get("engines", ())]
+        named = [name for name in entries if isinstance(name, str) and name != "chain"]
         sections = {name: self.model_copy(update={"engine": name, "options": {}}) for name in named}
         own = {name: section.engine_options() for name, section in sections.items()}
         return {**options, "options": {**own, **options.get("options", {})}}

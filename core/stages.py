@@ -30,7 +30,11 @@ class Adapter(Protocol):
 
 
 class RecognizerStream(Protocol):
-    """One listening period (one user turn)."""
+    """One listening period (one user turn).
+
+    A stream may also have `failure: RecognizerError | None`, set as soon as the turn is lost: a chain of recognisers
+    (asr/chain.py) then goes on with the next one at once instead of at `finish`.
+    """
 
     def push(self, samples: Samples) -> None:
         """Add audio: int16, shape (n,), at `LISTEN_RATE`. Never blocks; bounded by the longest turn allowed."""

@@ -137,3 +137,16 @@ def test_k1_a_visitors_link_is_printed_and_told_to_be_needless_where_it_is(
     assert "not needed" in printed.err
     assert app.main([*command, "--set", "auth.enabled=true", "--set", "auth.api_keys=[a-key-that-is-long]"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_engines_of_a_chain_have_the_options_of_their_own_sections() -> None:
+    overrides = {
+        "asr.engine": "chain",
+        "asr.chain.engines": "[{engine: openai, model: whisper-1}, doubao, pocketsphinx]",
+        "asr.openai.api_key": "sk-typed",
+        "asr.doubao.language": "ja-JP",
+    }
+    options = load_settings(overrides=overrides, env={}).asr.engine_options()
+    assert options["options"]["openai"]["api_key"] == "sk-typed"
+    assert options["options"]["doubao"]["language"] == "ja-JP"
+    assert options["options"]["pocketsphinx"] == {}
