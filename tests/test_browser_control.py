@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tests import browser
 from tests.browser import until, until_said
+from tests.conftest import Serve
 from tests.page_server import SESSION, PageServer, asked
 
 pytestmark = pytest.mark.browser
@@ -131,3 +132,15 @@ async def test_g1_the_menu_works_by_keyboard(server: PageServer) -> None:
         assert not await page.is_visible("#confirm")
         await until_said(page, "hello")
         assert server.posted == [], "Escape closed the menu and the question, and interrupted nobody"
+
+
+async def test_g1_who_starts_with_the_keyboard_is_at_the_calls_buttons(serving: Serve) -> None:
+    async with (
+        serving() as server,
+        browser.browser_page(server.url.replace("127.0.0.1", "localhost")) as page,
+    ):
+        await page.focus("#start")
+        await page.keyboard.press("Enter")
+        await until(page, "window.eman.state.connection === 'connected'")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.id") == "mic"

@@ -50,8 +50,10 @@ export class Room {
     this.#more = more;
     document.body.dataset.phase = phase;
     const welcoming = phase === "ended" || phase === "welcome";
+    const started = !welcoming && $("welcome").contains(document.activeElement);
     $("welcome").inert = !welcoming;
     $("stage").inert = welcoming;
+    if (started) $("stage").focus({ preventScroll: true }); // the next Tab is to reach its buttons, not the top of the page
     $("chat").inert = phase === "welcome" || (phase === "ended" && !matchMedia(BESIDE).matches);
     $("ended").hidden = phase !== "ended";
     $("ended").dataset.i18n = left ? "welcome.left" : "welcome.ended";
