@@ -16,6 +16,7 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
@@ -146,9 +147,17 @@ class Peer:
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
 
+    def _hurry(self, track: MediaStreamTrack) -> None:
+        """aiortc holds four packets (80 ms) back to play smoothly; ears need only their order, which one gives too."""
+        for transceiver in self._pc.getTransceivers():
+            buffer = vars(transceiver.receiver).get("_RTCRtpReceiver__jitter_buffer")
+            if transceiver.receiver.track is track and isinstance(buffer, JitterBuffer):
+                buffer._prefetch = 1  # there is no public way
+
     async def _read(self, track: MediaStreamTrack) -> None:
         if track.kind != "audio":
             return  # we answered sendonly: nothing is sent to us
+        self._hurry(track)
         async for samples in Microphone(track):
             self._on_audio(samples)
 

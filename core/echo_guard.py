@@ -37,6 +37,11 @@ class EchoGuard:
             self._since = time_s
         self._levels.append((time_s, level_db))
 
+    @property
+    def expects_echo(self) -> bool:
+        """Whether the avatar sounded loudly enough of late to be heard back."""
+        return any(level > self._LOUD_DB for _, level in self._levels)
+
     def is_user(self, time_s: float, probability: float, level_db: float) -> bool:
         """Whether a frame of the microphone may be the user's; learns from it."""
         self._forget(time_s)

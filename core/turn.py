@@ -32,8 +32,12 @@ from core.turn_events import (
 
 PAUSE_S = 0.1
 """Silence within a turn that is worth a look at how the voice broke off."""
-_BRIDGE_S = 0.1
-"""Between two frames above the echo, quieter ones of the same voice count for it: words have soft sounds."""
+_BRIDGE_S = 0.064
+"""After a frame above the echo, quieter ones of the same voice count for it: words have soft sounds."""
+_GAP_S = 0.2
+"""So do longer ones, once the voice is above the echo again."""
+_MASKED_S = 0.06
+"""Of a word's soft beginning this much drowns in the echo, if there is one."""
 _STALE_S = 0.4
 """Words say nothing about how a turn ends once this much speech followed them."""
 _SURE = 2
@@ -53,6 +57,8 @@ class _Turn:
     """Seconds of it while the avatar was silent."""
     over: float = 0.0
     """Seconds of confident speech over the avatar's voice."""
+    over_at: float = -math.inf
+    """When there was last some."""
     held: bool = False
     """The avatar waits for the decision."""
     barged: bool = False
@@ -166,7 +172,8 @@ class TurnDetector:
         """The avatar begins or ceases to be audible; one that is held still speaks."""
         self._advance(time_s)
         if speaking and not self._avatar_speaks and self._turn is not None:
-            self._turn.over, self._turn.held, self._turn.barged = 0.0, False, False
+            self._turn.over, self._turn.over_at = 0.0, -math.inf
+            self._turn.held = self._turn.barged = False
         if self._avatar_speaks and not speaking:
             self._avatar_until = self._now + self.settings.echo_tail_ms / 1000
         self._avatar_speaks = speaking
@@ -243,13 +250,23 @@ class TurnDetector:
         if not self._sounding:
             turn.clear += length
         elif probability >= self.settings.start_probability and level_db >= self.settings.barge_in_level_db:
-            turn.over += length
+            self._count_over(turn, length)
         events: list[TurnEvent] = []
         long_enough = turn.over * 1000 >= self.settings.barge_in_ms - 1e-6
         if self._avatar_speaks and not (turn.held or turn.barged) and long_enough:
             turn.held = True
             events.append(PossibleBargeIn(self._now))
         return events + self._confirm(turn)
+
+    def _count_over(self, turn: _Turn, length: float) -> None:
+        """Speech over the avatar counts from its onset and through short gaps, however much of it the echo drowns."""
+        since = self._now - length
+        if since - turn.over_at <= _GAP_S:
+            since = turn.over_at
+        elif self._guard.expects_echo:
+            since -= _MASKED_S
+        turn.over += self._now - since
+        turn.over_at = self._now
 
     def _confirm(self, turn: _Turn) -> list[TurnEvent]:
         """Whether speech that holds the avatar is meant to interrupt it."""

@@ -8,6 +8,8 @@ from core.turn_events import BargeIn, EndOfTurn, PossibleBargeIn, SpeechDiscarde
 from tests.turn_scene import HOP, Scene
 
 HELD = ["SpeechStarted", "PossibleBargeIn"]
+QUIET = -90.0
+"""Of an avatar that the microphone does not hear."""
 
 
 class TestDuration:
@@ -21,10 +23,10 @@ class TestDuration:
         ],
     )
     def test_a_quarter_second_of_speech_holds_a_second_interrupts(self, speech: float, expected: list[str]) -> None:
-        assert Scene().silence(1).avatar(-20).silence(0.5).speech(speech).silence(1).kinds() == expected
+        assert Scene().silence(1).avatar(QUIET).silence(0.5).speech(speech).silence(1).kinds() == expected
 
     def test_the_avatar_is_held_after_a_quarter_second(self) -> None:
-        scene = Scene().avatar(-20).silence(0.96).speech(1)
+        scene = Scene().avatar(QUIET).silence(0.96).speech(1)
         (held,) = scene.only(PossibleBargeIn)
         assert held.time - 0.96 == pytest.approx(0.25, abs=HOP)
 
@@ -32,34 +34,39 @@ class TestDuration:
         assert Scene().speech(3).silence(1).kinds() == ["SpeechStarted", "EndOfTurn"]
 
     def test_hesitant_voice_does_not_hold(self) -> None:
-        scene = Scene().avatar(-20).silence(0.5).speech(0.1).play(1, 0.45).silence(1)
+        scene = Scene().avatar(QUIET).silence(0.5).speech(0.1).play(1, 0.45).silence(1)
         assert "PossibleBargeIn" not in scene.kinds()
 
     def test_too_little_to_interrupt_is_no_turn_either(self) -> None:
-        (discarded,) = Scene().avatar(-20).silence(0.5).speech(0.2).silence(1).only(SpeechDiscarded)
+        (discarded,) = Scene().avatar(QUIET).silence(0.5).speech(0.2).silence(1).only(SpeechDiscarded)
         assert isinstance(discarded, SpeechDiscarded)
         assert discarded.reason == "under_avatar"
 
     def test_when_the_avatar_begins_while_the_user_speaks(self) -> None:
         scene = Scene().speech(1)
         assert scene.kinds() == ["SpeechStarted"]
-        scene.avatar(-20).speech(0.2)
+        scene.avatar(QUIET).speech(0.2)
         assert scene.kinds() == ["SpeechStarted"]
         assert scene.speech(0.1).kinds() == HELD
 
     def test_what_was_said_before_the_avatar_began_interrupts_it(self) -> None:
-        scene = Scene().speech(1).words("and another thing").avatar(-20).speech(0.3)
+        scene = Scene().speech(1).words("and another thing").avatar(QUIET).speech(0.3)
         assert scene.kinds() == [*HELD, "BargeIn"]
 
     def test_the_rest_of_a_turn_counts_once_the_avatar_is_silent(self) -> None:
-        scene = Scene().avatar(-20).silence(1).speech(0.1).avatar(None).speech(0.6).silence(1)
+        scene = Scene().avatar(QUIET).silence(1).speech(0.1).avatar(None).speech(0.6).silence(1)
         assert scene.kinds() == ["SpeechStarted", "EndOfTurn"]
 
     def test_soft_sounds_within_a_word_do_not_stop_the_count(self) -> None:
         scene = Scene().avatar(-20).silence(0.96)
-        for _ in range(3):
-            scene.speech(0.064).speech(0.064, level_db=-45)
-        assert scene.kinds() == HELD
+        scene.speech(0.064).speech(0.16, level_db=-45)
+        assert "PossibleBargeIn" not in scene.kinds()
+        assert scene.speech(0.064).kinds() == HELD
+
+    def test_over_its_echo_the_beginning_of_a_word_may_be_drowned(self) -> None:
+        scene = Scene().avatar(-20).silence(0.96).speech(1)
+        (held,) = scene.only(PossibleBargeIn)
+        assert held.time - 0.96 == pytest.approx(0.19, abs=HOP)
 
 
 class TestEnergy:
@@ -77,7 +84,7 @@ class TestWords:
         assert scene.words("stop it").speech(2).silence(1).kinds() == [*HELD, "BargeIn", "EndOfTurn"]
 
     def test_words_that_came_before_the_quarter_second_count(self) -> None:
-        scene = Scene().avatar(-20).silence(1).speech(0.2).words("stop")
+        scene = Scene().avatar(-20).silence(1).speech(0.15).words("stop")
         assert scene.kinds() == ["SpeechStarted"]
         assert scene.speech(0.1).kinds() == [*HELD, "BargeIn"]
 
