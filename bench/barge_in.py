@@ -150,7 +150,7 @@ async def _object(client: Client, microphone: Microphone, number: int) -> float 
     sound = _objection(number)
     ended = await microphone.say(sound)
     began = ended - len(sound) / RATE
-    silent = await client.silence(began, 0.3)
+    silent = await client.silence(began, 0.8)  # longer than the avatar's own pauses
     try:
         await client.message("reply", began, state="interrupted", timeout=6)
     except TimeoutError:

@@ -48,6 +48,8 @@ def test_layers_override_each_other(tmp_path: Path) -> None:
         ("media.width", "77", ["media.width", "multiple of 2", "77"]),
         ("server.port", "eighty", ["server.port", "integer"]),
         ("media.codec", "av1", ["media.codec", "'vp8' or 'h264'"]),
+        ("turn.endpoint_shortest_ms", "600", ["turn", "must lie between"]),
+        ("turn.duplex", "both", ["turn.duplex", "half"]),
         ("turn.start_probability", "1.5", ["turn.start_probability", "less than or equal to 1"]),
         ("ice.servers", "[{urls: http://x}]", ["ice.servers.0.urls"]),
         ("server.port", "[", ["server.port", "not valid YAML"]),
