@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 
@@ -42,13 +43,18 @@ class EchoGuard:
         """Whether the avatar sounded loudly enough of late to be heard back."""
         return any(level > self._LOUD_DB for _, level in self._levels)
 
+    def is_above(self, level_db: float, margin_db: float) -> bool:
+        """Whether a level is that much above the echo that is expected now."""
+        expected = max((level for _, level in self._levels), default=-math.inf) + self._coupling
+        return level_db > expected + margin_db
+
     def is_user(self, time_s: float, probability: float, level_db: float) -> bool:
         """Whether a frame of the microphone may be the user's; learns from it."""
         self._forget(time_s)
         if not self._levels:
             return True
         loudest = max(level for _, level in self._levels)
-        mine = level_db > loudest + self._coupling + self._margin
+        mine = self.is_above(level_db, self._margin)
         still_sounds = time_s - self._levels[-1][0] < self._NOW
         if still_sounds and time_s - self._since > self._LONGEST_DELAY:
             self._learn(probability, level_db, loudest, mine)

@@ -33,9 +33,9 @@ from core.turn_events import (
 PAUSE_S = 0.1
 """Silence within a turn that is worth a look at how the voice broke off."""
 _BRIDGE_S = 0.064
-"""After a frame above the echo, quieter ones of the same voice count for it: words have soft sounds."""
+"""After a frame clearly above the echo, any of the same voice counts with it: words have soft sounds."""
 _GAP_S = 0.2
-"""So do longer ones, once the voice is above the echo again."""
+"""For this long after it, all that is not below the echo counts; so do gaps of this length."""
 _MASKED_S = 0.06
 """Of a word's soft beginning this much drowns in the echo, if there is one."""
 _STALE_S = 0.4
@@ -236,7 +236,10 @@ class TurnDetector:
         mine = self._guard.is_user(self._now, probability, level_db)
         if mine and probability >= self.settings.start_probability:
             self._mine_at = self._now
-        return mine or (self._turn is not None and self._now - self._mine_at <= _BRIDGE_S)
+        if mine or self._turn is None:
+            return mine
+        since = self._now - self._mine_at
+        return since <= _BRIDGE_S or (since <= _GAP_S and self._guard.is_above(level_db, 0.0))
 
     def _begin(self, start: float, *, forced: bool) -> list[TurnEvent]:
         start = max(start, self._last_end)

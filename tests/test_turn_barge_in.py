@@ -63,6 +63,12 @@ class TestDuration:
         assert "PossibleBargeIn" not in scene.kinds()
         assert scene.speech(0.064).kinds() == HELD
 
+    def test_once_clearly_above_the_echo_a_voice_only_has_to_stay_above_it(self) -> None:
+        above, below = (Scene().avatar(-20).silence(0.96).speech(0.064) for _ in range(2))
+        assert above.speech(0.16, level_db=-38).kinds() == HELD
+        assert below.speech(0.16, level_db=-42).kinds() == ["SpeechStarted"]
+        assert Scene().avatar(-20).silence(0.96).speech(1, level_db=-38).events == []  # alone it is the echo
+
     def test_over_its_echo_the_beginning_of_a_word_may_be_drowned(self) -> None:
         scene = Scene().avatar(-20).silence(0.96).speech(1)
         (held,) = scene.only(PossibleBargeIn)
