@@ -184,10 +184,10 @@ async def test_e1_a_real_word_over_the_avatar_stops_it_and_is_answered(serving: 
     async with serving(asr__engine=HEARING) as server, AvatarClient(server.url, microphone=microphone) as client:
         await client.connect()
         await client.login()
-        listens_to(server, "", "stop please")  # no partials: the final transcript decides
+        listens_to(server, "", "stop now")  # no partials: the final transcript decides
         await speaking(client)
         await asyncio.sleep(1.0)
-        microphone.say(flite("stop please"))
+        microphone.say(flite("stop now"))
         interrupted = await client.message("reply", state="interrupted")
         assert 3 <= len(interrupted["text"].split()) < 20
         await client.message("reply", state="end", text="One two three. Four five six.")
