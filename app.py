@@ -48,6 +48,7 @@ from config.wiring import (
     page_config,
     presenter,
     signing,
+    turn_settings,
 )
 from core import allocator, log, messages
 from core.access import Access
@@ -91,7 +92,6 @@ from core.sessions import Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
 from core.transcriber import Transcriber
-from core.turn_events import TurnSettings
 from core.upload_api import Openers, Sound, UploadApi
 from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
@@ -334,7 +334,7 @@ class Server:
         ears = Listener(
             recognizer=self.recognizer,
             voice_activity=VoiceActivity(),
-            settings=TurnSettings(**self.settings.turn.model_dump(exclude={"semantic_model"})),
+            settings=turn_settings(self.settings),
             conversation=conversation,
             avatar=media.stage,
             emit=emit,

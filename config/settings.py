@@ -111,8 +111,8 @@ class Turn(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not self.endpoint_shortest_ms <= self.endpoint_silence_ms <= self.endpoint_longest_ms:
-            raise ValueError("endpoint_silence_ms must lie between endpoint_shortest_ms and endpoint_longest_ms")
+        if self.endpoint_shortest_ms > self.endpoint_longest_ms:
+            raise ValueError("endpoint_shortest_ms must not be above endpoint_longest_ms")
         return self
 
 

@@ -12,6 +12,7 @@ from core.identity import Tokens, kept_secret
 from core.reply import Timeouts
 from core.sessions import LifecycleLimits
 from core.stages import Dialogue, Recognizer
+from core.turn_events import TurnSettings
 
 
 def conversation_limits(settings: Settings) -> ConversationLimits:
@@ -36,6 +37,14 @@ def lifecycle_limits(settings: Settings) -> LifecycleLimits:
 def api_limits(settings: Settings) -> ApiLimits:
     """For `HttpApi`."""
     return ApiLimits(settings.limits.max_upload_mb << 20, settings.limits.max_text_chars)
+
+
+def turn_settings(settings: Settings) -> TurnSettings:
+    """For every session's ears. A wait outside the shortest and the longest one moves that bound."""
+    turn = settings.turn.model_dump(exclude={"semantic_model"})
+    turn["endpoint_shortest_ms"] = min(turn["endpoint_shortest_ms"], turn["endpoint_silence_ms"])
+    turn["endpoint_longest_ms"] = max(turn["endpoint_longest_ms"], turn["endpoint_silence_ms"])
+    return TurnSettings(**turn)
 
 
 def body_limit(settings: Settings) -> int:

@@ -88,7 +88,7 @@ async def test_a_streaming_model_gets_steps_and_a_last_one() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("funasr") is not None, reason="the package is installed here")
 async def test_without_the_package_start_says_how_to_install_it() -> None:
-    with pytest.raises(RecognizerError, match=r"pip install '\.\[funasr\]'") as caught:
+    with pytest.raises(RecognizerError, match=r"pip install '\.\[neural,funasr\]'") as caught:
         await AutoModelRecognizer(model="iic/SenseVoiceSmall").start()
     assert not caught.value.retryable
 

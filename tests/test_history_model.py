@@ -32,6 +32,8 @@ class Model:
         self.kept: dict[str, list[tuple[int, str]]] = {"a": [], "b": [], "c": []}
         self.off: set[str] = set()
         self.said: list[str] = []
+        self.wiped: dict[str, int] = {}
+        """Entries that switching off has deleted."""
 
     def words(self, session: str) -> list[str]:
         return [word for _, word in self.kept[session]]
@@ -69,11 +71,13 @@ async def follow(steps: list[tuple[str, str, int]], folder: Path) -> None:
                     if session not in model.off:
                         model.kept[session].append((clock.now, word))
             case "delete":
-                assert await history.delete(session) == len(model.kept[session])
+                # what the switch has just deleted may still be on its way and is then deleted, and counted, here
+                assert await history.delete(session) in (len(model.kept[session]), model.wiped.pop(session, 0))
                 model.kept[session] = []
             case "off":
                 history.set_kept(session, False)
                 model.off.add(session)
+                model.wiped[session] = model.wiped.get(session, 0) + len(model.kept[session])
                 model.kept[session] = []
             case "on":
                 history.set_kept(session, True)

@@ -9,6 +9,7 @@ import yaml
 
 import app
 from config.settings import DEFAULT_FILE, Settings, load_settings, public_view
+from config.wiring import turn_settings
 from core.errors import SettingsError
 
 
@@ -48,7 +49,7 @@ def test_layers_override_each_other(tmp_path: Path) -> None:
         ("media.width", "77", ["media.width", "multiple of 2", "77"]),
         ("server.port", "eighty", ["server.port", "integer"]),
         ("media.codec", "av1", ["media.codec", "'vp8' or 'h264'"]),
-        ("turn.endpoint_shortest_ms", "600", ["turn", "must lie between"]),
+        ("turn.endpoint_shortest_ms", "1600", ["turn", "must not be above"]),
         ("turn.duplex", "both", ["turn.duplex", "half"]),
         ("turn.start_probability", "1.5", ["turn.start_probability", "less than or equal to 1"]),
         ("ice.servers", "[{urls: http://x}]", ["ice.servers.0.urls"]),
@@ -152,3 +153,9 @@ def test_the_engines_of_a_chain_have_the_options_of_their_own_sections() -> None
     assert options["options"]["openai"]["api_key"] == "sk-typed"
     assert options["options"]["doubao"]["language"] == "ja-JP"
     assert options["options"]["pocketsphinx"] == {}
+
+
+def test_a_wait_outside_the_bounds_moves_them() -> None:
+    for silence, bounds in (("5000", (300, 5000)), ("100", (100, 1500)), ("600", (300, 1500))):
+        turn = turn_settings(load_settings(overrides={"turn.endpoint_silence_ms": silence}, env={}))
+        assert (turn.endpoint_shortest_ms, turn.endpoint_longest_ms) == bounds

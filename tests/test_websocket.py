@@ -154,7 +154,7 @@ async def test_a6_a_socket_without_any_message_expires_and_any_message_keeps_it(
 async def test_the_talk_key_begins_and_ends_the_turn(serving: Serve) -> None:
     microphone = WavMicrophone()
     async with (
-        serving(turn__endpoint_silence_ms="5000", turn__endpoint_longest_ms="5000") as server,
+        serving(turn__endpoint_silence_ms="5000") as server,
         AvatarClient(server.url, microphone=microphone, video=False) as client,
     ):
         await client.connect()
