@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.loss import loss_of
 from asr.pocketsphinx_wire import HEADER, MAX_PAYLOAD, Kind, pack, unpack_header
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
@@ -38,8 +39,7 @@ class PocketsphinxStream:
     @property
     def failure(self) -> RecognizerError | None:
         """Why the turn is lost, as soon as that is known; None while it goes on."""
-        error = self._result.exception() if self._result.done() and not self._result.cancelled() else None
-        return error if isinstance(error, RecognizerError) else None
+        return loss_of(self._result)
 
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""

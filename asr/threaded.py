@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from asr.buffered import BufferLimits
+from asr.loss import loss_of
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
 
@@ -107,8 +108,7 @@ class ThreadedStream:
     @property
     def failure(self) -> RecognizerError | None:
         """Why the turn is lost, as soon as that is known; None while it goes on."""
-        error = self._work.exception() if self._work.done() and not self._work.cancelled() else None
-        return error if isinstance(error, RecognizerError) else None
+        return loss_of(self._work)
 
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""

@@ -13,6 +13,7 @@ from asr.doubao.request import RecognitionConfig
 from asr.doubao.retry import CircuitBreaker, RetryPolicy
 from asr.doubao.session import OnResult, Session
 from asr.doubao.transcript import RecognitionResult
+from asr.loss import loss_of
 from core.errors import RecognizerError
 
 
@@ -53,6 +54,11 @@ class STTClient:
         """The number of the next message on the present connection; 1 before there is one."""
         connection = self._session.connection if self._session else None
         return connection.seq if connection else 1
+
+    @property
+    def failure(self) -> RecognizerError | None:
+        """Why the turn is lost, as soon as that is known; None while it goes on."""
+        return loss_of(self._session.done if self._session is not None else None)
 
     @property
     def _seq_lock(self) -> asyncio.Lock:

@@ -35,6 +35,11 @@ class DoubaoStream:
         """Whether audio was ignored because the turn was longer than `max_turn_s`."""
         client.begin(self._take)
 
+    @property
+    def failure(self) -> RecognizerError | None:
+        """Why the turn is lost, as soon as that is known; None while it goes on."""
+        return self._client.failure
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed:

@@ -17,6 +17,7 @@ from asr.funasr.answers import Status
 from asr.funasr.client import FunASRClient, Recognition, recognition, tls_context
 from asr.funasr.exchange import NAME, Exchange
 from asr.funasr.outgoing import Outgoing
+from asr.loss import loss_of
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
 
@@ -39,6 +40,11 @@ class FunASRCustomStream:
         """Whether audio was ignored because the turn was longer than `max_turn_s`."""
         if owner.mode == "live":
             self._run()
+
+    @property
+    def failure(self) -> RecognizerError | None:
+        """Why the turn is lost, as soon as that is known; None while it goes on."""
+        return loss_of(self._task)
 
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""

@@ -32,6 +32,7 @@ from asr.funasr.runtime_protocol import (
     ServerFailure,
     patience_s,
 )
+from asr.loss import loss_of
 from core.errors import RecognizerError
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,11 @@ class RuntimeClient:
     def audio_s(self) -> float:
         """Seconds of audio so far."""
         return len(self._audio) / BYTES_PER_MS / 1000
+
+    @property
+    def failure(self) -> RecognizerError | None:
+        """Why the utterance is lost, as soon as that is known; None while it goes on."""
+        return loss_of(self._result)
 
     def push(self, pcm: bytes) -> None:
         """Add s16le mono at 16 kHz, any whole number of samples. Never blocks."""

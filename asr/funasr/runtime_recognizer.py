@@ -23,6 +23,11 @@ class FunasrRuntimeStream:
         self._finished = False
         self.client = owner.connect(self._on_text)
 
+    @property
+    def failure(self) -> RecognizerError | None:
+        """Why the turn is lost, as soon as that is known; None while it goes on."""
+        return self.client.failure
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         self.client.push(np.ascontiguousarray(samples, dtype="<i2").tobytes())
