@@ -194,10 +194,12 @@ class Worker:
         now = time.monotonic()
         if now - utterance.partial_at < self._partial_interval:
             return
-        utterance.partial_at = now
         hypothesis = self._decoder.hyp()
         text = clean(hypothesis.hypstr) if hypothesis else ""
-        if text and text != utterance.partial:
+        if not text:
+            return  # and the first words are told when they come, however fast the sound was decoded
+        utterance.partial_at = now
+        if text != utterance.partial:
             utterance.partial = text
             self._send(Kind.PARTIAL, utterance.number, json.dumps({"text": text}).encode())
 
