@@ -23,7 +23,7 @@ EMBEDDED = {
     "face__engine": "vector",
 }
 QUESTION = "what is seven times six"
-TIMES = 3
+TIMES = 4
 
 
 async def bubble(page: Page, role: str, state: str, number: int = 0, timeout: float = 25.0) -> str:
