@@ -53,9 +53,9 @@ class Speaker:
 class _Preparation:
     """One utterance on its way: native rate in, media-rate PCM with matching viseme frames out."""
 
-    def __init__(self, lipsync: LipSync, rate: int) -> None:
+    def __init__(self, lipsync: LipSync, rate: int, text: str) -> None:
         self.rate = rate
-        self._lips = lipsync.open()
+        self._lips = lipsync.open(text)
         self._to_media = Resampler(rate, MEDIA_RATE)
         self._to_listen = Resampler(rate, LISTEN_RATE)
         self._samples: list[Samples] = []
@@ -108,7 +108,7 @@ class _Writer:
     async def write(self, chunk: SpeechChunk) -> None:
         await self._stage.room()
         if self._preparation is None:
-            self._preparation = _Preparation(self._lipsync, chunk.pcm.rate)
+            self._preparation = _Preparation(self._lipsync, chunk.pcm.rate, self._text)
         if chunk.pcm.rate != self._preparation.rate:
             raise SynthesizerError(f"sample rate changed from {self._preparation.rate} to {chunk.pcm.rate} Hz")
         self._waiting.append(chunk)

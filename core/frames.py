@@ -120,18 +120,63 @@ class Activity(StrEnum):
     ERROR = "error"
 
 
+class Expression(StrEnum):
+    """A lasting mood of the face."""
+
+    NEUTRAL = "neutral"
+    HAPPY = "happy"
+    SAD = "sad"
+    SURPRISED = "surprised"
+    THINKING = "thinking"
+    APOLOGETIC = "apologetic"
+
+
+class Gesture(StrEnum):
+    """A short movement of the head; it ends by itself."""
+
+    NOD = "nod"
+    SHAKE = "shake"
+    TILT = "tilt"
+
+
 @dataclass(frozen=True, slots=True)
 class FaceCue:
     """Everything a face needs for one picture.
 
     `time`: media time of the picture in seconds, strictly increasing within a session.
     `loudness`: RMS of the avatar's own speech around `time`, 0..1 (for head motion and brows).
+    `gesture` began at media time `gesture_start`; the same gesture with a later start is a new one.
     """
 
     time: float
     mouth: MouthShape = field(default_factory=MouthShape)
     activity: Activity = Activity.IDLE
     loudness: float = 0.0
+    expression: Expression = Expression.NEUTRAL
+    gesture: Gesture | None = None
+    gesture_start: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FaceChoice:
+    """Which face a session shows; "" leaves it to the settings.
+
+    `background`: "studio" (the presenter's own), "#rrggbb", "#rrggbb-#rrggbb" (gradient from top to bottom), the name or
+    path of a picture that the settings allow, or "transparent": the picture is then twice as wide, colour at the left
+    and the matte as grey at the right, for a page that composes them.
+    """
+
+    presenter: str = ""
+    background: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PresenterInfo:
+    """A presenter that a face can show: `name` for programs, `title` and `about` for people."""
+
+    name: str
+    title: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ class LipStream(Protocol):
 class LipSync(Adapter, Protocol):
     """Mouth shapes for speech."""
 
-    def open(self) -> LipStream:
-        """A fresh stream for one utterance."""
+    def open(self, text: str = "") -> LipStream:
+        """A fresh stream for one utterance, which says `text`; "" when that is not known (uploaded sound)."""
 
 
 class FaceStream(Protocol):

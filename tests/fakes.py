@@ -145,7 +145,7 @@ class FrozenLips(_Adapter):
 
     name = "frozen"
 
-    def open(self) -> _FrozenStream:
+    def open(self, text: str = "") -> _FrozenStream:
         return _FrozenStream()
 
 

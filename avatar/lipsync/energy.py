@@ -18,7 +18,7 @@ class EnergyLipSync:
     async def close(self) -> None:
         """Nothing to free."""
 
-    def open(self) -> EnergyLipStream:
+    def open(self, text: str = "") -> EnergyLipStream:
         """The lips of one utterance."""
         return EnergyLipStream()
 

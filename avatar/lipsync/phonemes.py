@@ -23,7 +23,7 @@ class PhonemeLipSync:
     async def close(self) -> None:
         """Nothing to free."""
 
-    def open(self) -> PhonemeLipStream:
+    def open(self, text: str = "") -> PhonemeLipStream:
         """The lips of one utterance."""
         return PhonemeLipStream()
 
