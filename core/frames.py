@@ -161,9 +161,9 @@ class FaceCue:
 class FaceChoice:
     """Which face a session shows; "" leaves it to the settings.
 
-    `background`: "studio" (the presenter's own), "#rrggbb", "#rrggbb-#rrggbb" (gradient from top to bottom), the name or
-    path of a picture that the settings allow, or "transparent": the picture is then twice as wide, colour at the left
-    and the matte as grey at the right, for a page that composes them.
+    `background`: "studio" (the presenter's own), "#rrggbb", "#rrggbb-#rrggbb" (gradient from top to bottom), the name
+    or path of a picture that the settings allow, or "transparent": the picture is then twice as wide, colour at the
+    left and the matte as grey at the right, for a page that composes them.
     """
 
     presenter: str = ""
