@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pocketsphinx import Decoder
 
+from avatar.espeak.library import PhonemeEvent, Voice, espeak_library
 from avatar.tts.espeak import EspeakSynthesizer
 from avatar.tts.espeak_chunks import ChunkAssembler, closure_seconds, limited
-from avatar.tts.espeak_library import PhonemeEvent, Voice, espeak_library
 from core.errors import SynthesizerError
 from core.frames import LISTEN_RATE, Phoneme, Samples, SpeechChunk
 from tests.contracts_voice import at_listen_rate, pcm_of, spoken

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from avatar.espeak.library import EspeakLibrary, PhonemeEvent, Voice, espeak_library
+from avatar.espeak.text import clean, mandarin_markup, pieces
+from avatar.language import language_of
 from avatar.tts.espeak_chunks import ChunkAssembler
-from avatar.tts.espeak_library import EspeakLibrary, PhonemeEvent, Voice, espeak_library
-from avatar.tts.espeak_text import clean, mandarin_markup, pieces
-from avatar.tts.language import language_of
 from core.errors import SynthesizerError
 from core.frames import Samples, SpeechChunk
 

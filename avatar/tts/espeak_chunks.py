@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatar.tts.espeak_library import PhonemeEvent
+from avatar.espeak.library import PhonemeEvent
 from core.frames import Pcm, Phoneme, Samples, SpeechChunk
 
 PAUSE = "_"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar.tts.espeak_text import LONGEST, clean, mandarin_markup, pieces
+from avatar.espeak.text import LONGEST, clean, mandarin_markup, pieces
 
 
 def test_control_characters_and_emoji_go_and_the_rest_stays() -> None:

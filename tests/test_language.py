@@ -1,6 +1,6 @@
 import pytest
 
-from avatar.tts.language import language_of
+from avatar.language import language_of
 
 
 @pytest.mark.parametrize(
