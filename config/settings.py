@@ -194,6 +194,7 @@ class LipSync(Stage):
 class VectorFace(Section):
     presenter: str = Field(min_length=1)
     background: str | None
+    backgrounds: str | None
 
 
 class Face(Stage):

@@ -12,7 +12,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from core.errors import SettingsError
-from core.frames import FaceCue, Picture, Progress, Samples, SpeechChunk, Transcript, Utterance, VisemeFrames
+from core.frames import (
+    FaceChoice,
+    FaceCue,
+    Picture,
+    PresenterInfo,
+    Progress,
+    Samples,
+    SpeechChunk,
+    Transcript,
+    Utterance,
+    VisemeFrames,
+)
+
+_NO_CHOICE = FaceChoice()
 
 
 @runtime_checkable
@@ -111,8 +124,15 @@ class FaceStream(Protocol):
 class Face(Adapter, Protocol):
     """A presenter."""
 
-    def open(self, width: int, height: int, *, seed: int = 0) -> FaceStream:
-        """A new session's face. `width` and `height` are even; `seed` varies blinks and idle motion."""
+    def open(self, width: int, height: int, *, seed: int = 0, choice: FaceChoice = _NO_CHOICE) -> FaceStream:
+        """A new session's face. `width` and `height` are even; `seed` varies blinks and idle motion.
+
+        A presenter or a size that was not shown before may take seconds: call it in a thread. Raises `FaceError` for a
+        choice that can't be shown: code "unknown_presenter" or "unknown_background".
+        """
+
+    def presenters(self) -> tuple[PresenterInfo, ...]:
+        """Those a `FaceChoice` may name, the one of the settings first. Quick; before `start` too."""
 
 
 class SpeechWriter(Protocol):

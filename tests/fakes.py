@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from core.errors import DialogueError, Refused, SynthesizerError
+from core.errors import DialogueError, FaceError, Refused, SynthesizerError
 from core.frames import (
     LISTEN_RATE,
     VISEME_RATE,
+    FaceChoice,
     FaceCue,
     Pcm,
     Picture,
+    PresenterInfo,
     Samples,
     SpeechChunk,
     Transcript,
@@ -79,20 +82,37 @@ class ToneSynthesizer(_Adapter):
 
 
 class GreyFace(_Adapter):
-    """A grey picture whose brightness is the jaw opening: what a test can read back from a received frame."""
+    """A grey picture whose brightness is the jaw opening: what a test can read back from a received frame.
 
-    def open(self, width: int, height: int, *, seed: int = 0) -> _GreyStream:
-        return _GreyStream(width, height)
+    "grey" has the chroma 128, "teal" 160; "transparent" is twice as wide, with a white matte.
+    """
+
+    CHROMA: ClassVar = {"grey": 128, "teal": 160}
+
+    def presenters(self) -> tuple[PresenterInfo, ...]:
+        return tuple(PresenterInfo(name, name.capitalize(), "A plain picture.") for name in self.CHROMA)
+
+    def open(self, width: int, height: int, *, seed: int = 0, choice: FaceChoice = FaceChoice()) -> _GreyStream:  # noqa: B008 - frozen
+        presenter = choice.presenter or "grey"
+        if presenter not in self.CHROMA:
+            raise FaceError(f"no presenter {presenter!r}", adapter=self.name, code="unknown_presenter")
+        if choice.background not in ("", "studio", "transparent") and not choice.background.startswith("#"):
+            raise FaceError(f"no background {choice.background!r}", adapter=self.name, code="unknown_background")
+        return _GreyStream(width, height, self.CHROMA[presenter], choice.background == "transparent")
 
 
 class _GreyStream:
-    def __init__(self, width: int, height: int) -> None:
-        self._shape = (height * 3 // 2, width)
-        self._height = height
+    def __init__(self, width: int, height: int, chroma: int, matte: bool) -> None:
+        self._shape = (height * 3 // 2, width * (2 if matte else 1))
+        self._width, self._height, self._chroma, self._matte = width, height, chroma, matte
 
     def draw(self, cue: FaceCue) -> Picture:
         picture = np.full(self._shape, 128, np.uint8)
         picture[: self._height] = int(40 + 180 * min(1.0, cue.mouth.jaw_open))
+        if self._matte:
+            picture[: self._height, self._width :] = 235
+        for plane in picture[self._height :].reshape(2, self._height // 2, -1):
+            plane[:, : self._width // 2] = self._chroma
         return picture
 
 

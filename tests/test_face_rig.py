@@ -59,6 +59,14 @@ def test_the_built_in_rig_is_valid() -> None:
         (["mouth", "smile"], 7, "smile"),
         (["mouth", "line"], [[0, 0]], "line"),
         (["brows"], 3, "brows"),
+        (["eyes", "lash"], "brown", "lash"),
+        (["eyes", "rim"], 7, "rim"),
+        (["eyes", "reach"], [1, 2], "reach"),
+        (["mouth", "reach"], [70, 0, 50], "reach"),
+        (["mouth", "shade"], 2, "shade"),
+        (["motion"], -1, "motion"),
+        (["figure_over"], "glasses.svg", "figure_over"),
+        (["title"], 5, "title"),
     ],
 )
 def test_wrong_keys_are_named(copy: Path, keys: list[str], value: Any, words: str) -> None:
@@ -67,6 +75,20 @@ def test_wrong_keys_are_named(copy: Path, keys: list[str], value: Any, words: st
         load_rig(copy)
     assert "avatars.md" in str(caught.value)
     assert caught.value.adapter == "vector"
+
+
+def test_optional_keys(copy: Path) -> None:
+    plain = load_rig(copy)
+    assert (plain.motion, plain.figure_over, plain.eyes.shade, plain.mouth.shade) == (1.0, (), 1.0, 1.0)
+    for keys, value in (
+        (["title"], "Ida"), (["about"], "A test."), (["motion"], 0.5), (["eyes", "lash"], "#102030"),
+        (["eyes", "rim"], "none"), (["eyes", "reach"], [70, 50, 40]), (["mouth", "shade"], 0),
+    ):  # fmt: skip
+        change(copy, keys, value)
+    rig = load_rig(copy)
+    assert (rig.title, rig.about, rig.motion) == ("Ida", "A test.", 0.5)
+    assert (rig.eyes.lash, rig.eyes.rim, rig.eyes.reach) == ((0x30, 0x20, 0x10), None, (70, 50, 40))
+    assert rig.mouth.shade == 0
 
 
 @pytest.mark.parametrize("text", ["a: [", "just words", "[1, 2]"])

@@ -36,9 +36,14 @@ _MATRIX = np.array(
 _OFFSET = np.array([16, 128, 128], np.float32)
 
 
+def built_in() -> tuple[str, ...]:
+    """The names of the presenters that come with the package."""
+    return tuple(sorted(path.parent.name for path in PRESENTERS.glob("*/rig.yaml")))
+
+
 def find_presenter(name: str) -> Path:
     """The folder of a presenter: a built-in name, or a path to a folder with a `rig.yaml`. Raises `FaceError`."""
-    known = sorted(p.parent.name for p in PRESENTERS.glob("*/rig.yaml"))
+    known = built_in()
     if name in known:
         return PRESENTERS / name
     if Path(name).is_dir():
@@ -57,7 +62,8 @@ def to_yuv(bgr: NDArray[np.generic]) -> NDArray[np.float32]:
 
 class Art:
     """One presenter. `figure` is the resting picture (all of `rig.figure`), premultiplied B G R A, shape (h, w, 4),
-    uint8, at `scale` pixels per art unit; single layers are drawn on demand by `layer`. Read-only after `load`."""
+    uint8, at `scale` pixels per art unit; `over` the same of `rig.figure_over`, None without. Single layers are drawn
+    on demand by `layer`. Read-only after `load`."""
 
     def __init__(self, rig: Rig, scale: float) -> None:
         self.rig = rig
@@ -67,8 +73,11 @@ class Art:
         size = round(rig.canvas[2] * scale), round(rig.canvas[3] * scale)
         # The rasteriser lets go of the interpreter: two drawings at a time halve the start.
         with ThreadPoolExecutor(2) as pool:
-            self.figure = _flatten(list(pool.map(lambda name: _draw(rig.folder / name, *size), rig.figure)))
-        self.background = _draw(rig.folder / rig.background, 512, 512)[..., :3]
+            drawn = list(pool.map(lambda name: _draw(rig.folder / name, *size), rig.figure + rig.figure_over))
+        self.figure = _flatten(drawn[: len(rig.figure)])
+        self.over = _flatten(drawn[len(rig.figure) :]) if rig.figure_over else None
+        side = 512 if rig.background_blur else 1024
+        self.background = _draw(rig.folder / rig.background, side, side)[..., :3]
 
     @classmethod
     def load(cls, presenter: str, scale: float = 1.0) -> Art:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -13,19 +14,27 @@ from core.errors import FaceError
 Floats = NDArray[np.float32]
 
 
-def backdrop(studio: NDArray[np.uint8], width: int, height: int, background: str | None) -> Floats:
-    """The presenter's own studio (B G R uint8, any size), a "#rrggbb" colour, or an image file softly out of focus.
+STUDIO = "studio"
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def backdrop(studio: NDArray[np.uint8], blur: float, width: int, height: int, background: str) -> Floats:
+    """What `background` names: "studio" (B G R uint8, any size, softened by `blur` 0..1), "#rrggbb",
+    "#rrggbb-#rrggbb" (from top to bottom), or an image file softly out of focus.
 
     Returns B G R float32 (height, width, 3). Raises `FaceError`.
     """
-    if background is None:
-        smooth = cv2.GaussianBlur(studio.astype(np.float32), (0, 0), studio.shape[0] / 64)
-        wide = np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-        # One grey level of noise keeps the gradients free of bands after 8-bit rounding and encoding.
-        noise = np.random.default_rng(1).random((height, width, 1), np.float32)
-        return wide + (noise - np.float32(0.5)) * np.float32(1.4)
+    if background == STUDIO:
+        smooth = studio.astype(np.float32)
+        if blur:
+            smooth = np.asarray(cv2.GaussianBlur(smooth, (0, 0), blur * studio.shape[0] / 64), np.float32)
+        return _dithered(np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32))
     if background.startswith("#"):
-        return np.broadcast_to(_colour(background), (height, width, 3)).copy()
+        colours = _colours(background)
+        if len(colours) == 1:
+            return np.broadcast_to(colours[0], (height, width, 3)).copy()
+        ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+        return _dithered(np.broadcast_to(colours[0] + (colours[1] - colours[0]) * ramp, (height, width, 3)))
     image = read_image(background)
     zoom = max(width / image.shape[1], height / image.shape[0])
     size = max(width, round(image.shape[1] * zoom)), max(height, round(image.shape[0] * zoom))
@@ -36,11 +45,11 @@ def backdrop(studio: NDArray[np.uint8], width: int, height: int, background: str
     return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(1.0, height / 90)), np.float32)
 
 
-def check_background(background: str | None) -> None:
+def check_background(background: str) -> None:
     """Raises `FaceError` when `backdrop` would."""
-    if background is not None and background.startswith("#"):
-        _colour(background)
-    elif background is not None:
+    if background.startswith("#"):
+        _colours(background)
+    elif background != STUDIO:
         read_image(background)
 
 
@@ -48,15 +57,28 @@ def read_image(path: str) -> NDArray[np.uint8]:
     """An image file as B G R uint8 (h, w, 3). Raises `FaceError`."""
     image = cv2.imread(path, cv2.IMREAD_COLOR) if Path(path).is_file() else None
     if image is None:
-        raise FaceError(f"background {path!r} is neither a #rrggbb colour nor a readable image file", adapter="vector")
+        raise FaceError(
+            f"background {path!r} is neither a #rrggbb colour nor a readable image file",
+            adapter="vector",
+            code="unknown_background",
+        )
     return np.asarray(image, np.uint8)
 
 
-def _colour(text: str) -> Floats:
-    try:
-        value = int(text[1:], 16) if len(text) == 7 else -1
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise FaceError(f"background {text!r} is no colour: write it as #rrggbb", adapter="vector")
-    return np.array([value & 255, value >> 8 & 255, value >> 16], np.float32)
+def _dithered(picture: Floats) -> Floats:
+    """With one grey level of noise, which keeps gradients free of bands after 8-bit rounding and encoding."""
+    noise = np.random.default_rng(1).random((*picture.shape[:2], 1), np.float32)
+    return np.asarray(picture + (noise - np.float32(0.5)) * np.float32(1.4), np.float32)
+
+
+def _colours(text: str) -> list[Floats]:
+    """One colour, or the two of a gradient, B G R."""
+    parts = text.split("-")
+    if len(parts) > 2 or not all(_COLOUR.fullmatch(part) for part in parts):
+        raise FaceError(
+            f"background {text!r} is no colour: write it as #rrggbb, or a gradient as #rrggbb-#rrggbb",
+            adapter="vector",
+            code="unknown_background",
+        )
+    values = [int(part[1:], 16) for part in parts]
+    return [np.array([value & 255, value >> 8 & 255, value >> 16], np.float32) for value in values]

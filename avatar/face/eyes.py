@@ -6,15 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.art import EYE_GROUPS, Art, Layer
+from avatar.face.art import EYE_GROUPS, Art, Layer, to_yuv
 from avatar.face.curve import through
-from avatar.face.rig import Eye
+from avatar.face.rig import Colour, Eye
 from avatar.face.view import View
 
 Floats = NDArray[np.float32]
-
-_LASH = np.array([36, 125, 136], np.float32).reshape(3, 1, 1)
-_RIM = np.array([168, 120, 146], np.float32).reshape(3, 1, 1)
 
 
 def _over(below: Floats, layer: Layer) -> Floats:
@@ -24,6 +21,10 @@ def _over(below: Floats, layer: Layer) -> Floats:
 
 def _blend(below: Floats, above: Floats, alpha: Floats) -> Floats:
     return np.asarray(below + (above - below) * alpha, np.float32)
+
+
+def _ink(colour: Colour | None) -> Floats | None:
+    return None if colour is None else to_yuv(np.array(colour)).reshape(3, 1, 1)
 
 
 def _shift(layer: Layer, dx: float, dy: float) -> Layer:
@@ -40,7 +41,9 @@ class EyePainter:
         """`skin`: the resting picture of the view as float32 Y U V, shape (height, width, 3)."""
         rig = art.rig.eyes
         cx, cy = eye.centre
-        self.box = view.box(cx - 66, cy - 42, cx + 66, cy + 36)
+        side, up, down = rig.reach
+        self.box = view.box(cx - side, cy - up, cx + side, cy + down)
+        self._lash, self._wet, self._shade = _ink(rig.lash), _ink(rig.rim), rig.shade
         x0, y0, x1, y1 = self.box
         self.scale = k = view.scale
         # Columns in art units towards the outer corner, rows in pixels.
@@ -55,7 +58,7 @@ class EyePainter:
         inside = np.clip((across - inner) * k + 0.5, 0, 1) * np.clip((outer - across) * k + 0.5, 0, 1)
         along = np.clip((across - inner) / (outer - inner), 0, 1)
         reach = np.clip((across - inner) / 6, 0, 1) * np.clip((outer + 5 - across) / 5, 0, 1)
-        self._liner = (1.3 + 2.0 * along) * k * reach + 1e-3
+        self._liner = (rig.liner[0] + (rig.liner[1] - rig.liner[0]) * along) * k * reach + 1e-3
         self._ink = np.asarray(0.88 * np.clip(self._liner / k, 0, 1), np.float32)
         self._within = np.asarray(np.clip(self._lower - self._rows + 0.5, 0, 1) * inside, np.float32)
         self._rim = np.asarray(
@@ -87,9 +90,11 @@ class EyePainter:
             ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], below)
             seen = np.asarray(np.clip(below + 0.5, 0, 1) * self._within, np.float32)
             picture = _blend(picture, ball, seen)
-            picture = _blend(picture, _RIM, self._rim * np.float32(min(1.0, openness)))
-        line = self._ink * np.clip(1.25 - np.abs(below + 0.35 * self._liner) / (0.5 * self._liner + 0.45), 0, 1)
-        picture = _blend(picture, _LASH, np.asarray(line, np.float32))
+            if self._wet is not None:
+                picture = _blend(picture, self._wet, self._rim * np.float32(min(1.0, openness)))
+        if self._lash is not None:
+            line = self._ink * np.clip(1.25 - np.abs(below + 0.35 * self._liner) / (0.5 * self._liner + 0.45), 0, 1)
+            picture = _blend(picture, self._lash, np.asarray(line, np.float32))
         return _over(picture, self._lashes_at(below, openness))
 
     def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
@@ -97,7 +102,7 @@ class EyePainter:
         ball = _over(self._sclera, _shift(self._iris, dx, dy))
         depth = np.clip(below / (13 * self.scale), 0, 1)
         # Only the brightness is shaded: shadows in an eye stay warm.
-        ball[0] = (ball[0] - 16) * (0.5 + 0.5 * depth * (2 - depth)) + 16
+        ball[0] = (ball[0] - 16) * (1 - 0.5 * self._shade * (1 - depth) ** 2) + 16
         # The reflection of a lamp moves about half as far as the iris.
         return _over(ball, _shift(self._glint, 0.5 * dx, 0.5 * dy))
 

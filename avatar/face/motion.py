@@ -78,7 +78,9 @@ _LONGEST_STEP = 0.2
 class Motion:
     """State of one session's face."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, amount: float = 1.0) -> None:
+        """`amount` scales the head's own motion: 0 keeps it still."""
+        self._amount = amount
         rng = random.Random(f"face {seed}")
         self._phases = [[rng.uniform(0, 2 * math.pi) for _ in range(4)] for _ in _WAVES]
         self._breath_phase = rng.uniform(0, 2 * math.pi)
@@ -103,8 +105,9 @@ class Motion:
         accent = self._follow(cue, step)
         roll, yaw, pitch, zoom, brows, inner, lids, smile, restless = self._value.tolist()
         weights = np.zeros(len(MOTIONS), np.float32)
-        idle = self._idle(time, restless)
-        talk = self._talk
+        idle = self._idle(time, restless * self._amount)
+        talk = self._talk * self._amount
+        accent *= self._amount
         weights[INDEX["shift_x"]] = idle["shift_x"]
         weights[INDEX["shift_y"]] = idle["shift_y"] + 2.2 * accent
         weights[INDEX["roll"]] = idle["roll"] + roll + 0.010 * talk * math.sin(2 * math.pi * 0.31 * time)

@@ -15,9 +15,6 @@ from core.frames import MouthShape
 
 Floats = NDArray[np.float32]
 
-_SIDE, _UP, _DOWN = 78.0, 36.0, 76.0
-"""Extent of everything a mouth can cover, from its middle, in art units."""
-
 _STEPS = 511
 """Resolution of the tabulated resting contours over half the mouth."""
 
@@ -29,9 +26,10 @@ class MouthPainter:
         self.rig: Mouth = art.rig.mouth
         self.drop = art.rig.jaw.drop
         self.scale = k = view.scale
-        self.size = 2 * round(_SIDE * k), 2 * round((_UP + _DOWN) * k / 2)
+        self._side, self._up, down = self.rig.reach
+        self.size = 2 * round(self._side * k), 2 * round((self._up + down) * k / 2)
         cx, cy = self.rig.centre
-        box = (cx - _SIDE, cy - _UP, self.size[0] / k, self.size[1] / k)
+        box = (cx - self._side, cy - self._up, self.size[0] / k, self.size[1] / k)
         layers = {g: art.layer(self.rig.art, g, box, self.size) for g in MOUTH_GROUPS}
         lips = np.concatenate([layers["lip-upper"][:3], layers["lip-lower"][:3]], axis=1)
         self._lips = np.ascontiguousarray(np.clip(lips, 0, 255).astype(np.uint8))
@@ -51,8 +49,8 @@ class MouthPainter:
         Returns the layer and the even pixel column and row of its corner.
         """
         k = self.scale
-        left = int(at[0] - _SIDE * k) // 2 * 2
-        top = int(at[1] - _UP * k) // 2 * 2
+        left = int(at[0] - self._side * k) // 2 * 2
+        top = int(at[1] - self._up * k) // 2 * 2
         mx, my = at[0] - left - 0.5, at[1] - top - 0.5
         lips = lips_of(shape, self.rig.half_width, self.drop, smile)
         across = self._columns - np.float32(mx)
@@ -65,7 +63,7 @@ class MouthPainter:
         self._skin(out, u, rest_line, edges, rest)
         if lips.gap * k > 0.05:
             self._interior(out, edges, (mx, my), tilt, u, shape)
-        soft = np.float32(1 / max(1.0, 2.6 * k))
+        soft = np.float32(1 / max(1.0, self.rig.soft * k))
         ends = np.clip((1 - np.abs(u)) * np.float32(lips.width * k) + np.float32(0.5), 0, 1)
         alpha = np.clip((self._rows - (edges[0] - np.float32(0.5 / soft))) * soft, 0, 1)
         alpha *= np.clip((edges[3] + np.float32(0.5 / soft) - self._rows) * soft, 0, 1)
@@ -96,19 +94,19 @@ class MouthPainter:
         """The lips' texture stretched between their edges, shaded where they meet or roll inwards."""
         k = self.scale
         upper_out, upper_in, lower_in, lower_out = edges
-        line = rest_line + np.float32(_UP * k - 0.5)
+        line = rest_line + np.float32(self._up * k - 0.5)
         above, below = self._rows - upper_in, self._rows - lower_in
         up = above * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + line
         low = below * (rest[1] / np.maximum(lower_out - lower_in, 0.5)) + (line + self.size[1])
         rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
-        columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(_SIDE * k - 0.5)
+        columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(rows)
         grid[:] = columns
         whole, part = cv2.convertMaps(grid, rows, cv2.CV_16SC2)
         for plane, texture in zip(out, self._lips, strict=False):
             plane[:] = cv2.remap(texture, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         near = np.minimum(np.abs(above), np.abs(below))
-        light = 1 - np.float32(0.3) * np.exp(near * near * np.float32(-1 / (1.5 * k) ** 2))
+        light = 1 - np.float32(0.3 * self.rig.shade) * np.exp(near * near * np.float32(-1 / (1.5 * k) ** 2))
         out[0] = (out[0] - 16) * light + 16
 
     def _interior(
@@ -125,8 +123,9 @@ class MouthPainter:
         rows = self._rows[r0:r1]
         depth = rows - upper_in
         side = np.maximum(1 - np.float32(0.6) * u * u, np.float32(0.2))
-        teeth_light = side * (0.7 + np.clip(depth * np.float32(0.05 / k), 0, 0.3))
-        tongue_light = side * (0.5 + np.clip(depth * np.float32(0.0357 / k), 0, 0.5))
+        lit = np.float32(1 - self.rig.shade)
+        teeth_light = lit + (1 - lit) * side * (0.7 + np.clip(depth * np.float32(0.05 / k), 0, 0.3))
+        tongue_light = lit + (1 - lit) * side * (0.5 + np.clip(depth * np.float32(0.0357 / k), 0, 0.5))
         place = inside_of(shape, self.drop)
         inside = self._cavity[:, r0:r1, c0:c1]
         for layer, dy, light in (
@@ -134,9 +133,9 @@ class MouthPainter:
             (self._tongue, place.tongue, tongue_light),
             (self._upper_teeth, place.upper_teeth, teeth_light),
         ):
-            dx = middle[0] - _SIDE * k + 0.5 - c0
+            dx = middle[0] - self._side * k + 0.5 - c0
             # Turned with the head about the middle of the mouth.
-            down = middle[1] + (dy - _UP) * k + 0.5 - r0 - tilt * (_SIDE * k - 0.5)
+            down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
             matrix = np.array([[1, 0, dx], [tilt, 1, down]], np.float32)
             size = c1 - c0, r1 - r0
             y, cb, cr, alpha = (cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR) for plane in layer)

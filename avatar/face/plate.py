@@ -10,6 +10,7 @@ from avatar.face.art import Art, Layer, to_yuv
 from avatar.face.backdrop import backdrop
 from avatar.face.eyes import EyePainter
 from avatar.face.mouth import MouthPainter
+from avatar.face.overlay import Overlay
 from avatar.face.view import View
 from avatar.face.warp import Field, basis
 from core.frames import Picture
@@ -60,16 +61,18 @@ def lay(picture: Picture, layer: Layer, left: int, top: int) -> None:
 class Plate:
     """The resting picture of one view and the painters of its moving parts."""
 
-    def __init__(self, art: Art, width: int, height: int, background: str | None) -> None:
+    def __init__(self, art: Art, width: int, height: int, background: str) -> None:
         rig = art.rig
+        self.motion = rig.motion
         self.view = View.fit(width, height, rig.canvas)
-        bgr = _figure_on(backdrop(art.background, width, height, background), art, self.view)
+        bgr = _figure_on(backdrop(art.background, rig.background_blur, width, height, background), art, self.view)
         yuv = to_yuv(bgr)
         self.base: Picture = np.empty((height * 3 // 2, width), np.uint8)
         put(self.base, np.ascontiguousarray(yuv.transpose(2, 0, 1)), 0, 0)
         self.field = Field(rig, self.view)
         self.eyes = tuple(EyePainter(art, self.view, eye, yuv) for eye in (rig.eyes.left, rig.eyes.right))
         self.mouth = MouthPainter(art, self.view)
+        self.over = None if art.over is None or not art.over[..., 3].any() else Overlay(art, art.over, self.view)
         # How the mouth's corners and middle travel with the field: three points, motions by (x, y), in art units.
         mx, my = rig.mouth.centre
         w = rig.mouth.half_width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,10 @@ from core.errors import FaceError
 
 Point = tuple[float, float]
 Points = tuple[Point, ...]
+Colour = tuple[int, int, int]
+"""Blue, green, red, 0..255."""
+Reach = tuple[float, float, float]
+"""How far from its middle something may reach: to each side, up, down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,15 @@ class Eyes:
     left: Eye
     right: Eye
     gaze: Point
+    lash: Colour | None
+    """The line along the upper lid; None for none."""
+    rim: Colour | None
+    """The wet rim of the lower lid; None for none."""
+    reach: Reach
+    shade: float
+    """Of the upper lid on the eyeball, 0..1."""
+    liner: Point
+    """Thickness of the line along the upper lid, at the inner and at the outer corner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,11 @@ class Mouth:
     upper: Points
     lower: Points
     smile: float
+    reach: Reach
+    shade: float
+    """Of the seam between the lips and of what is behind them, 0..1."""
+    soft: float
+    """Width of the lips' outer edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +112,24 @@ class Rig:
     """Everything `rig.yaml` says. Lengths in art units."""
 
     name: str
+    title: str
+    about: str
     folder: Path
     canvas: tuple[float, float, float, float]
     background: str
+    background_blur: float
     figure: tuple[str, ...]
+    figure_over: tuple[str, ...]
+    motion: float
     head: Head
     jaw: Jaw
     body: Body
     eyes: Eyes
     brows: Brows
     mouth: Mouth
+
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class _Reader:
@@ -127,6 +154,32 @@ class _Reader:
         if not isinstance(value, str) or not value:
             raise self.wrong(key, "a name")
         return value
+
+    def optional_text(self, key: str, default: str) -> str:
+        return self.text(key) if key in self.data else default
+
+    def optional_number(self, key: str, default: float, low: float, high: float) -> float:
+        return self.number(key, low, high) if key in self.data else default
+
+    def names(self, key: str, *, least: int) -> tuple[str, ...]:
+        value = self.data.get(key, [])
+        if not isinstance(value, list) or len(value) < least or not all(isinstance(name, str) for name in value):
+            raise self.wrong(key, "a list of SVG file names")
+        return tuple(value)
+
+    def colour(self, key: str, default: str) -> Colour | None:
+        value = self.optional_text(key, default)
+        if value == "none":
+            return None
+        if not _COLOUR.fullmatch(value):
+            raise self.wrong(key, 'a colour "#rrggbb", in quotes, or none')
+        return int(value[5:], 16), int(value[3:5], 16), int(value[1:3], 16)
+
+    def reach(self, default: Reach) -> Reach:
+        side, up, down = self.numbers("reach", 3) if "reach" in self.data else default
+        if not all(0 < length <= 400 for length in (side, up, down)):
+            raise self.wrong("reach", "three lengths up to 400: side, up, down")
+        return side, up, down
 
     def number(self, key: str, low: float = -1e5, high: float = 1e5) -> float:
         value = self.data.get(key)
@@ -168,18 +221,20 @@ def load_rig(folder: Path) -> Rig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FaceError(f"{path} is not readable YAML: {error}", adapter="vector", code="bad_rig") from error
     top = _Reader(data, str(path))
-    figure = top.data.get("figure")
-    if not isinstance(figure, list) or not figure or not all(isinstance(name, str) for name in figure):
-        raise top.wrong("figure", "a list of SVG file names")
     x, y, width, height = top.numbers("canvas", 4)
     if width <= 0 or height <= 0:
         raise top.wrong("canvas", "x, y, width, height with a positive size")
     return Rig(
         name=top.text("name"),
+        title=top.optional_text("title", top.text("name").capitalize()),
+        about=top.optional_text("about", ""),
         folder=folder,
         canvas=(x, y, width, height),
         background=top.text("background"),
-        figure=tuple(figure),
+        background_blur=top.optional_number("background_blur", 1.0, 0.0, 1.0),
+        figure=top.names("figure", least=1),
+        figure_over=top.names("figure_over", least=0),
+        motion=top.optional_number("motion", 1.0, 0.0, 2.0),
         head=_head(top.part("head")),
         jaw=_jaw(top.part("jaw")),
         body=_body(top.part("body")),
@@ -209,6 +264,11 @@ def _eyes(r: _Reader) -> Eyes:
         left=_eye(r.part("left")),
         right=_eye(r.part("right")),
         gaze=r.point("gaze"),
+        lash=r.colour("lash", "#241211"),
+        rim=r.colour("rim", "#cea5a1"),
+        reach=r.reach((66, 42, 36)),
+        shade=r.optional_number("shade", 1.0, 0.0, 1.0),
+        liner=r.point("liner") if "liner" in r.data else (1.3, 3.3),
     )
 
 
@@ -229,4 +289,7 @@ def _mouth(r: _Reader) -> Mouth:
         upper=r.points("upper", least=2, rising=True),
         lower=r.points("lower", least=2, rising=True),
         smile=r.number("smile", 0, 1),
+        reach=r.reach((78, 36, 76)),
+        shade=r.optional_number("shade", 1.0, 0.0, 1.0),
+        soft=r.optional_number("soft", 2.6, 0.5, 10.0),
     )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.art import Art, find_presenter
-from avatar.face.backdrop import check_background
+from avatar.face.art import Art, built_in, find_presenter
+from avatar.face.backdrop import STUDIO, check_background
 from avatar.face.motion import Motion, Pose
 from avatar.face.plate import Plate, lay, planes, put
 from avatar.face.rig import load_rig
+from avatar.face.shelf import Shelf
 from avatar.face.warp import INDEX
 from core.errors import FaceError
-from core.frames import FaceCue, MouthShape, Picture
+from core.frames import FaceChoice, FaceCue, MouthShape, Picture, PresenterInfo
 
 # One picture is less work than waking a second thread; sessions are the unit of parallelism.
 cv2.setNumThreads(1)
@@ -37,55 +38,105 @@ _STEPS = 16
 """Eyes are redrawn when they moved by more than this part of a pixel's worth of gaze or lid."""
 
 
+_PRESENTERS_KEPT = 8
+"""Presenters whose rasterised art is kept, some 20 MB each."""
+_PLATES_KEPT = 16
+"""Resting pictures kept, 3 MB each at 512×512; sessions keep their own alive."""
+
+_NO_CHOICE = FaceChoice()
+
+
 class VectorFace:
     """Adapter `vector`. `presenter`: a built-in name or a folder; `background`: None for the presenter's own
-    studio, "#rrggbb", or the path of an image. Wrong arguments raise `FaceError` here or in `start`."""
+    studio, "#rrggbb", a gradient "#rrggbb-#rrggbb", or the path of an image; `backgrounds`: a folder whose images a
+    session may choose by name. Wrong arguments raise `FaceError` here or in `start`."""
 
     name = "vector"
 
-    def __init__(self, presenter: str = "mira", background: str | None = None) -> None:
+    def __init__(self, presenter: str = "mira", background: str | None = None, backgrounds: str | None = None) -> None:
         self._presenter = presenter
-        self._background = background
-        self._art: Art | None = None
-        self._plates: dict[tuple[int, int], Plate] = {}
-        self._lock = threading.Lock()
+        self._background = background or STUDIO
+        self._pictures = None if backgrounds is None else Path(backgrounds)
+        self._started = False
+        self._arts: Shelf[str, Art] = Shelf(_PRESENTERS_KEPT)
+        self._plates: Shelf[tuple[str, int, int, str], Plate] = Shelf(_PLATES_KEPT)
 
     async def start(self) -> None:
-        """Rasterise the presenter and prepare 512×512, in a thread. Raises `FaceError`."""
+        """Rasterise the configured presenter and prepare 512×512, in a thread. Raises `FaceError`."""
         await asyncio.to_thread(self._load)
 
     async def close(self) -> None:
         """Drop the pictures. Streams already open go on. Idempotent."""
-        with self._lock:
-            self._art = None
-            self._plates.clear()
+        self._started = False
+        self._arts.clear()
+        self._plates.clear()
 
-    def open(self, width: int, height: int, *, seed: int = 0) -> VectorStream:
-        """A session's face. The first of a size costs some 100 ms. Raises `FaceError` for sizes out of range."""
+    def presenters(self) -> tuple[PresenterInfo, ...]:
+        """The configured one first, then the built-in others. Raises `FaceError` for a broken rig."""
+        names = [self._presenter, *(name for name in built_in() if name != self._presenter)]
+        return tuple(_information(name) for name in names)
+
+    def open(self, width: int, height: int, *, seed: int = 0, choice: FaceChoice = _NO_CHOICE) -> VectorStream:
+        """A session's face. The first of a presenter takes seconds, the first of a size some 100 ms. Raises
+        `FaceError` for sizes out of range and choices that are not offered."""
         if width % 2 or height % 2 or not all(_SMALLEST <= side <= _LARGEST for side in (width, height)):
             raise FaceError(
                 f"a picture of {width}x{height} can't be drawn: both sides must be even, {_SMALLEST} to {_LARGEST}",
                 adapter=self.name,
             )
-        return VectorStream(self._plate(width, height), seed)
+        if not self._started:
+            raise FaceError("the face is not started", adapter=self.name)
+        presenter, background = self._chosen_presenter(choice.presenter), self._chosen_background(choice.background)
+        return VectorStream(self._plate(presenter, width, height, background), seed)
+
+    def _chosen_presenter(self, name: str) -> str:
+        offered = (self._presenter, *built_in())
+        if name and name not in offered:
+            raise FaceError(
+                f"no presenter {name!r}: choose {', '.join(sorted(set(offered)))}",
+                adapter=self.name,
+                code="unknown_presenter",
+            )
+        return name or self._presenter
+
+    def _chosen_background(self, name: str) -> str:
+        """A session may name a colour or a picture of the folder, never a path of its own."""
+        if name in ("", self._background):
+            return self._background
+        if name == STUDIO or name.startswith("#"):
+            check_background(name)
+            return name
+        picture = None if self._pictures is None else self._pictures / name
+        if picture is None or Path(name).name != name or not picture.is_file():
+            raise FaceError(
+                f"no background {name!r}: choose studio, a colour #rrggbb, a gradient #rrggbb-#rrggbb or a picture of "
+                "the folder in face.vector.backgrounds",
+                adapter=self.name,
+                code="unknown_background",
+            )
+        check_background(str(picture))
+        return str(picture)
 
     def _load(self) -> None:
         # The rig first: it is quick, and most mistakes are in it.
         load_rig(find_presenter(self._presenter))
         check_background(self._background)
-        art = Art.load(self._presenter)
-        with self._lock:
-            self._art = art
-        self._plate(512, 512)
+        if self._pictures is not None and not self._pictures.is_dir():
+            raise FaceError(f"{self._pictures} is no folder: correct face.vector.backgrounds", adapter=self.name)
+        self._plate(self._presenter, 512, 512, self._background)
+        self._started = True
 
-    def _plate(self, width: int, height: int) -> Plate:
-        with self._lock:
-            plate = self._plates.get((width, height))
-            if plate is None:
-                if self._art is None:
-                    raise FaceError("the face is not started", adapter=self.name)
-                plate = self._plates[width, height] = Plate(self._art, width, height, self._background)
-            return plate
+    def _plate(self, presenter: str, width: int, height: int, background: str) -> Plate:
+        def make() -> Plate:
+            art = self._arts.get(presenter, lambda: Art.load(presenter))
+            return Plate(art, width, height, background)
+
+        return self._plates.get((presenter, width, height, background), make)
+
+
+def _information(name: str) -> PresenterInfo:
+    rig = load_rig(find_presenter(name))
+    return PresenterInfo(name, rig.title, rig.about)
 
 
 class VectorStream:
@@ -93,7 +144,7 @@ class VectorStream:
 
     def __init__(self, plate: Plate, seed: int) -> None:
         self._plate = plate
-        self._motion = Motion(seed)
+        self._motion = Motion(seed, plate.motion)
         self._rest: Picture = plate.base.copy()
         self._warped: Picture = plate.base.copy()
         self._grids: list[Floats | None] = [None] * len(plate.field.areas)
@@ -117,6 +168,8 @@ class VectorStream:
         self._warp(weights)
         out = self._warped.copy()
         self._draw_mouth(out, pose, mouth)
+        if self._plate.over is not None:
+            lay(out, *self._plate.over.at(weights))
         return out
 
     def _draw_eyes(self, pose: Pose) -> None:
