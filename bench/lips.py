@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,21 +16,29 @@ RATE = 100
 """Points per second of every curve."""
 SEARCH_S = 0.6
 """Offsets are looked for this far to both sides."""
-_AREA = (0.54, 0.64, 0.42, 0.58)
-"""Top, bottom, left, right of where the embedded presenter's mouth moves, as shares of the picture."""
+Area = tuple[float, float, float, float]
+"""Top, bottom, left and right of a part of the picture, as shares of it."""
+AREA: Area = (0.54, 0.64, 0.42, 0.58)
+"""Where the mouth of the presenter "mira" moves in a square picture."""
+_CELLS = (20, 12)
+_RIDGE = 30.0
+"""Strength of the regression's penalty, in squared grey levels per picture: noise and compression carry no weight."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Opening:
-    """Measures a mouth by its dark inside: the pixels of the mouth's area that are darker than `threshold`."""
+    """Sees how far a mouth is open: a linear regression from the grey levels of a coarse grid over its area."""
 
-    threshold: int
+    weights: Curve
+    middle: Curve
+    """Grey levels of the mean mouth."""
+    area: Area
     correlation: float
-    """With the openings that the calibration pictures were drawn with."""
+    """With known openings, for pictures that it was not learned from."""
 
     def of(self, picture: Luma) -> float:
-        """Dark pixels, for a luma plane of shape (height, width)."""
-        return float(np.count_nonzero(mouth_area(picture) < self.threshold))
+        """The opening in a luma plane of shape (height, width); in the unit of the known ones, not limited to 0..1."""
+        return float((_cells(picture, self.area) - self.middle) @ self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +49,26 @@ class Offset:
     correlation: float
 
 
-def mouth_area(picture: Luma) -> Luma:
-    """The part of a luma plane that holds the mouth."""
+def calibrated(pictures: Sequence[Luma], openings: Sequence[float], area: Area = AREA) -> Opening:
+    """Learn from pictures whose openings are known. The last fourth of them only tells how well it went."""
+    seen = np.stack([_cells(picture, area) for picture in pictures])
+    known = np.asarray(openings, np.float64)
+    kept = max(2, len(seen) * 3 // 4)
+    middle = seen[:kept].mean(axis=0)
+    centred = seen[:kept] - middle
+    penalty = _RIDGE * kept * np.eye(centred.shape[1])
+    weights = np.linalg.solve(centred.T @ centred + penalty, centred.T @ (known[:kept] - known[:kept].mean()))
+    found = (seen[kept:] - middle) @ weights
+    varied = len(found) > 2 and found.std() > 0 and known[kept:].std() > 0
+    return Opening(weights, middle, area, float(np.corrcoef(found, known[kept:])[0, 1]) if varied else -1.0)
+
+
+def _cells(picture: Luma, area: Area) -> Curve:
     height, width = picture.shape
-    top, bottom, left, right = _AREA
-    return picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-
-
-def calibrated(pictures: Sequence[Luma], openings: Sequence[float]) -> Opening:
-    """The threshold whose dark pixels follow known openings best."""
-    areas = np.stack([mouth_area(picture) for picture in pictures])
-    best = Opening(0, -1.0)
-    for threshold in range(40, 130, 5):
-        dark = np.count_nonzero(areas < threshold, axis=(1, 2))
-        if dark.std() > 0:
-            found = float(np.corrcoef(dark, openings)[0, 1])
-            best = max(best, Opening(threshold, found), key=lambda opening: opening.correlation)
-    return best
+    top, bottom, left, right = area
+    part = picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
+    small = cv2.resize(np.ascontiguousarray(part), _CELLS, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float64).reshape(-1)
 
 
 def envelope(samples: NDArray[np.int16], rate: int, width_s: float = 0.06) -> Curve:

@@ -98,7 +98,7 @@ async def measure(options: Options) -> Result:
     result.settings = {"text_seconds": round(len(spoken.samples) / MEDIA_RATE, 1), "mapping": "RTCP sender reports",
                        "search_ms": 600, "later_after_s": _LATER_S if options.long else None}  # fmt: skip
     result.details = {
-        "mouth_measure": {"dark_below_luma": eye.threshold, "correlation_with_drawn": round(eye.correlation, 3)},
+        "mouth_measure": {"correlation_with_drawn": round(eye.correlation, 3)},
         "offline_opening_to_envelope": {"ms": round(1000 * own.seconds, 1), "correlation": round(own.correlation, 3)},
         "takes": [
             {"take": j.name, "seconds": round(j.seconds, 1), "waveform_correlation": round(j.waveform, 3),

@@ -17,7 +17,7 @@ from av import AudioFrame, VideoFrame
 from numpy.typing import NDArray
 
 from bench.__main__ import MEASUREMENTS, arguments
-from bench.lips import RATE, calibrated, envelope, mouth_area, offset, place, resampled
+from bench.lips import AREA, RATE, calibrated, envelope, offset, place, resampled
 from bench.report import load, page
 from bench.result import Figure, Options, Result, described, summary, write
 from bench.rtp import Recording, Sound
@@ -73,19 +73,20 @@ def test_a_waveform_is_found_in_a_longer_one() -> None:
     assert correlation > 0.99
 
 
-def mouth_picture(opening: float) -> NDArray[np.uint8]:
-    picture = np.full((200, 200), 160, np.uint8)
-    area = mouth_area(picture)
-    area[: int(opening * len(area)), 5:20] = 60
+def mouth_picture(opening: float, skin: int = 160, inside: int = 60) -> NDArray[np.uint8]:
+    picture = np.full((200, 200), skin, np.uint8)
+    top, left = int(AREA[0] * 200), int(AREA[2] * 200)
+    picture[top : top + round(opening * 18), left + 5 : left + 20] = inside
     return picture
 
 
-def test_the_opening_of_a_mouth_is_learned_and_measured() -> None:
-    openings = [0.0, 0.2, 0.9, 0.5, 0.1, 0.7]
-    eye = calibrated([mouth_picture(opening) for opening in openings], openings)
-    assert 60 < eye.threshold <= 160
+@pytest.mark.parametrize(("skin", "inside"), [(160, 60), (70, 40), (90, 200)], ids=["fair", "dark", "teeth"])
+def test_the_opening_of_a_mouth_is_learned_and_measured(skin: int, inside: int) -> None:
+    openings = [0.0, 0.2, 0.9, 0.5, 0.1, 0.7, 0.35, 0.8, 1.0, 0.15, 0.6, 0.4]
+    eye = calibrated([mouth_picture(opening, skin, inside) for opening in openings], openings)
     assert eye.correlation > 0.99
-    assert eye.of(mouth_picture(0.1)) < eye.of(mouth_picture(0.4)) < eye.of(mouth_picture(0.8))
+    seen = [eye.of(mouth_picture(opening, skin, inside)) for opening in (0.1, 0.45, 0.85)]
+    assert seen[0] < seen[1] < seen[2]
 
 
 class _Receiver:
