@@ -21,6 +21,7 @@ MEASUREMENTS = {
     "barge_in": "speech over the avatar to silence; its own voice coming back",
     "asr": "hearing: word errors, our share of the wait, numbering, large uploads",
     "sync": "mouth opening against sound; --long again after ten minutes",
+    "presenters": "mouth opening against sound, every presenter, ten minutes of speech",
     "frames": "frame rate and inter-arrival times",
     "cpu": "CPU per speaking session, beside a minimal server's",
     "neighbour": "what one session notices of another",

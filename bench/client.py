@@ -56,8 +56,11 @@ class Client:
         """The session's id."""
         return str(self.answer["sessionid"])
 
-    async def connect(self, timeout: float = 30.0) -> Connected:
-        """Offer, apply the answer, wait for the first packets. Raises `RuntimeError` when refused, `TimeoutError`."""
+    async def connect(self, timeout: float = 30.0, **wishes: Any) -> Connected:
+        """Offer (with these further fields), apply the answer, wait for the first packets.
+
+        Raises `RuntimeError` when refused, `TimeoutError`.
+        """
         pc = self._pc
         audio = pc.addTransceiver(self._microphone or "audio", direction="sendrecv" if self._microphone else "recvonly")
         video = pc.addTransceiver("video", direction="recvonly")
@@ -66,7 +69,7 @@ class Client:
         self.sound = Sound(self.voice)
         await pc.setLocalDescription(await pc.createOffer())
         offered = time.monotonic()
-        self.answer = await self.post("/offer", sdp=pc.localDescription.sdp, type="offer")
+        self.answer = await self.post("/offer", sdp=pc.localDescription.sdp, type="offer", **wishes)
         answered = time.monotonic()
         if "sdp" not in self.answer:
             raise RuntimeError(f"the offer was refused: {self.answer}")

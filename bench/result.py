@@ -22,7 +22,7 @@ RESULTS = ROOT / "bench" / "results"
 
 NOMINAL = "nominal"
 """Floor of something that is sent at this very interval."""
-Statistic = Literal["median", "p99", "max", "min", "largest"]
+Statistic = Literal["median", "p95", "p99", "max", "min", "largest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,8 @@ def statistic(samples: Sequence[float], which: Statistic) -> float:
     match which:
         case "median":
             return float(np.median(values))
+        case "p95":
+            return float(np.percentile(values, 95))
         case "p99":
             return float(np.percentile(values, 99))
         case "max":

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.face.art import find_presenter
+from avatar.face.rig import load_rig
 from avatar.face.vector import VectorFace
+from avatar.face.view import SQUARE
 from avatar.lipsync.mouth import opening
 from avatar.lipsync.phonemes import PhonemeLipSync
 from avatar.speaker import Speaker
 from avatar.stage import FPS, SpeechStage
 from avatar.tts.espeak import EspeakSynthesizer
 from bench.client import Client, Lag, sessions_of
-from bench.lips import RATE, Curve, Offset, Opening, calibrated, envelope, offset, place, resampled
+from bench.lips import RATE, Area, Curve, Offset, Opening, calibrated, envelope, offset, place, resampled
 from bench.processes import ServerProcess
 from bench.result import Figure, Options, Result, pinnable
 from bench.sounds import Microphone
@@ -86,14 +89,14 @@ async def measure(options: Options) -> Result:
         async with Client(server.url, microphone=Microphone(), keep_video=True) as client:
             await client.connect()
             await asyncio.sleep(3.0)
-            takes = [await _take(client, f"at the start, {i + 1}") for i in range(options.count(5, 1))]
+            takes = [await take(client, f"at the start, {i + 1}") for i in range(options.count(5, 1))]
             if options.long:
                 await _small_talk(client, options.duration(_LATER_S, 20.0))
-                takes += [await _take(client, f"later, {i + 1}") for i in range(options.count(5, 1))]
+                takes += [await take(client, f"later, {i + 1}") for i in range(options.count(5, 1))]
             await asyncio.sleep(1.5)
             status = await sessions_of(server.url)
         complaints = server.complaints()
-    judged = _judge(client, takes, spoken, eye)
+    judged = judge(client, takes, spoken, eye)
     result = Result("sync", "A/V offset as received (positive: the lips are late)", _figures(judged, own))
     result.settings = {"text_seconds": round(len(spoken.samples) / MEDIA_RATE, 1), "mapping": "RTCP sender reports",
                        "search_ms": 600, "later_after_s": _LATER_S if options.long else None}  # fmt: skip
@@ -160,17 +163,23 @@ async def offline(text: str) -> Spoken:
     return Spoken(np.concatenate(blocks), openings, cues)
 
 
-async def calibration(spoken: Spoken) -> Opening:
-    """How to see the mouth of the embedded presenter: learned from pictures whose mouths are known."""
-    face = VectorFace()
+async def calibration(spoken: Spoken, presenter: str = "mira") -> Opening:
+    """How to see the mouth of a built-in presenter: learned from pictures whose mouths are known."""
+    face = VectorFace(presenter)
     await face.start()
     stream = face.open(512, 512, seed=7)
     pictures = [stream.draw(cue)[:512] for cue in spoken.cues]
     await face.close()
-    return calibrated(pictures, [opening(cue.mouth) for cue in spoken.cues])
+    return calibrated(pictures, [opening(cue.mouth) for cue in spoken.cues], _mouth_of(presenter))
 
 
-async def _take(client: Client, name: str) -> Take:
+def _mouth_of(presenter: str) -> Area:
+    x, y = load_rig(find_presenter(presenter)).mouth.centre
+    return (y - 42) / SQUARE, (y + 62) / SQUARE, (x - 82) / SQUARE, (x + 82) / SQUARE
+
+
+async def take(client: Client, name: str) -> Take:
+    """Have the text said once."""
     sent = await client.say(TEXT)
     began = await client.audible(sent)
     ended = await client.silence(began, 1.5)
@@ -185,8 +194,8 @@ async def _small_talk(client: Client, seconds: float) -> None:
         await asyncio.sleep(min(_SMALL_TALK_S, max(0.0, until - now)))
 
 
-def _judge(client: Client, takes: list[Take], spoken: Spoken, eye: Opening) -> list[Judged]:
-    """The pictures are decoded once, from the first on."""
+def judge(client: Client, takes: list[Take], spoken: Spoken, eye: Opening) -> list[Judged]:
+    """Each take's offsets. The pictures are decoded once, from the first on."""
     seen = [(client.video.wall(timestamp), eye.of(picture)) for timestamp, picture in client.video.pictures()]
     times, openings = np.array([at for at, _ in seen]), np.array([value for _, value in seen])
     return [_judged(client, take, spoken, times, openings) for take in takes]
