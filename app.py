@@ -34,7 +34,9 @@ from asr.vad import VoiceActivity
 from avatar.audio_file import AudioFile
 from avatar.avatar import Avatar
 from avatar.diagnosis import check_media
+from avatar.guard import FrameGuard
 from avatar.ice import IceServerConfig, IceServers
+from avatar.painter import Painter
 from avatar.poster import Poster
 from config.command_line import arguments, settings_from
 from config.settings import Settings, public_view
@@ -319,15 +321,13 @@ class Server:
             show=show,
             limits=conversation_limits(self.settings),
         )
-        size = self.settings.media
         media = Avatar(
             listener=conversation,
             lipsync=self.lipsync,
-            face=self.face.open(size.width, size.height, seed=crc32(session_id.encode())),
+            painter=self._painter(session_id),
             ice=self.ice,
-            codec=size.codec,
+            codec=self.settings.media.codec,
             speech=self._speech,
-            pictures=self._media,
             on_audio=lambda samples: ears.hear(samples),
         )
         conversation.use_stage(media.speaker)
@@ -351,6 +351,11 @@ class Server:
             max_turn_s=self.settings.turn.max_turn_s,
         )
         return Parts(conversation, media, ears, files)
+
+    def _painter(self, session_id: str) -> Painter:
+        width, height = self.settings.media.width, self.settings.media.height
+        face = self.face.open(width, height, seed=crc32(session_id.encode()))
+        return Painter(face, FrameGuard(width, height), self._media)
 
     def _prepare_faces(self) -> None:
         """Load what the first session would wait for."""

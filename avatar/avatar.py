@@ -12,6 +12,7 @@ from typing import Any
 from aiortc import RTCIceServer
 
 from avatar.ice import IceServers
+from avatar.painter import Painter
 from avatar.peer import Peer
 from avatar.speaker import Speaker
 from avatar.stage import SpeechStage
@@ -19,9 +20,9 @@ from avatar.tracks import FaceTrack, VoiceTrack
 from core.clock import MediaClock
 from core.errors import SessionNotFound
 from core.frames import LinkState, Samples
-from core.stages import FaceStream, LipSync, StageListener
+from core.stages import LipSync, StageListener
 
-_FIGURES = ("clock_resyncs", "pictures_sent", "pictures_skipped", "pictures_failed")
+_FIGURES = ("clock_resyncs", "pictures_sent", "pictures_skipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ class _Link:
             clock_resyncs=self.clock.resyncs,
             pictures_sent=self.face.sent,
             pictures_skipped=self.face.skipped,
-            pictures_failed=self.face.failed,
         )
 
 
@@ -51,19 +51,17 @@ class Avatar:
         *,
         listener: StageListener,
         lipsync: LipSync,
-        face: FaceStream,
+        painter: Painter,
         ice: IceServers,
         codec: str,
         speech: Executor,
-        pictures: Executor,
         on_audio: Callable[[Samples], None],
     ) -> None:
         self.stage = SpeechStage(listener)
         self.speaker = Speaker(self.stage, lipsync, speech)
-        self._face = face
+        self._painter = painter
         self._ice = ice
         self._codec = codec
-        self._pictures = pictures
         self._on_audio = on_audio
         self._link: _Link | None = None
         self._earlier: Counter[str] = Counter()
@@ -106,7 +104,7 @@ class Avatar:
             peer=Peer(servers, codec=self._codec, on_audio=self._on_audio),
             clock=clock,
             voice=VoiceTrack(self.stage, clock),
-            face=FaceTrack(self.stage, self._face, clock, self._pictures),
+            face=FaceTrack(self.stage, self._painter, clock),
         )
 
     async def disconnect(self) -> None:
@@ -150,4 +148,6 @@ class Avatar:
             "queued_seconds": round(self.stage.queued_seconds, 2),
             "underruns": self.stage.underruns,
             **{key: figures[key] for key in _FIGURES},
+            "pictures_failed": self._painter.guard.failed,
+            "pictures_repaired": self._painter.guard.repaired,
         }

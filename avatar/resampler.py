@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import av
 import numpy as np
 
+from avatar.guard import audio_frame
 from core.frames import Samples
 
 
@@ -28,10 +27,7 @@ class Resampler:
         """Convert the next samples, shape (n,); the result, shape (m,), lags by the filter's delay."""
         if self._inner is None or not len(samples):
             return samples
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
-        frame.sample_rate = self.source_rate
-        frame.pts = self._position
-        frame.time_base = Fraction(1, self.source_rate)
+        frame = audio_frame(samples, self._position, self.source_rate)
         self._position += len(samples)
         return _joined(self._inner.resample(frame))
 

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+from avatar.guard import owned_samples
 from avatar.resampler import Resampler
 from avatar.stage import Speech, SpeechStage
 from core.errors import SynthesizerError
@@ -16,6 +17,8 @@ from core.stages import LipSync, SpeechWriter
 
 PIECE_S = 0.2
 """Seconds of speech that are prepared in one go."""
+LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
+"""Samples per second that a voice may have."""
 _STEP = MEDIA_RATE // VISEME_RATE
 
 
@@ -107,6 +110,7 @@ class _Writer:
 
     async def write(self, chunk: SpeechChunk) -> None:
         await self._stage.room()
+        chunk = _sound(chunk)
         if self._preparation is None:
             self._preparation = _Preparation(self._lipsync, chunk.pcm.rate, self._text)
         if chunk.pcm.rate != self._preparation.rate:
@@ -140,6 +144,17 @@ class _Writer:
         self, function: Callable[..., tuple[Samples, VisemeFrames]], *args: SpeechChunk
     ) -> tuple[Samples, VisemeFrames]:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+
+def _sound(chunk: SpeechChunk) -> SpeechChunk:
+    """The chunk with samples of our own: a voice may use its buffers again. Raises `SynthesizerError`."""
+    rate = chunk.pcm.rate
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise SynthesizerError(f"the voice gave sound at {rate} Hz: {LOWEST_RATE} to {HIGHEST_RATE} are possible")
+    try:
+        return SpeechChunk(Pcm(owned_samples(chunk.pcm.samples), rate), chunk.phonemes)
+    except ValueError as error:
+        raise SynthesizerError(f"the voice gave sound that can't be played: {error}") from error
 
 
 def _joined(chunks: list[SpeechChunk]) -> SpeechChunk | None:

@@ -31,7 +31,7 @@ class LevelLips:
     async def close(self) -> None:
         """Nothing to free."""
 
-    def open(self) -> LipStream:
+    def open(self, text: str = "") -> LipStream:
         return _LevelStream(self.delay)
 
 
@@ -144,6 +144,36 @@ async def test_a_changed_rate_within_an_utterance_is_the_synthesizers_error(pool
     await writer.write(SpeechChunk(Pcm(np.zeros(160, np.int16), 16_000)))
     with pytest.raises(SynthesizerError, match="16000 to 24000"):
         await writer.write(SpeechChunk(Pcm(np.zeros(160, np.int16), 24_000)))
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "words"),
+    [
+        (np.zeros((3, 4, 5), np.int16), 24_000, "shape"),
+        (np.full(160, 900.0), 24_000, "-1 to 1"),
+        (np.zeros(160, np.int16), 0, "0 Hz"),
+        (np.zeros(160, np.int16), 2_000_000, "2000000 Hz"),
+    ],
+)
+async def test_f2_sound_that_cant_be_played_is_the_synthesizers_error(
+    pool: ThreadPoolExecutor, samples: NDArray[np.int16], rate: int, words: str
+) -> None:
+    writer = Speaker(SpeechStage(Listener()), LevelLips(), pool).writer("r1")
+    await writer.begin("odd")
+    with pytest.raises(SynthesizerError, match=words):
+        await writer.write(SpeechChunk(Pcm(samples, rate)))
+
+
+async def test_f2_a_voice_may_use_its_buffer_again(pool: ThreadPoolExecutor) -> None:
+    stage = SpeechStage(Listener())
+    writer = Speaker(stage, LevelLips(), pool).writer("r1")
+    buffer = np.full((MEDIA_RATE // 10, 2), 0.25, np.float32)
+    await writer.begin("floats in stereo")
+    await writer.write(SpeechChunk(Pcm(buffer, MEDIA_RATE)))  # type: ignore[arg-type]
+    buffer[:] = -1
+    await writer.end()
+    sound, _ = play(stage)
+    assert set(sound.tolist()) == {8191}
 
 
 async def test_an_utterance_without_sound_ends_and_holds_nothing_up(pool: ThreadPoolExecutor) -> None:

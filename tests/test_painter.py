@@ -1,0 +1,124 @@
+"""Pictures on their way from drawing threads: bounded, in time, never of another cue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from avatar.guard import FrameGuard
+from avatar.painter import Painter
+from avatar.stage import SpeechStage
+from avatar.tracks import FaceTrack, VoiceTrack
+from core.clock import MediaClock
+from core.frames import FaceCue, Picture
+from tests.fakes import GreyFace
+
+SIZE = 32
+
+
+def grey(value: int) -> Picture:
+    picture = np.full((SIZE * 3 // 2, SIZE), 128, np.uint8)
+    picture[:SIZE] = value
+    return picture
+
+
+class Stamped:
+    """The brightness tells the number of the picture that was asked for, and how many drew at once is noted."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most = 0
+
+    def draw(self, cue: FaceCue) -> Picture:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        picture = grey(round(cue.time * 25) % 200)
+        self.inside -= 1
+        return picture
+
+
+class Stuck:
+    """Draws, but the picture at 0.04 s takes until `go`."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.drawn: list[float] = []
+
+    def draw(self, cue: FaceCue) -> Picture:
+        self.drawn.append(cue.time)
+        if cue.time == 0.04:
+            assert self.go.wait(20)
+        return grey(40 + round(cue.time * 100))
+
+
+class Silence:
+    """A stage's listener that does not listen."""
+
+    def utterance_started(self, reply_id: str, index: int, text: str, at: float) -> None: ...
+    def utterance_ended(self, reply_id: str, index: int, text: str) -> None: ...
+
+
+def painter(face: object, threads: ThreadPoolExecutor, patience_s: float = 10.0) -> Painter:
+    return Painter(face, FrameGuard(SIZE, SIZE), threads, patience_s=patience_s)  # type: ignore[arg-type]
+
+
+async def test_f3_every_picture_is_the_one_of_its_cue_among_many_threads() -> None:
+    faces = [Stamped() for _ in range(24)]
+    with ThreadPoolExecutor(16) as threads:
+
+        async def session(face: Stamped) -> None:
+            own = painter(face, threads)
+            for number in range(60):
+                frame = await own.paint(FaceCue(number / 25))
+                assert frame.to_ndarray()[0, 0] == number % 200
+            assert own.guard.failed == 0
+
+        await asyncio.gather(*(session(face) for face in faces))
+    assert all(face.most == 1 for face in faces)
+
+
+async def test_f3_one_picture_at_a_time_and_none_is_waited_for_for_ever() -> None:
+    face = Stuck()
+    with ThreadPoolExecutor(4) as threads:
+        own = painter(face, threads, patience_s=0.2)
+        try:
+            assert (await own.paint(FaceCue(0.0))).to_ndarray()[0, 0] == 40
+            for number in range(1, 6):
+                assert (await own.paint(FaceCue(number * 0.04))).to_ndarray()[0, 0] == 40
+            assert face.drawn == [0.0, 0.04]
+            assert own.guard.failed == 5
+        finally:
+            face.go.set()
+        while (frame := await own.paint(FaceCue(1.0))).to_ndarray()[0, 0] != 140:
+            await asyncio.sleep(0.01)
+        assert frame.width == SIZE
+
+
+async def test_f1_a_face_that_never_draws_still_gives_a_stream() -> None:
+    class Broken:
+        def draw(self, cue: FaceCue) -> Picture:
+            raise AttributeError("no such thing")
+
+    async def at_once(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    now = iter(range(10_000))
+    with ThreadPoolExecutor(2) as threads:
+        stage = SpeechStage(Silence())
+        clock = MediaClock(now=lambda: next(now) * 1e-6, sleep=at_once)
+        video, audio = FaceTrack(stage, painter(Broken(), threads), clock), VoiceTrack(stage, clock)
+        frames = [await video.recv() for _ in range(10)]
+        assert [frame.pts for frame in frames] == [n * 3600 for n in range(10)]
+        assert all((frame.to_ndarray()[:SIZE] == 16).all() for frame in frames)
+        assert (await audio.recv()).samples == 960
+
+
+async def test_f1_pictures_of_the_embedded_contract_pass_untouched() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        own = painter(GreyFace().open(SIZE, SIZE), threads)
+        for number in range(10):
+            await own.paint(FaceCue(number / 25))
+        assert (own.guard.failed, own.guard.repaired) == (0, 0)
