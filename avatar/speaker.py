@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from avatar.guard import owned_samples
 from avatar.resampler import Resampler
 from avatar.stage import Speech, SpeechStage
+from core.acts import Act
 from core.errors import SynthesizerError
 from core.frames import LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, Progress, Samples, SpeechChunk, VisemeFrames
 from core.stages import LipSync, SpeechWriter
@@ -97,13 +98,15 @@ class _Writer:
         self._executor = executor
         self._index = -1
         self._text = ""
+        self._acts: tuple[Act, ...] = ()
         self._fresh = True
         self._preparation: _Preparation | None = None
         self._waiting: list[SpeechChunk] = []
 
-    async def begin(self, text: str) -> None:
+    async def begin(self, text: str, acts: Sequence[Act] = ()) -> None:
         self._index += 1
         self._text = text
+        self._acts = tuple(acts)
         self._fresh = True
         self._preparation = None
         self._waiting = []
@@ -131,14 +134,19 @@ class _Writer:
         if chunk is not None:
             self._put(*await self._in_thread(preparation.feed, chunk), last=False)
 
+    async def act(self, acts: Sequence[Act]) -> None:
+        nothing = np.zeros(0, np.int16), np.zeros((0, 15), np.float32)
+        self._stage.put(Speech(self._reply_id, max(0, self._index), "", *nothing, acts=tuple(acts)))
+
     async def played(self) -> None:
         await self._stage.drained()
+        self._stage.finish(self._reply_id)
 
     def _put(self, samples: Samples, visemes: VisemeFrames, *, last: bool) -> None:
         if len(samples) or last:
-            speech = Speech(self._reply_id, self._index, self._text, samples, visemes, self._fresh, last)
+            speech = Speech(self._reply_id, self._index, self._text, samples, visemes, self._fresh, last, self._acts)
             self._stage.put(speech)
-            self._fresh = False
+            self._fresh, self._acts = False, ()
 
     async def _in_thread(
         self, function: Callable[..., tuple[Samples, VisemeFrames]], *args: SpeechChunk

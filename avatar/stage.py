@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from avatar.acting import Acting, Sounded
 from avatar.lipsync.mouth import mouth_between
+from core.acts import Act
 from core.frames import (
     AUDIO_FRAME,
     MEDIA_RATE,
@@ -58,6 +60,10 @@ class Speech:
     visemes: VisemeFrames
     first: bool = False
     last: bool = False
+    acts: tuple[Act, ...] = ()
+    """What the face does in this utterance; on its first piece."""
+    offset: int = 0
+    """Samples of the utterance before this piece; set by the stage."""
 
 
 @dataclass(slots=True)
@@ -81,7 +87,14 @@ class _Placed:
         before = replace(
             speech, samples=speech.samples[:count], visemes=speech.visemes[: -(-count // _STEP)], last=False
         )
-        again = replace(speech, samples=speech.samples[rows * _STEP :], visemes=speech.visemes[rows:], first=False)
+        again = replace(
+            speech,
+            samples=speech.samples[rows * _STEP :],
+            visemes=speech.visemes[rows:],
+            first=False,
+            acts=(),
+            offset=speech.offset + rows * _STEP,
+        )
         return _Placed(before, self.start, announced=self.announced), again
 
 
@@ -98,6 +111,9 @@ class SpeechStage:
         self._reply_start: int | None = None
         self._ended = 0
         self._queued: Counter[int] = Counter()
+        self._whole: set[int] = set()
+        """Utterances of which everything is queued."""
+        self._acting = Acting()
         self._drained = asyncio.Event()
         self._drained.set()
         self._roomy = asyncio.Event()
@@ -115,12 +131,16 @@ class SpeechStage:
         self._reply_start = None
         self._ended = 0
         self._queued.clear()
+        self._whole.clear()
 
     def put(self, speech: Speech) -> bool:
         """Queue a piece behind the others. False when it belongs to a reply that is no longer wanted."""
         if speech.reply_id != self._reply_id:
             return False
+        speech = replace(speech, offset=self._queued[speech.utterance])
         self._queued[speech.utterance] += len(speech.samples)
+        if speech.last:
+            self._whole.add(speech.utterance)
         if self._held is None:
             self._place(speech)
         else:
@@ -151,9 +171,15 @@ class SpeechStage:
         self._held = None
         self._fade_out([placed for placed in self._timeline if placed.end <= self._cursor])
         self._reply_id = ""
+        self._acting.clear(self._cursor / MEDIA_RATE)
         self._drained.set()
         self._roomy.set()
         return heard
+
+    def finish(self, reply_id: str) -> None:
+        """The reply was played to its end: its expression goes."""
+        if reply_id == self._reply_id:
+            self._acting.finish(self._cursor / MEDIA_RATE)
 
     def hold(self) -> bool:
         """Silence now, but keep what is queued for `resume`. False when nothing sounds, or it is held already."""
@@ -218,7 +244,8 @@ class SpeechStage:
         else:
             self._rest = _relaxed(self._rest)
         activity = Activity.SPEAKING if len(frames) else self._activity
-        return FaceCue(time=time, mouth=self._rest, activity=activity, loudness=_rms(samples))
+        expression, gesture, since = self._acting.at(time)
+        return FaceCue(time, self._rest, activity, _rms(samples), expression, gesture, since)
 
     def show(self, activity: Activity) -> None:
         """What the avatar is doing while it does not speak."""
@@ -274,9 +301,20 @@ class SpeechStage:
                     self._listener.utterance_started(speech.reply_id, speech.utterance, speech.text, at)
                     if speech.reply_id != self._reply_id:
                         break
+                if speech.first or speech.acts:
+                    self._acting.begin(speech.utterance, speech.text, speech.acts)
+            self._act(placed, position)
             if speech.last and placed.end <= self._cursor and self._ended <= speech.utterance:
                 self._ended = speech.utterance + 1
                 self._listener.utterance_ended(speech.reply_id, speech.utterance, speech.text)
+
+    def _act(self, placed: _Placed, position: int) -> None:
+        speech = placed.speech
+        if speech.reply_id == self._reply_id and placed.end >= position:
+            now = min(self._cursor, placed.end)
+            queued, whole = self._queued[speech.utterance], speech.utterance in self._whole
+            sounded = Sounded(speech.utterance, speech.offset + now - placed.start, queued, whole)
+            self._acting.follow(sounded, now / MEDIA_RATE)
 
     def _heard(self) -> Progress:
         """Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps."""

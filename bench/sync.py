@@ -150,8 +150,8 @@ async def offline(text: str) -> Spoken:
         writer = Speaker(stage, lips, executor).writer("offline")
         cutter = SentenceCutter()
         for piece in [*cutter.feed(text), *cutter.finish()]:
-            await writer.begin(piece)
-            async for chunk in voice.synthesize(piece):
+            await writer.begin(piece.text)
+            async for chunk in voice.synthesize(piece.text):
                 await writer.write(chunk)
             await writer.end()
     await voice.close()

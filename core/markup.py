@@ -1,5 +1,6 @@
 """Removes from streamed text what must never be spoken: Markdown, HTML, addresses, reasoning, emoji.
 
+Tags for the face ("[happy]") and stage directions that it can act ("*nods*") become marks (`core.acts.MARKS`).
 Works one character at a time and holds back only what is still ambiguous, so the result does not depend
 on how the text was split. Everything ambiguous is decided at the latest by a newline or by a bound.
 Grammar followed: CommonMark 0.31 and the GitHub tables and strikethrough extensions, as far as they are
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+
+from core.acts import mark_of_direction, mark_of_tag
 
 _LONGEST_TAG = 400
 _LONGEST_LINK = 800
@@ -47,12 +50,13 @@ _ACTED = (
     "smiles|smiling|laughs|laughing|waves|waving|nods|nodding|sighs|sighing|grins|grinning|winks|winking|chuckles|"
     "chuckling|giggles|giggling|smirks|shrugs|claps|bows|blushes|gasps|coughs|pauses|blinks|leans|tilts|whispers|"
     "cheers|yawns|gestures|beams|sobs|snickers|frowns|hums|clears throat|clears my throat|takes a breath|"
-    "takes a deep breath|rolls eyes|rolls my eyes|raises an eyebrow|looks up|looks down|looks away|looks around"
+    "takes a deep breath|rolls eyes|rolls my eyes|raises an eyebrow|looks up|looks down|looks away|looks around|"
+    "shakes head|shakes my head|shakes his head|shakes her head|shaking my head"
 )
 _ACTED_FIRST = frozenset(words.split()[0] for words in _ACTED.split("|"))
 _DIRECTION = re.compile(
     rf"(?:[a-z]+ly )?(?:{_ACTED})\b[^*\n]*"
-    "|[一-鿿]{0,4}?(?:笑|点头|挥手|眨眼|叹气|鞠躬|摇头|耸肩|停顿)[一-鿿]{0,3}"
+    "|[一-鿿]{0,4}?(?:笑|点头|挥手|眨眼|叹气|鞠躬|摇头|歪头|耸肩|停顿)[一-鿿]{0,3}"
 )
 
 _SPOKEN_SYMBOLS = frozenset("°℃℉№©®™")
@@ -113,6 +117,12 @@ class MarkupFilter:
         if raw.endswith("\n"):
             self._line_start, self._starred, self._solid = True, False, ""
         return spoken
+
+    def _act(self, count: int, mark: str) -> str:
+        """Take a tag of `count` characters; what is around it is read as if it were not there."""
+        self._held = self._held[count:]
+        self._line_start = self._line_start or not self._solid
+        return mark
 
     def _replace(self, count: int, raw: str) -> str:
         """Put `raw` in the place of the first `count` characters; it is looked at again."""
@@ -200,21 +210,32 @@ class MarkupFilter:
         close = _closing(self._held, mark, "[", "]")
         if close is None:
             return self._take(1, self._held[0])
-        if close < 0 or close + 1 == len(self._held):
+        if close < 0:
+            return None
+        if not mark and (tag := mark_of_tag(self._held[1:close])):
+            return self._act(close + 1, tag)
+        if close + 1 == len(self._held):
             return None
         label, after = self._held[mark + 1 : close], self._held[close + 1]
         if after in "([":
             end = _closing(self._held, close + 1, after, ")" if after == "(" else "]")
             if end is not None:
                 return None if end < 0 else self._replace(end + 1, label)
-        if label.startswith("^") or label.isdecimal() or _DIRECTION.fullmatch(label.lower()):
+        if label.startswith("^") or label.isdecimal():
             return self._take(close + 1, "")
+        if _DIRECTION.fullmatch(label.lower()):
+            return self._take(close + 1, mark_of_direction(label))
         return self._take(1, self._held[0])
 
     def _citation(self) -> str | None:
         body, close, _ = self._held.partition("】")
         if not close:
             return None if len(body) < 60 and "\n" not in body else self._take(1, "【")
+        label = body[1:]
+        if tag := mark_of_tag(label):
+            return self._act(len(body) + 1, tag)
+        if _DIRECTION.fullmatch(label.lower()):
+            return self._take(len(body) + 1, mark_of_direction(label))
         return self._take(len(body) + 1, "") if "†" in body else self._take(1, "【")
 
     def _emphasis(self) -> str | None:
@@ -228,7 +249,7 @@ class MarkupFilter:
         if mark == "*" and run == 1 and not right.isspace() and not self._starred:
             direction = self._direction("*")
             if direction is not False:
-                return None if direction is None else self._take(direction, "")
+                return None if direction is None else self._take_direction(direction)
         if mark == "*" and run == 1:
             self._starred = not self._starred
         return self._take(run, "")
@@ -237,7 +258,10 @@ class MarkupFilter:
         direction = self._direction("）" if self._held[0] == "（" else ")")
         if direction is False:
             return self._take(1, self._held[0])
-        return None if direction is None else self._take(direction, "")
+        return None if direction is None else self._take_direction(direction)
+
+    def _take_direction(self, count: int) -> str:
+        return self._take(count, mark_of_direction(self._held[1 : count - 1]))
 
     def _direction(self, close: str) -> int | bool | None:
         """Length of the stage direction ("*smiles*") at the front, None while unknown, False if it is none."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from core.errors import AdapterError, DialogueError, EmanError, SynthesizerError
 from core.events import Event, Failed, Replying, ReplyState, Sounding
 from core.frames import Progress, SpeechChunk
-from core.sentences import SentenceCutter
+from core.sentences import Piece, SentenceCutter
 from core.stages import SpeechWriter, Stage, Synthesizer
 from core.waterfall import Mark, Waterfall
 
@@ -136,31 +136,34 @@ class Reply:
                         await writer.write(chunk)
                 await writer.end()
             elif self.request.words is not None:
-                queue: asyncio.Queue[str | None] = asyncio.Queue(_SENTENCES_AHEAD)
+                queue: asyncio.Queue[Piece | None] = asyncio.Queue(_SENTENCES_AHEAD)
                 group.create_task(self._cut(self.request.words(), queue))
-                while (sentence := await queue.get()) is not None:
-                    await self._speak(sentence, writer)
+                while (piece := await queue.get()) is not None:
+                    await self._speak(piece, writer)
         await writer.played()
 
-    async def _cut(self, words: AsyncIterator[str], queue: asyncio.Queue[str | None]) -> None:
+    async def _cut(self, words: AsyncIterator[str], queue: asyncio.Queue[Piece | None]) -> None:
         cutter = SentenceCutter()
         limit = self._timeouts.dialogue
         async with aclosing(_closable(words)) as pieces:
             async for piece in _patient(pieces, limit, DialogueError("the dialogue engine did not answer in time")):
                 self._waterfall.reach(Mark.FIRST_TOKEN)
                 for start in range(0, len(piece), _BITE):
-                    for sentence in cutter.feed(piece[start : start + _BITE]):
-                        await queue.put(sentence)
+                    for utterance in cutter.feed(piece[start : start + _BITE]):
+                        await queue.put(utterance)
                     await asyncio.sleep(0)  # other sessions' frames are due
-        for sentence in cutter.finish():
-            await queue.put(sentence)
+        for utterance in cutter.finish():
+            await queue.put(utterance)
         await queue.put(None)
 
-    async def _speak(self, sentence: str, writer: SpeechWriter) -> None:
-        self._sentences.append(sentence)
-        await writer.begin(sentence)
+    async def _speak(self, piece: Piece, writer: SpeechWriter) -> None:
+        if not piece.text:
+            await writer.act(piece.acts)
+            return
+        self._sentences.append(piece.text)
+        await writer.begin(piece.text, piece.acts)
         limit = self._timeouts.synthesizer
-        sound = self._synthesizer.synthesize(sentence, voice=self.request.voice)
+        sound = self._synthesizer.synthesize(piece.text, voice=self.request.voice)
         async with aclosing(_closable(sound)) as chunks:
             async for chunk in _patient(chunks, limit, SynthesizerError("the voice did not answer in time")):
                 self._waterfall.reach(Mark.FIRST_AUDIO)

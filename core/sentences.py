@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 
+from core.acts import MARKS, Act, Deed, weight
 from core.markup import MarkupFilter
 
 _FIRST_SENTENCE = 5
 _FIRST_CLAUSE = 9
 _SENTENCE = 10
 _LONGEST = 220
+_MOST_DEEDS = 16
+"""Of one piece; a face could not show more."""
 _WORDS_WAITED = 8
 """So many whole words without any punctuation are waited for before the first piece is cut among them."""
 
@@ -35,35 +39,52 @@ _CONNECTIVES = _words(
 _LOOSE_MARK = re.compile(r"\s+([.!?,;:，。！？；：、])(?=\s|$)")
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One utterance: what is said, and what the face does meanwhile, in order."""
+
+    text: str
+    acts: tuple[Act, ...] = ()
+
+
 class SentenceCutter:
-    """One answer. The pieces depend only on the text, never on how it was split into deltas.
+    """One answer. The pieces depend only on the text, never on how it was split into deltas, nor on its tags.
 
     Pieces are clean of markup (see `core.markup`), have no surrounding white space, hold at least one
     letter or digit and are at most about 220 columns long (an East Asian character counts as two).
+    Acts after the last word come as a last piece without text.
     """
 
     def __init__(self) -> None:
         self._filter = MarkupFilter()
         self._text = ""
+        self._deeds: list[tuple[int, Deed]] = []
+        """With their places in the text."""
         self._width = 0
         self._first = True
 
-    def feed(self, delta: str) -> list[str]:
+    def feed(self, delta: str) -> list[Piece]:
         """Take the next piece of raw text, return the pieces that are now complete."""
-        pieces: list[str] = []
+        pieces: list[Piece] = []
         for char in self._filter.feed(delta):
             self._push(char, pieces)
         return pieces
 
-    def finish(self) -> list[str]:
+    def finish(self) -> list[Piece]:
         """End of the answer: the remaining pieces."""
-        pieces: list[str] = []
+        pieces: list[Piece] = []
         for char in self._filter.finish():
             self._push(char, pieces)
         self._cut(len(self._text), pieces)
+        if self._deeds:
+            pieces.append(Piece("", tuple(Act(deed, 0.0) for _, deed in self._deeds)))
         return pieces
 
-    def _push(self, char: str, pieces: list[str]) -> None:
+    def _push(self, char: str, pieces: list[Piece]) -> None:
+        if char in MARKS:
+            if len(self._deeds) < _MOST_DEEDS:
+                self._deeds.append((len(self._text), MARKS[char]))
+            return
         if char == "\n":
             if _speakable(self._text):
                 self._cut(len(self._text), pieces)
@@ -80,23 +101,31 @@ class SentenceCutter:
         if self._width >= _LONGEST:
             self._shorten(pieces)
 
-    def _shorten(self, pieces: list[str]) -> None:
+    def _shorten(self, pieces: list[Piece]) -> None:
         """The text has grown too long without a boundary; marks alone that long are not worth a piece."""
         if _speakable(self._text[: (at := _best_cut(self._text))]):
             self._cut(at, pieces)
         else:
-            self._text = self._text[at:].lstrip()
-            self._width = sum(map(_columns, self._text))
+            self._drop(at)
 
-    def _cut(self, at: int, pieces: list[str]) -> None:
+    def _cut(self, at: int, pieces: list[Piece]) -> None:
         """Emit the text up to `at`; marks without a word are kept for the next piece."""
-        piece = _LOOSE_MARK.sub(r"\1", self._text[:at].strip())
-        if not _speakable(piece):
+        text = _LOOSE_MARK.sub(r"\1", self._text[:at].strip())
+        if not _speakable(text):
             return
-        pieces.append(piece)
-        self._text = self._text[at:].lstrip()
-        self._width = sum(map(_columns, self._text))
+        whole = weight(self._text[:at])
+        acts = [Act(deed, weight(self._text[:place]) / whole) for place, deed in self._deeds if place <= at]
+        self._deeds = self._deeds[len(acts) :]
+        pieces.append(Piece(text, tuple(acts)))
+        self._drop(at)
         self._first = False
+
+    def _drop(self, at: int) -> None:
+        rest = self._text[at:].lstrip()
+        gone = len(self._text) - len(rest)
+        self._text = rest
+        self._width = sum(map(_columns, rest))
+        self._deeds = [(max(0, place - gone), deed) for place, deed in self._deeds]
 
     def _boundary(self, after: str) -> int:
         """Where to cut now that `after` is known to follow the text; 0 for nowhere."""

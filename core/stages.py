@@ -11,6 +11,7 @@ import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from core.acts import Act
 from core.errors import SettingsError
 from core.frames import (
     FaceChoice,
@@ -138,8 +139,11 @@ class Face(Adapter, Protocol):
 class SpeechWriter(Protocol):
     """One reply's way onto the stage. Used by one task at a time."""
 
-    async def begin(self, text: str) -> None:
-        """A new utterance (sentence) follows; `text` is what it says, "" for uploaded sound."""
+    async def begin(self, text: str, acts: Sequence[Act] = ()) -> None:
+        """A new utterance (sentence) follows; `text` is what it says, "" for uploaded sound.
+
+        The face does `acts` as their places in the sound are played.
+        """
 
     async def write(self, chunk: SpeechChunk) -> None:
         """Queue the next piece. Waits while the stage holds enough; raises `LipSyncError` or `SynthesizerError`."""
@@ -147,8 +151,11 @@ class SpeechWriter(Protocol):
     async def end(self) -> None:
         """The utterance is complete; what the lips still held back is queued."""
 
+    async def act(self, acts: Sequence[Act]) -> None:
+        """The face does this once everything queued so far was played."""
+
     async def played(self) -> None:
-        """Wait until everything queued has been played (or was cleared)."""
+        """Wait until everything queued has been played (or was cleared); the face then eases to neutral."""
 
 
 class Stage(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from fractions import Fraction
 
@@ -13,12 +14,29 @@ from core.dialogue.arithmetic import Unanswerable, find_sum, solve
 from core.dialogue.demo import DemoDialogue
 from core.dialogue.numbers import LARGEST, parse_chinese, parse_english, say_chinese, say_english
 from core.frames import Utterance
+from core.sentences import SentenceCutter
 
 NOW = datetime(2026, 11, 21, 15, 5)
 
 
-async def ask(text: str, *history: Utterance, now: datetime = NOW) -> str:
+async def raw(text: str, *history: Utterance, now: datetime = NOW) -> str:
     return "".join([piece async for piece in DemoDialogue(clock=lambda: now).reply(history, text)])
+
+
+async def ask(text: str, *history: Utterance, now: datetime = NOW) -> str:
+    """The answer without its tags."""
+    cutter, answer = SentenceCutter(), await raw(text, *history, now=now)
+    pieces = [piece.text for piece in [*cutter.feed(answer), *cutter.finish()] if piece.text]
+    return re.sub(r"(?<=[。，！？：]) ", "", " ".join(pieces))
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [("hello", "[happy]"), ("你好", "[happy]"), ("xyzzy", "[apologetic]"), ("stop", "[nod]"), ("5/0", "[shake]")],
+)  # fmt: skip
+async def test_its_face_answers_too(text: str, tag: str) -> None:
+    assert (await raw(text)).startswith(tag)
+    assert "[" not in await ask(text)
 
 
 def turns(count: int) -> list[Utterance]:

@@ -14,14 +14,14 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
            "core.allocator", "core.rate_limit", "core.message_log", "core.readiness", "core.outlet"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
-           "core.prosody", "core.recent_audio", "core.sentences", "core.markup"}  # fmt: skip
+           "core.prosody", "core.recent_audio", "core.sentences", "core.markup", "core.acts"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.sessions", "core.doctor", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
-    "poster", "diagnosis", "guard", "painter",
+    "poster", "diagnosis", "guard", "painter", "acting",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from core.acts import Act, Deed
 from core.conversation import Conversation, ConversationLimits
 from core.errors import Refused
 from core.events import Doing, Event, Replying, ReplyState, Sounding
@@ -26,6 +27,7 @@ class InstantStage:
         self.released.set()
         self.heard = Progress(0, 0.5)
         self.cleared = 0
+        self.acts: list[tuple[int, Deed]] = []
 
     def writer(self, reply_id: str) -> InstantWriter:
         return InstantWriter(self, reply_id)
@@ -40,8 +42,12 @@ class InstantWriter:
         self.stage, self.reply_id = stage, reply_id
         self.index, self.text, self.sounding = -1, "", False
 
-    async def begin(self, text: str) -> None:
+    async def begin(self, text: str, acts: Sequence[Act] = ()) -> None:
         self.index, self.text, self.sounding = self.index + 1, text, False
+        self.stage.acts += [(self.index, act.deed) for act in acts]
+
+    async def act(self, acts: Sequence[Act]) -> None:
+        self.stage.acts += [(self.index, act.deed) for act in acts]
 
     async def write(self, chunk: SpeechChunk) -> None:
         if not self.sounding:

@@ -8,18 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.acts import MARKS
 from core.markup import MarkupFilter
-from core.sentences import SentenceCutter
+from core.sentences import Piece, SentenceCutter
 
 
 def cut(*deltas: str) -> list[str]:
     cutter = SentenceCutter()
-    return [piece for delta in deltas for piece in cutter.feed(delta)] + cutter.finish()
+    pieces = [piece for delta in deltas for piece in cutter.feed(delta)] + cutter.finish()
+    return [piece.text for piece in pieces if piece.text]
 
 
 def clean(text: str) -> str:
     filtered = MarkupFilter()
-    return " ".join((filtered.feed(text) + filtered.finish()).split())
+    unmarked = str.maketrans(dict.fromkeys(MARKS, ""))
+    return " ".join((filtered.feed(text) + filtered.finish()).translate(unmarked).split())
 
 
 @pytest.mark.parametrize(
@@ -57,12 +60,12 @@ def test_pieces(text: str, pieces: list[str]) -> None:
 
 def test_the_first_piece_comes_before_the_sentence_ends() -> None:
     cutter = SentenceCutter()
-    assert cutter.feed("Well it seems to me that the answer ") == ["Well it seems to me"]
+    assert cutter.feed("Well it seems to me that the answer ") == [Piece("Well it seems to me")]
     cutter = SentenceCutter()
-    assert cutter.feed("To be honest, ") == ["To be honest,"]
+    assert cutter.feed("To be honest, ") == [Piece("To be honest,")]
     assert cutter.feed("that is, after all, what ") == []
     cutter = SentenceCutter()
-    assert cutter.feed("今天天气真好，我") == ["今天天气真好，"]
+    assert cutter.feed("今天天气真好，我") == [Piece("今天天气真好，")]
 
 
 def test_long_text_without_marks_is_cut_at_spaces() -> None:
