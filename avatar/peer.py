@@ -20,7 +20,9 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
+from avatar.encoders import FaceEncoder, VoiceEncoder, encode_as
 from avatar.microphone import Microphone
+from avatar.tracks import VoiceTrack
 from core.errors import BadRequest
 from core.frames import Samples
 
@@ -81,6 +83,7 @@ class Peer:
                 if transceiver.sender not in self._senders:
                     transceiver.direction = "inactive"  # a second microphone, or a camera, which nobody would read
             await self._pc.setLocalDescription(await self._pc.createAnswer())
+            self._choose_encoders(voice)
         except BadRequest:
             await self.close()
             raise
@@ -93,6 +96,20 @@ class Peer:
             await self.close()
             raise
         return str(self._pc.localDescription.sdp)
+
+    def _choose_encoders(self, voice: MediaStreamTrack) -> None:
+        """Ours for the codecs that we prefer; aiortc's for the others."""
+        agreed = {
+            media.kind: media.rtp.codecs[0].mimeType.lower()
+            for media in SessionDescription.parse(self._pc.localDescription.sdp).media
+            if media.kind in ("audio", "video") and media.direction != "inactive" and media.rtp.codecs
+        }
+        for sender in self._senders:
+            if sender.kind == "video" and agreed.get("video") == "video/vp8":
+                encode_as(sender, FaceEncoder())
+            elif sender.kind == "audio" and agreed.get("audio") == "audio/opus" and isinstance(voice, VoiceTrack):
+                voice.encoder = VoiceEncoder()
+                encode_as(sender, voice.encoder)
 
     async def last_heard(self) -> float:
         """When a packet (RTP or RTCP) last arrived, as of this call (monotonic seconds)."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from av import AudioFrame, VideoFrame
+from av import AudioFrame, Packet, VideoFrame
 
+from avatar.encoders import VoiceEncoder
 from avatar.guard import audio_frame
 from avatar.painter import Painter
 from avatar.stage import FPS, PICTURE, SpeechStage
@@ -18,7 +20,7 @@ _VIDEO_TIME_BASE = Fraction(1, VIDEO_CLOCK)
 
 
 class VoiceTrack(MediaStreamTrack):
-    """The avatar's voice: 20 ms of mono 48 kHz PCM per `recv`."""
+    """The avatar's voice: 20 ms of mono 48 kHz PCM per `recv`, or the same as a packet once there is an `encoder`."""
 
     kind = "audio"
 
@@ -27,19 +29,21 @@ class VoiceTrack(MediaStreamTrack):
         self._stage = stage
         self._clock = clock
         self._position = 0
+        self.encoder: VoiceEncoder | None = None
+        """Set once Opus is agreed on. Encoding here costs less than handing each frame to a thread and back."""
 
     def begin(self, position: int) -> None:
         """Where on the stage's media clock the first `recv` is (0 without this)."""
         self._position = position
 
-    async def recv(self) -> AudioFrame:
+    async def recv(self) -> AudioFrame | Packet[Any]:
         """The next 20 ms, when due."""
         if self.readyState != "live":
             raise MediaStreamError
         await self._clock.wait_until(self._position)
         frame = audio_frame(self._stage.read(self._position), self._position)
         self._position += AUDIO_FRAME
-        return frame
+        return frame if self.encoder is None else self.encoder.packet(frame)
 
 
 class FaceTrack(MediaStreamTrack):
