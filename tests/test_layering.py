@@ -21,7 +21,7 @@ LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", 
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
-    "poster", "diagnosis", "guard", "painter", "acting",
+    "poster", "diagnosis", "guard", "painter", "acting", "encoders",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
