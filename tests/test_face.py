@@ -12,25 +12,33 @@ import cv2
 import numpy as np
 import pytest
 
-from avatar.face.art import PRESENTERS
+from avatar.face.art import PRESENTERS, built_in, find_presenter
 from avatar.face.plate import planes
+from avatar.face.rig import Rig, load_rig
 from avatar.face.vector import VectorFace, VectorStream
 from core.errors import FaceError
 from core.frames import Activity, FaceCue, MouthShape, Picture
 
 SIDE = 512
-MOUTH = (slice(284, 330), slice(222, 292))
-"""Rows and columns of the mouth without nostrils and jaw line, at 512×512."""
-DARK = 65
-"""Luma that only the inside of an open mouth has there."""
-EYE = (slice(200, 232), slice(190, 240))
+DARKER = 18
+"""Luma above the inside of the mouth up to which a pixel belongs to it; lips and the line between them are lighter."""
 
 
-@pytest.fixture(scope="module")
-def face() -> VectorFace:
-    face = VectorFace()
+@pytest.fixture(scope="module", params=built_in())
+def face(request: pytest.FixtureRequest) -> VectorFace:
+    face = VectorFace(request.param)
     asyncio.run(face.start())
     return face
+
+
+def rig_of(face: VectorFace) -> Rig:
+    return load_rig(find_presenter(face.presenters()[0].name))
+
+
+def around(point: tuple[float, float], side: int, up: int, down: int) -> tuple[slice, slice]:
+    """Rows and columns, at SIDE×SIDE, around a point of the art."""
+    x, y = (round(v * SIDE / 1024) for v in point)
+    return slice(y - up, y + down), slice(x - side, x + side)
 
 
 def luma(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
@@ -38,18 +46,26 @@ def luma(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
 
 
 def mouth(face: VectorFace, shape: MouthShape) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
-    """Luma around the mouth of an otherwise equal face."""
-    return luma(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, shape)))[MOUTH]
+    """Luma around the mouth of an otherwise equal face, without nostrils and jaw line."""
+    return luma(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, shape)))[around(rig_of(face).mouth.centre, 35, 13, 33)]
 
 
 def dark(face: VectorFace, shape: MouthShape) -> int:
-    return int((mouth(face, shape) < DARK).sum())
+    return int(inside(face, shape).sum())
+
+
+def inside(face: VectorFace, shape: MouthShape) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Where a mouth shows its dark inside."""
+    cavity = np.percentile(mouth(face, MouthShape(jaw_open=1.0)), 5)
+    return mouth(face, shape) < cavity + DARKER
 
 
 def chin(face: VectorFace, jaw: float) -> int:
     """Row of the strongest edge below the mouth: the chin against the shaded neck."""
-    column = luma(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape(jaw_open=jaw, close=1.0))))[330:390, 256]
-    return int(np.argmin(np.diff(column)))
+    rig = rig_of(face)
+    place = around((rig.mouth.centre[0], rig.jaw.chin), 1, 18, 42)
+    picture = luma(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape(jaw_open=jaw, close=1.0))))
+    return int(np.argmin(np.diff(picture[place][:, 0])))
 
 
 def play(stream: VectorStream, start: float, seconds: float, activity: Activity) -> list[Picture]:
@@ -85,7 +101,7 @@ def test_chin_follows_the_jaw(face: VectorFace) -> None:
 
 def test_pucker_narrows_and_stretch_widens(face: VectorFace) -> None:
     def width(shape: MouthShape) -> int:
-        columns = np.flatnonzero((mouth(face, shape) < DARK).any(axis=0))
+        columns = np.flatnonzero(inside(face, shape).any(axis=0))
         return int(np.ptp(columns))
 
     plain = width(MouthShape(jaw_open=0.5))
@@ -95,7 +111,7 @@ def test_pucker_narrows_and_stretch_widens(face: VectorFace) -> None:
 
 def test_pucker_is_rounder(face: VectorFace) -> None:
     def roundness(shape: MouthShape) -> float:
-        rows, columns = np.nonzero(mouth(face, shape) < DARK)
+        rows, columns = np.nonzero(inside(face, shape))
         return float(np.ptp(rows) / np.ptp(columns))
 
     assert roundness(MouthShape(jaw_open=0.6, pucker=0.8)) > 1.3 * roundness(MouthShape(jaw_open=0.6))
@@ -107,8 +123,10 @@ def test_lower_lip_rolls_under_the_teeth(face: VectorFace) -> None:
     assert dark(face, rolled) == 0
     middle = slice(25, 45)
     seam, rest = mouth(face, rolled)[:, middle], mouth(face, MouthShape())[:, middle]
-    u = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, rolled)))[2][142:160, 120:136]
-    v = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape())))[2][142:160, 120:136]
+    rows, columns = around(rig_of(face).mouth.centre, 16, 14, 22)
+    half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+    u = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, rolled)))[2][half]
+    v = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape())))[2][half]
     assert int(np.abs(seam - rest).max()) > 30
     assert u.min() < v.min() - 2  # teeth are less red than any part of the lips
 
@@ -130,7 +148,8 @@ def test_parameters_blend_without_popping(face: VectorFace, name: str) -> None:
 
 def test_blinks_close_the_lids(face: VectorFace) -> None:
     """Within ten seconds the eye loses its white and its pupil at least once, and gets them back."""
-    spread = [float(np.std(luma(p)[EYE])) for p in play(face.open(SIDE, SIDE, seed=2), 0.0, 10.0, Activity.IDLE)]
+    eye = around(rig_of(face).eyes.left.centre, 25, 16, 16)
+    spread = [float(np.std(luma(p)[eye])) for p in play(face.open(SIDE, SIDE, seed=2), 0.0, 10.0, Activity.IDLE)]
     open_ = float(np.median(spread))
     shut = [s < 0.6 * open_ for s in spread]
     assert any(shut)
