@@ -20,7 +20,7 @@ from core.errors import FaceError
 from core.frames import Activity, FaceCue, MouthShape, Picture
 
 SIDE = 512
-DARKER = 18
+DARKER = 14
 """Luma above the inside of the mouth up to which a pixel belongs to it; lips and the line between them are lighter."""
 
 
@@ -63,9 +63,9 @@ def inside(face: VectorFace, shape: MouthShape) -> np.ndarray[tuple[int, ...], n
 def chin(face: VectorFace, jaw: float) -> int:
     """Row of the strongest edge below the mouth: the chin against the shaded neck."""
     rig = rig_of(face)
-    place = around((rig.mouth.centre[0], rig.jaw.chin), 1, 18, 42)
+    place = around((rig.mouth.centre[0], rig.jaw.chin), 8, 18, 42)
     picture = luma(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape(jaw_open=jaw, close=1.0))))
-    return int(np.argmin(np.diff(picture[place][:, 0])))
+    return int(np.argmin(np.diff(picture[place].mean(axis=1))))
 
 
 def play(stream: VectorStream, start: float, seconds: float, activity: Activity) -> list[Picture]:
@@ -123,7 +123,7 @@ def test_lower_lip_rolls_under_the_teeth(face: VectorFace) -> None:
     assert dark(face, rolled) == 0
     middle = slice(25, 45)
     seam, rest = mouth(face, rolled)[:, middle], mouth(face, MouthShape())[:, middle]
-    rows, columns = around(rig_of(face).mouth.centre, 16, 14, 22)
+    rows, columns = around(rig_of(face).mouth.centre, 14, 6, 8)
     half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
     u = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, rolled)))[2][half]
     v = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape())))[2][half]
