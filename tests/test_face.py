@@ -90,7 +90,7 @@ def test_mouth_opens_monotonically(face: VectorFace) -> None:
     areas = [dark(face, MouthShape(jaw_open=j)) for j in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
     assert areas == sorted(areas)
     assert areas[0] == 0
-    assert areas[2] > 60
+    assert areas[2] > 40
     assert areas[5] > 300
 
 

@@ -35,7 +35,7 @@ SHARED = {"avatar.language", "avatar.espeak.library", "avatar.espeak.text"}
 """What several adapters build on: an engine that a process can load only once, and what is known of languages."""
 SHARED_VENDORS = {"espeakng_loader"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
-COMMANDS = {"asr.__main__"}
+COMMANDS = {"asr.__main__", "avatar.face.sheet"}
 """Programs of their own: composition roots beside app.py."""
 # Vendor libraries of the adapters; everything else of theirs is the standard library, numpy and layers 1-2.
 VENDORS = {

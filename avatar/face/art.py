@@ -11,6 +11,7 @@ import numpy as np
 import resvg_py
 from numpy.typing import NDArray
 
+from avatar.face.backdrop import Studio
 from avatar.face.cache import remembered
 from avatar.face.rig import Rig, load_rig
 from core.errors import FaceError
@@ -77,7 +78,8 @@ class Art:
         self.figure = _flatten(drawn[: len(rig.figure)])
         self.over = _flatten(drawn[len(rig.figure) :]) if rig.figure_over else None
         side = 512 if rig.background_blur else 1024
-        self.background = _draw(rig.folder / rig.background, side, side)[..., :3]
+        picture = _draw(rig.folder / rig.background, side, side)[..., :3]
+        self.studio = Studio(picture, rig.background_blur, rig.background_cover)
 
     @classmethod
     def load(cls, presenter: str, scale: float = 1.0) -> Art:

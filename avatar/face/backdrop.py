@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,16 +19,30 @@ STUDIO = "studio"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-def backdrop(studio: NDArray[np.uint8], blur: float, width: int, height: int, background: str) -> Floats:
-    """What `background` names: "studio" (B G R uint8, any size, softened by `blur` 0..1), "#rrggbb",
-    "#rrggbb-#rrggbb" (from top to bottom), or an image file softly out of focus.
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """A presenter's own background."""
+
+    picture: NDArray[np.uint8]
+    """B G R, any size."""
+    blur: float = 1.0
+    """How far it is softened, 0..1."""
+    cover: bool = False
+    """Whether it is cut to the shape of the picture instead of stretched."""
+
+
+def backdrop(studio: Studio, width: int, height: int, background: str) -> Floats:
+    """What `background` names: "studio", "#rrggbb", "#rrggbb-#rrggbb" (from top to bottom), or an image file, softly
+    out of focus.
 
     Returns B G R float32 (height, width, 3). Raises `FaceError`.
     """
     if background == STUDIO:
-        smooth = studio.astype(np.float32)
-        if blur:
-            smooth = np.asarray(cv2.GaussianBlur(smooth, (0, 0), blur * studio.shape[0] / 64), np.float32)
+        smooth = studio.picture.astype(np.float32)
+        if studio.blur:
+            smooth = np.asarray(cv2.GaussianBlur(smooth, (0, 0), studio.blur * smooth.shape[0] / 64), np.float32)
+        if studio.cover:
+            return _dithered(_covering(smooth, width, height))
         return _dithered(np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32))
     if background.startswith("#"):
         colours = _colours(background)
@@ -35,12 +50,7 @@ def backdrop(studio: NDArray[np.uint8], blur: float, width: int, height: int, ba
             return np.broadcast_to(colours[0], (height, width, 3)).copy()
         ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
         return _dithered(np.broadcast_to(colours[0] + (colours[1] - colours[0]) * ramp, (height, width, 3)))
-    image = read_image(background)
-    zoom = max(width / image.shape[1], height / image.shape[0])
-    size = max(width, round(image.shape[1] * zoom)), max(height, round(image.shape[0] * zoom))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    cut = scaled[top : top + height, left : left + width].astype(np.float32)
+    cut = _covering(read_image(background).astype(np.float32), width, height)
     # Depth of field; it also hides that the picture around a moving head moves along a little.
     return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(1.0, height / 90)), np.float32)
 
@@ -63,6 +73,15 @@ def read_image(path: str) -> NDArray[np.uint8]:
             code="unknown_background",
         )
     return np.asarray(image, np.uint8)
+
+
+def _covering(image: Floats, width: int, height: int) -> Floats:
+    """Scaled to cover width × height and cut to it, centred."""
+    zoom = max(width / image.shape[1], height / image.shape[0])
+    size = max(width, round(image.shape[1] * zoom)), max(height, round(image.shape[0] * zoom))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return np.asarray(scaled[top : top + height, left : left + width], np.float32)
 
 
 def _dithered(picture: Floats) -> Floats:

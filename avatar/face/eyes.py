@@ -60,6 +60,11 @@ class EyePainter:
         reach = np.clip((across - inner) / 6, 0, 1) * np.clip((outer + 5 - across) / 5, 0, 1)
         self._liner = (rig.liner[0] + (rig.liner[1] - rig.liner[0]) * along) * k * reach + 1e-3
         self._ink = np.asarray(0.88 * np.clip(self._liner / k, 0, 1), np.float32)
+        # How far a squint raises the lower lid, and how far sadness lowers the outer half of the upper one.
+        open_ = self._lower - self._upper
+        self._raised = np.asarray(0.26 * open_, np.float32)
+        self._outer = np.asarray(0.30 * open_.max() * (along * along * (3 - 2 * along) - 0.25) * inside, np.float32)
+        self._inside = np.asarray(inside, np.float32)
         self._within = np.asarray(np.clip(self._lower - self._rows + 0.5, 0, 1) * inside, np.float32)
         self._rim = np.asarray(
             np.exp(-(((self._rows - self._lower - 0.4 * k) / (1.5 * k)) ** 2)) * 0.5 * inside, np.float32
@@ -79,19 +84,24 @@ class EyePainter:
         self._closed = _over(closed, layers["lashes-lower"])
         self._sclera = _over(around, layers["sclera"])
 
-    def paint(self, gaze_x: float, gaze_y: float, openness: float) -> Floats:
-        """The eye as float32 Y U V, shape (3, h, w) of `box`. Gaze -1..1 (right, down), openness 0..1.1."""
+    def paint(self, gaze_x: float, gaze_y: float, openness: float, squint: float = 0.0, slant: float = 0.0) -> Floats:
+        """The eye as float32 Y U V, shape (3, h, w) of `box`. Gaze -1..1 (right, down), openness 0..1.2; `squint` 0..1
+        raises the lower lid, `slant` 0..1 lowers the outer half of the upper one."""
         rows = self._rows
-        shut = self._lower + 0.5 * self.scale
+        lower = self._lower - np.float32(squint) * self._raised
+        shut = lower + 0.5 * self.scale
         edge = shut + (self._upper - shut) * openness
+        if slant:
+            edge = np.minimum(edge + np.float32(slant) * self._outer, shut)
         below = np.asarray(rows - edge, np.float32)
         picture = self._closed
         if openness > 0.04:
             ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], below)
-            seen = np.asarray(np.clip(below + 0.5, 0, 1) * self._within, np.float32)
+            seen = np.asarray(np.clip(below + 0.5, 0, 1), np.float32)
+            seen *= self._within if not squint else np.clip(lower - rows + 0.5, 0, 1) * self._inside
             picture = _blend(picture, ball, seen)
             if self._wet is not None:
-                picture = _blend(picture, self._wet, self._rim * np.float32(min(1.0, openness)))
+                picture = _blend(picture, self._wet, self._rim * np.float32(min(1.0, openness) * (1 - squint)))
         if self._lash is not None:
             line = self._ink * np.clip(1.25 - np.abs(below + 0.35 * self._liner) / (0.5 * self._liner + 0.45), 0, 1)
             picture = _blend(picture, self._lash, np.asarray(line, np.float32))

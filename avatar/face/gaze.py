@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from core.frames import Activity
+from core.frames import Activity, Expression
 
 _ATTENTIVE = (Activity.LISTENING, Activity.RECOGNIZING, Activity.INTERRUPTED)
 _CLOSING, _OPENING = 0.07, 0.11
@@ -21,17 +21,19 @@ class Glances:
         self._target = (0.0, 0.0)
         self._x = self._y = 0.0
         self._aside = 1.0
-        self._activity = Activity.IDLE
+        self._thinks = False
         self.jumped = False
         """Whether the latest call began a large glance; blinks like to go with those."""
 
-    def at(self, time: float, step: float, activity: Activity) -> tuple[float, float]:
+    def at(
+        self, time: float, step: float, activity: Activity, expression: Expression = Expression.NEUTRAL
+    ) -> tuple[float, float]:
         """Gaze right and down, -1..1, at `time` (s), `step` seconds after the call before."""
         self.jumped = False
-        thinks = activity is Activity.THINKING
-        if thinks != (self._activity is Activity.THINKING):
+        thinks = activity is Activity.THINKING or expression is Expression.THINKING
+        if thinks != self._thinks:
             self._next = time + self._rng.uniform(0.05, 0.2)
-        self._activity = activity
+        self._thinks = thinks
         if time >= self._next:
             before = self._target
             self._target, hold = self._choose(activity)
@@ -45,7 +47,7 @@ class Glances:
 
     def _choose(self, activity: Activity) -> tuple[tuple[float, float], float]:
         rng = self._rng
-        if activity is Activity.THINKING:
+        if self._thinks:
             if rng.random() < 0.25:
                 self._aside = -self._aside
             return (self._aside * rng.uniform(0.45, 0.75), rng.uniform(-0.9, -0.55)), rng.uniform(0.6, 1.5)

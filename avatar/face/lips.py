@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avatar.face.rig import Mouth
 from core.frames import MouthShape
 
 
@@ -13,10 +14,12 @@ class Lips:
 
     width: float
     """Half the width of the mouth."""
+    inner: float
+    """Half the width of the opening relative to the mouth's: below 1 the lips touch towards the corners."""
     up: float
     """Rise of the upper lip's lower edge from the resting line."""
     down: float
-    """Fall of the lower lip's upper edge."""
+    """Fall of the lower lip's upper edge; below 0 it is raised."""
     upper: float
     """Thickness of the upper lip relative to rest."""
     lower: float
@@ -25,6 +28,8 @@ class Lips:
     """Lift of the corners."""
     rounded: float
     """How far the outline is an oval instead of an almond, 0..1."""
+    forward: float
+    """How far the lips are pushed forward, 0..1."""
 
     @property
     def gap(self) -> float:
@@ -32,50 +37,59 @@ class Lips:
         return self.up + self.down
 
 
-def lips_of(shape: MouthShape, rest_width: float, drop: float, smile: float) -> Lips:
+def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     """The lips for blend parameters. Continuous in all of them; `close` or `press` of 1 gives a gap of 0.
 
-    `drop`: travel of the chin at jaw_open = 1; `smile`: 0..1.
+    `drop`: travel of the chin at jaw_open = 1; `smile`: `mouth.smile` leaves the corners as they are drawn.
     """
     apart = (1 - shape.close) * (1 - shape.press)
-    open_ = shape.jaw_open * drop * (0.86 - 0.22 * shape.pucker)
-    open_ += 7 * shape.funnel + 4 * shape.pucker + 5.5 * shape.teeth + 1.5 * shape.stretch
+    rounded = min(1.0, shape.pucker + 0.75 * shape.funnel)
+    open_ = shape.jaw_open * drop * (0.86 - 0.26 * shape.pucker)
+    open_ += 20 * shape.funnel * (0.35 + shape.jaw_open) + 3.5 * shape.pucker
+    open_ += 5.5 * shape.teeth + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart
-    rounded = min(1.0, shape.pucker + 0.7 * shape.funnel)
     share = 0.24 + 0.16 * rounded
-    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.0 * roll
-    down = (1 - share) * open_ * apart * (1 - roll) + 0.4 * roll
-    width = 1 + 0.17 * shape.stretch - 0.40 * shape.pucker - 0.22 * shape.funnel - 0.07 * shape.jaw_open
-    full = 0.16 * shape.pucker + 0.22 * shape.funnel - 0.14 * shape.stretch - 0.10 * shape.jaw_open
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 6.5 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) - 1.2 * roll
+    grin = smile - mouth.smile
+    broad = 0.13 * grin if grin > 0 else 0.04 * grin
+    width = 1 + 0.15 * shape.stretch - 0.50 * shape.pucker - 0.36 * shape.funnel - 0.07 * shape.jaw_open
+    full = 0.22 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
+    full -= 0.16 * max(0.0, grin)
+    lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open)
     return Lips(
-        width=rest_width * max(0.42, width + 0.10 * (smile - 0.35)),
+        width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
+        inner=max(0.40, 1 - 0.52 * shape.pucker**1.5 - 0.20 * shape.funnel),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.42 * shape.press - 0.12 * roll),
-        lower=max(0.3, 1 + full - 0.38 * shape.press - 0.55 * roll),
-        lift=8.0 * smile * (1 - 0.7 * rounded) + 1.5 * shape.stretch - 0.30 * down - 3.5 * rounded,
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.12 * roll),
+        lower=max(0.3, 1 + full - 0.46 * shape.press - 0.45 * roll),
+        lift=lift + 1.5 * shape.stretch - 0.30 * max(0.0, down) - 2.5 * rounded,
         rounded=rounded,
+        forward=rounded * apart,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Vertical position of what is behind the lips, relative to where it is drawn in the art, art units."""
+    """What is behind the lips, below the resting line at the middle of the mouth, art units."""
 
     upper_teeth: float
+    """Lower edge of the upper teeth."""
     lower_teeth: float
+    """Upper edge of the lower teeth."""
     tongue: float
+    """Top of the tongue."""
 
 
 def inside_of(shape: MouthShape, drop: float) -> Inside:
     """Teeth and tongue for blend parameters; continuous in all of them."""
     jaw = shape.jaw_open * drop
-    rounded = max(shape.pucker, shape.funnel)
-    show = max(shape.teeth, shape.roll_lower, 0.8 * shape.stretch)
-    tongue = 6 + 0.36 * jaw + 3 * rounded
-    return Inside(
-        upper_teeth=-1.5 + 1.5 * show - 7 * rounded * (1 - shape.roll_lower) - 2.5 * shape.tongue_up,
-        lower_teeth=3.5 + 0.58 * jaw - 3.5 * show + 5 * rounded,
-        tongue=tongue + (2 - tongue) * shape.tongue_up,
-    )
+    rounded = min(1.0, shape.pucker + 0.75 * shape.funnel)
+    # The upper teeth stay with the skull; lips that come forward cover them.
+    covered = rounded * (1 - shape.teeth)
+    upper = 4.0 - 0.5 * shape.teeth - 2.5 * shape.tongue_up - 14.0 * covered + 4.0 * shape.roll_lower
+    lower = upper + 1.0 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 16.0 * covered
+    rest = 6 + 0.34 * jaw + 5 * rounded
+    return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

@@ -1,4 +1,4 @@
-"""The life of a face: blinks, glances, breath, and a head that idles, listens, thinks and speaks.
+"""The life of a face: blinks, glances, breath, moods, gestures, and a head that idles, listens, thinks and speaks.
 
 Pure and deterministic: the same seed and the same cues give the same poses. Times come from the cues only.
 """
@@ -7,60 +7,50 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.gaze import Blinks, Glances
+from avatar.face.gestures import Gestures
+from avatar.face.looks import CHANNELS, target
 from avatar.face.warp import INDEX, MOTIONS
-from core.frames import Activity, FaceCue
+from core.frames import Activity, Expression, FaceCue, MouthShape
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """One moment of a face without its mouth."""
+    """One moment of a face."""
 
     weights: Floats
-    """Weight of each of `warp.MOTIONS`, shape (len(MOTIONS),), float32."""
-    gaze: tuple[float, float]
+    """Weight of each of `warp.MOTIONS`, shape (len(MOTIONS),), float32; those of the mouth are 0 here."""
+    gaze: tuple[float, float] = (0.0, 0.0)
     """Direction of the eyes, -1..1, right and down in the picture."""
-    openness: float
+    openness: float = 1.0
     """Of the eyelids: 0 shut, 1 open, slightly more when attentive."""
-    smile: float
+    squint: float = 0.0
+    """Lower lids raised, 0..1."""
+    slant: float = 0.0
+    """Outer halves of the upper lids lowered, 0..1."""
+    smile: float = 0.6
+    """Corners of the mouth, see `Look.smile`."""
+    furrow: float = 0.0
+    """The brows drawn together, 0..1."""
+    mouth: MouthShape = field(default_factory=MouthShape)
+    """The lips: what speech asks for, and the mood where speech leaves it room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the head and brows do in one kind of activity, in the units of `warp.MOTIONS`."""
-
-    roll: float = 0.0
-    yaw: float = 0.0
-    pitch: float = 0.0
-    zoom: float = 0.0
-    brows: float = 0.0
-    inner: float = 0.0
-    lids: float = 0.0
-    smile: float = 0.62
-    restless: float = 1.0
-    """Amplitude of the idle motion."""
-
-
-LOOKS = {
-    Activity.IDLE: Look(),
-    Activity.LISTENING: Look(roll=0.030, pitch=1.5, zoom=0.016, brows=0.42, lids=0.03, smile=0.75, restless=0.7),
-    Activity.RECOGNIZING: Look(roll=0.022, pitch=2.0, zoom=0.016, brows=0.30, lids=0.02, smile=0.6, restless=0.6),
-    Activity.THINKING: Look(roll=-0.024, yaw=6.0, pitch=-4.5, brows=0.30, inner=0.3, smile=0.42, restless=0.8),
-    Activity.SPEAKING: Look(zoom=0.008, brows=0.12, smile=0.55, restless=1.25),
-    Activity.INTERRUPTED: Look(zoom=0.012, roll=0.012, brows=0.55, lids=0.08, smile=0.35, restless=0.5),
-    Activity.ERROR: Look(roll=-0.015, pitch=2.0, brows=0.05, inner=0.6, smile=0.12, restless=0.6),
-}
-
-_CHANNELS = ("roll", "yaw", "pitch", "zoom", "brows", "inner", "lids", "smile", "restless")
-_SPEED = np.array([5.0, 5.0, 5.0, 4.0, 7.0, 6.0, 8.0, 5.0, 3.0])
+_SPEEDS = {
+    "roll": 5.0, "yaw": 5.0, "pitch": 5.0, "zoom": 4.0, "brow_inner": 8.0, "brow_outer": 8.0, "brow_skew": 7.0,
+    "furrow": 7.0, "lids": 8.0, "squint": 7.0, "slant": 6.0, "smile": 6.0, "cheeks": 6.0, "jaw": 8.0, "press": 7.0,
+    "purse": 7.0, "shrug": 4.0, "gaze_y": 8.0, "restless": 3.0,
+}  # fmt: skip
+_SPEED = np.array([_SPEEDS[channel] for channel in CHANNELS])
 """Natural frequency of each channel's approach, 1/s."""
+_AT = {channel: number for number, channel in enumerate(CHANNELS)}
 
 _WAVES = (
     ("shift_x", 4.8, 0.11),
@@ -71,8 +61,14 @@ _WAVES = (
 )
 """Idle motion: name, amplitude, base frequency in Hz."""
 
+_NOD, _SHAKE, _TILT = 20.0, 19.0, 0.085
+"""Size of the gestures: travel of the nose in art units, and radians."""
 _LONGEST_STEP = 0.2
 """Cues further apart than this (s) move the springs as if they were this far apart."""
+_PHRASE_S, _PAUSE_S = 0.9, 0.16
+"""A pause this long after speech this long is the end of a phrase."""
+_QUIET = 0.02
+"""Loudness below which speech pauses."""
 
 
 class Motion:
@@ -81,18 +77,24 @@ class Motion:
     def __init__(self, seed: int, amount: float = 1.0) -> None:
         """`amount` scales the head's own motion: 0 keeps it still."""
         self._amount = amount
-        rng = random.Random(f"face {seed}")
+        rng = self._rng = random.Random(f"face {seed}")
         self._phases = [[rng.uniform(0, 2 * math.pi) for _ in range(4)] for _ in _WAVES]
         self._breath_phase = rng.uniform(0, 2 * math.pi)
         self._glances = Glances(rng)
         self._blinks = Blinks(rng)
-        self._value = np.array([getattr(LOOKS[Activity.IDLE], c) for c in _CHANNELS])
-        self._speed = np.zeros(len(_CHANNELS))
+        self._gestures = Gestures()
+        self._value = target(Activity.IDLE, Expression.NEUTRAL)
+        self._speed = np.zeros(len(CHANNELS))
         self._time: float | None = None
         self._start = 0.0
         self._fast = self._slow = self._talk = 0.0
+        self._beat = self._beat_speed = 0.0
+        self._spoken = self._silent = 0.0
+        self._next_nod = rng.uniform(2.0, 4.0)
+        self._nod = 0.0
         self._sway = self._sway_speed = 0.0
-        self._head_x = 0.0
+        self._lag = np.zeros((2, 2))
+        self._head: tuple[float, float] = (0.0, 0.0)
 
     def at(self, cue: FaceCue) -> Pose:
         """The pose for a cue; cues must come in order of time."""
@@ -101,55 +103,124 @@ class Motion:
         step = min(max(cue.time - self._time, 0.0), _LONGEST_STEP)
         self._time = cue.time
         time = cue.time - self._start
-        self._approach(LOOKS[cue.activity], step)
-        accent = self._follow(cue, step)
-        roll, yaw, pitch, zoom, brows, inner, lids, smile, restless = self._value.tolist()
+        self._approach(target(cue.activity, cue.expression), step)
+        self._listen(cue, time, step)
+        self._gestures.show(cue.gesture, cue.gesture_start - self._start, time)
+        look = dict(zip(CHANNELS, self._value.tolist(), strict=True))
         weights = np.zeros(len(MOTIONS), np.float32)
-        idle = self._idle(time, restless * self._amount)
-        talk = self._talk * self._amount
-        accent *= self._amount
-        weights[INDEX["shift_x"]] = idle["shift_x"]
-        weights[INDEX["shift_y"]] = idle["shift_y"] + 2.2 * accent
-        weights[INDEX["roll"]] = idle["roll"] + roll + 0.010 * talk * math.sin(2 * math.pi * 0.31 * time)
-        weights[INDEX["yaw"]] = (
-            idle["yaw"] + yaw + 3.0 * talk * math.sin(2 * math.pi * 0.43 * time + self._phases[0][3])
-        )
-        weights[INDEX["pitch"]] = idle["pitch"] + pitch + 6.0 * accent
-        weights[INDEX["zoom"]] = zoom
-        lift = 9.0 * (brows + 0.75 * max(0.0, accent))
-        weights[INDEX["brow_left"]] = lift
-        weights[INDEX["brow_right"]] = lift * 0.9
-        weights[INDEX["brow_inner"]] = 6.0 * inner
-        weights[INDEX["cheeks"]] = 3.0 * smile
-        breath = math.sin(2 * math.pi * 0.24 * time + self._breath_phase)
-        weights[INDEX["breath"]] = 3.0 * breath
-        weights[INDEX["shift_y"]] -= 0.8 * breath
-        self._swing(float(weights[INDEX["shift_x"]] - 420 * weights[INDEX["roll"]] + 0.3 * weights[INDEX["yaw"]]), step)
-        weights[INDEX["sway"]] = self._sway
-        gaze = self._glances.at(time, step, cue.activity)
+        self._move_head(weights, look, time, step)
+        self._move_brows(weights, look)
+        weights[INDEX["cheeks"]] = look["cheeks"] + 3.0 * max(0.0, look["smile"])
+        gaze = self._glances.at(time, step, cue.activity, cue.expression)
         if self._glances.jumped:
             self._blinks.suggest(time)
+        gaze = gaze[0], gaze[1] + look["gaze_y"]
         shut = self._blinks.at(time, cue.activity, cue.loudness)
-        openness = (0.95 + lids - 0.12 * gaze[1]) * (1 - shut)
-        return Pose(weights, gaze, openness, smile)
+        openness = (0.95 + look["lids"] - 0.12 * gaze[1] - 0.10 * max(0.0, self._nod)) * (1 - shut)
+        return Pose(
+            weights,
+            gaze,
+            max(0.0, openness),
+            _unit(look["squint"]),
+            _unit(look["slant"]),
+            look["smile"],
+            _unit(look["furrow"]),
+            self._mouth(cue.mouth, look),
+        )
 
-    def _approach(self, look: Look, step: float) -> None:
+    # -- parts of a pose
+
+    def _move_head(self, weights: Floats, look: dict[str, float], time: float, step: float) -> None:
+        idle = self._idle(time, max(0.0, look["restless"]))
+        self._nod, shake, tilt = self._gestures.at(time)
+        amount, beat, talk = self._amount, self._beat, self._talk
+        breath = math.sin(2 * math.pi * 0.24 * time + self._breath_phase)
+        sway = 0.010 * talk * math.sin(2 * math.pi * 0.31 * time)
+        turn = 3.4 * talk * math.sin(2 * math.pi * 0.43 * time + self._phases[0][3])
+        roll = amount * (idle["roll"] + look["roll"] + sway) + _TILT * tilt + 0.012 * shake
+        yaw = amount * (idle["yaw"] + look["yaw"] + turn) + _SHAKE * shake
+        pitch = amount * (idle["pitch"] + look["pitch"] + 6.5 * beat) + _NOD * self._nod
+        x = amount * idle["shift_x"] + 2.0 * shake
+        y = amount * (idle["shift_y"] + 2.4 * beat) - 0.8 * breath + 4.0 * self._nod
+        for name, value in (
+            ("roll", roll), ("yaw", yaw), ("pitch", pitch), ("shift_x", x), ("shift_y", y),
+            ("zoom", amount * look["zoom"] + 0.006 * self._nod), ("breath", 3.0 * breath + look["shrug"]),
+        ):  # fmt: skip
+            weights[INDEX[name]] = value
+        head = x + 0.3 * yaw - 420 * roll, y + 0.3 * pitch
+        self._swing(head, step)
+        weights[INDEX["sway"]] = self._sway
+        weights[INDEX["lag_x"]], weights[INDEX["lag_y"]] = self._lag[0].tolist()
+
+    def _move_brows(self, weights: Floats, look: dict[str, float]) -> None:
+        flick = 6.5 * max(0.0, self._beat)
+        inner, outer, skew = look["brow_inner"] + flick, look["brow_outer"] + flick, look["brow_skew"]
+        furrow = look["furrow"]
+        weights[INDEX["brow_inner_left"]] = inner + skew
+        weights[INDEX["brow_outer_left"]] = outer + skew
+        weights[INDEX["brow_inner_right"]] = inner * 0.94 - skew
+        weights[INDEX["brow_outer_right"]] = outer * 0.94 - skew
+        weights[INDEX["furrow"]] = 6.0 * furrow
+
+    def _mouth(self, said: MouthShape, look: dict[str, float]) -> MouthShape:
+        """Speech first: what it closes stays closed, and the more it moves the lips the less the mood does."""
+        quiet = 1 - self._talk
+        free = (1 - said.close) * (1 - said.press)
+        jaw = said.jaw_open + look["jaw"] * (1 - said.jaw_open) * free * (0.25 + 0.75 * quiet)
+        still = quiet * max(0.0, 1 - 4 * (said.jaw_open + said.funnel + said.pucker + said.teeth))
+        return MouthShape(
+            jaw_open=_unit(jaw),
+            close=said.close,
+            press=_unit(said.press + look["press"] * (1 - said.press) * still),
+            funnel=said.funnel,
+            pucker=_unit(said.pucker + look["purse"] * (1 - said.pucker) * free * quiet),
+            stretch=said.stretch,
+            roll_lower=said.roll_lower,
+            tongue_up=said.tongue_up,
+            teeth=said.teeth,
+        )
+
+    # -- state
+
+    def _approach(self, goal: NDArray[np.float64], step: float) -> None:
         """Critically damped springs, exact for any step."""
-        target = np.array([getattr(look, c) for c in _CHANNELS])
-        gap = self._value - target
+        gap = self._value - goal
         push = (self._speed + _SPEED * gap) * step
         decay = np.exp(-_SPEED * step)
         self._speed = (self._speed - _SPEED * push) * decay
-        self._value = target + (gap + push) * decay
+        self._value = goal + (gap + push) * decay
 
-    def _follow(self, cue: FaceCue, step: float) -> float:
-        """Accent of the speech: how far the loudness is above its recent mean, -1..1, smoothed."""
-        loud = min(1.0, max(0.0, cue.loudness)) ** 0.5 if cue.activity is Activity.SPEAKING else 0.0
-        self._fast += (loud - self._fast) * (1 - math.exp(-step / 0.12))
+    def _listen(self, cue: FaceCue, time: float, step: float) -> None:
+        """Stress and phrases of its own speech; small nods while the user speaks."""
+        speaking = cue.activity is Activity.SPEAKING
+        loud = min(1.0, max(0.0, cue.loudness)) ** 0.5 if speaking else 0.0
+        self._fast += (loud - self._fast) * (1 - math.exp(-step / 0.07))
         self._slow += (loud - self._slow) * (1 - math.exp(-step / 0.9))
-        speaking = 1.0 if cue.activity is Activity.SPEAKING else 0.0
-        self._talk += (speaking - self._talk) * (1 - math.exp(-step / 0.5))
-        return math.tanh(2.2 * (self._fast - self._slow))
+        self._talk += (float(speaking) - self._talk) * (1 - math.exp(-step / 0.35))
+        # How far the loudness is above its recent mean, through a spring: heads and brows have mass.
+        goal = math.tanh(2.4 * (self._fast - self._slow))
+        gap, speed = self._beat - goal, 16.0
+        push = (self._beat_speed + speed * gap) * step
+        decay = math.exp(-speed * step)
+        self._beat_speed = (self._beat_speed - speed * push) * decay
+        self._beat = goal + (gap + push) * decay
+        self._watch_phrases(speaking and cue.loudness > _QUIET, time, step)
+        if cue.activity is not Activity.LISTENING:
+            self._next_nod = max(self._next_nod, time + 1.8)
+        elif time >= self._next_nod:
+            self._gestures.nod(time, self._rng.uniform(0.22, 0.40))
+            self._next_nod = time + self._rng.uniform(2.6, 5.5)
+
+    def _watch_phrases(self, heard: bool, time: float, step: float) -> None:
+        """A small nod at the end of a phrase."""
+        if heard:
+            self._spoken = self._spoken + step if self._silent < _PAUSE_S else step
+            self._silent = 0.0
+            return
+        before = self._silent
+        self._silent += step
+        if before < _PAUSE_S <= self._silent and self._spoken > _PHRASE_S:
+            self._gestures.nod(time, self._rng.uniform(0.28, 0.5) * self._amount)
 
     def _idle(self, time: float, amount: float) -> dict[str, float]:
         motion = {}
@@ -160,12 +231,23 @@ class Motion:
             motion[name] = size * amount * wave
         return motion
 
-    def _swing(self, head: float, step: float) -> None:
-        """The tips of the hair lag behind the head: a damped pendulum driven by its motion."""
-        moved = head - self._head_x if step else 0.0
-        self._head_x = head
-        self._sway -= 0.35 * moved
+    def _swing(self, head: tuple[float, float], step: float) -> None:
+        """Hair behind the head follows late; its tips swing: a damped pendulum driven by the head's motion."""
+        moved = head[0] - self._head[0], head[1] - self._head[1]
+        if self._time == self._start:
+            moved = 0.0, 0.0
+        self._head = head
+        self._lag[0] -= np.array(moved) * 0.45
+        push = (self._lag[1] + 12 * self._lag[0]) * step
+        decay = math.exp(-12 * step)
+        self._lag = np.array([self._lag[0] + push, self._lag[1] - 12 * push]) * decay
+        self._lag[0] = np.clip(self._lag[0], -7, 7)
+        self._sway -= 0.35 * moved[0]
         for _ in range(2):
             self._sway_speed += (-30 * self._sway - 5 * self._sway_speed) * step / 2
             self._sway += self._sway_speed * step / 2
         self._sway = max(-9.0, min(9.0, self._sway))
+
+
+def _unit(value: float) -> float:
+    return min(1.0, max(0.0, value))

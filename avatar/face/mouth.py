@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.art import MOUTH_GROUPS, Art, Layer
 from avatar.face.curve import through
-from avatar.face.lips import Lips, inside_of, lips_of
+from avatar.face.lips import Lips, inside_of
 from avatar.face.rig import Mouth
 from avatar.face.view import View
 from core.frames import MouthShape
@@ -17,6 +19,19 @@ Floats = NDArray[np.float32]
 
 _STEPS = 511
 """Resolution of the tabulated resting contours over half the mouth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the head has carried the mouth, in pixels of the picture."""
+
+    x: float
+    y: float
+    tilt: float
+    """Slope, radians."""
+    left: float = 1.0
+    """Width of the left half relative to rest: the half that turns away gets narrower."""
+    right: float = 1.0
 
 
 class MouthPainter:
@@ -36,41 +51,55 @@ class MouthPainter:
         self._cavity = layers["cavity"][:3]
         self._upper_teeth, self._lower_teeth = layers["teeth-upper"], layers["teeth-lower"]
         self._tongue = layers["tongue"]
+        # Where the drawings have the edges that `Inside` speaks of, below the resting line.
+        line = (self._up + self.rig.line[0][1]) * k
+        self._edges = tuple(
+            (float(_edge(layers[name][3], last)) - line) / k
+            for name, last in (("teeth-upper", True), ("teeth-lower", False), ("tongue", False))
+        )
         self._rows = np.arange(self.size[1], dtype=np.float32)[:, None]
         self._columns = np.arange(self.size[0], dtype=np.float32)
         v = np.linspace(0, 1, _STEPS + 1, dtype=np.float32)
         # Line, upper thickness, lower thickness (pixels), and the quarter of a circle.
         rest = [through(points, v) * k for points in (self.rig.line, self.rig.upper, self.rig.lower)]
         self._rest = np.array([*rest, np.sqrt(1 - v * v)], np.float32)
+        self._thick = float(rest[1].max()), float(rest[2].max())
 
-    def paint(self, at: tuple[float, float], tilt: float, shape: MouthShape, smile: float) -> tuple[Layer, int, int]:
-        """The mouth with its middle at pixel `at`, sloping by `tilt` (radians).
-
-        Returns the layer and the even pixel column and row of its corner.
-        """
+    def paint(self, place: Place, shape: MouthShape, lips: Lips) -> tuple[Layer, int, int]:
+        """The mouth as a layer, and the even pixel column and row of its corner."""
         k = self.scale
-        left = int(at[0] - self._side * k) // 2 * 2
-        top = int(at[1] - self._up * k) // 2 * 2
-        mx, my = at[0] - left - 0.5, at[1] - top - 0.5
-        lips = lips_of(shape, self.rig.half_width, self.drop, smile)
-        across = self._columns - np.float32(mx)
-        u = across * np.float32(1 / (lips.width * k))
+        left = int(place.x - self._side * k) // 2 * 2
+        top = int(place.y - self._up * k) // 2 * 2
+        mx, my = place.x - left - 0.5, place.y - top - 0.5
+        # Only the columns the mouth covers now.
+        half = lips.width * k
+        c0 = max(0, int(mx - half * place.left) // 2 * 2)
+        c1 = min(self.size[0], (int(mx + half * place.right) + 3) // 2 * 2)
+        across = self._columns[c0:c1] - np.float32(mx)
+        u = across * np.where(across < 0, np.float32(1 / (half * place.left)), np.float32(1 / (half * place.right)))
         v = np.minimum(np.abs(u), 1)
         rest_line, *rest = self._rest[:, (v * _STEPS).astype(np.intp)]
-        line = rest_line - np.float32(lips.lift * k) * v * v + across * np.float32(tilt) + np.float32(my)
+        line = (
+            rest_line * np.float32(1 - 0.85 * lips.rounded)
+            - np.float32(lips.lift * k) * v * v
+            + across * np.float32(place.tilt)
+            + np.float32(my)
+        )
         edges, rest = self._contours(lips, line, v, rest)
-        out = np.empty((4, self.size[1], self.size[0]), np.float32)
-        self._skin(out, u, rest_line, edges, rest)
+        r0 = min(max(0, int(edges[0].min() - 2.5 * k - 1) // 2 * 2), self.size[1] - 2)
+        r1 = min(self.size[1], max(r0 + 2, (int(edges[3].max() + 2.5 * k) + 3) // 2 * 2))
+        rows = self._rows[r0:r1]
+        out = np.empty((4, r1 - r0, c1 - c0), np.float32)
+        self._skin(out, rows, u, rest_line, edges, rest, lips)
         if lips.gap * k > 0.05:
-            self._interior(out, edges, (mx, my), tilt, u, shape)
+            self._interior(out, r0, c0, edges, (mx, my), place.tilt, u, shape)
         soft = np.float32(1 / max(1.0, self.rig.soft * k))
-        ends = np.clip((1 - np.abs(u)) * np.float32(lips.width * k) + np.float32(0.5), 0, 1)
-        alpha = np.clip((self._rows - (edges[0] - np.float32(0.5 / soft))) * soft, 0, 1)
-        alpha *= np.clip((edges[3] + np.float32(0.5 / soft) - self._rows) * soft, 0, 1)
-        alpha *= ends
+        alpha = np.clip((rows - (edges[0] - np.float32(0.5 / soft))) * soft, 0, 1)
+        alpha *= np.clip((edges[3] + np.float32(0.5 / soft) - rows) * soft, 0, 1)
+        alpha *= np.clip((1 - np.abs(u)) * np.float32(half) + np.float32(0.5), 0, 1)
         out[:3] *= alpha
         out[3] = alpha
-        return out, left, top
+        return out, left + c0, top + r0
 
     def _contours(
         self, lips: Lips, line: Floats, v: Floats, rest: list[Floats]
@@ -79,61 +108,81 @@ class MouthPainter:
         in the texture."""
         k = self.scale
         rest_up, rest_low, oval = rest
-        inner = np.minimum(v * np.float32(1.04 + 0.22 * lips.rounded), 1)
+        inner = np.minimum(v * np.float32((1.04 + 0.10 * lips.rounded) / lips.inner), 1)
         profile = np.power(1 - np.power(inner, 2.2 - 0.2 * lips.rounded), 0.75 - 0.25 * lips.rounded)
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(0.8 * lips.rounded)
-        rest_up = rest_up + (np.float32(16 * k) * oval - rest_up) * much
-        rest_low = rest_low + (np.float32(21 * k) * oval - rest_low) * much
-        upper_out = upper_in - rest_up * np.float32(lips.upper)
-        lower_out = lower_in + rest_low * np.float32(lips.lower)
+        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * much
+        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * much
+        # Towards the corners of a rounded mouth the lips go around the opening, not along the line.
+        around = oval * np.float32(lips.rounded * k)
+        upper_out = np.minimum(upper_in, line - around * np.float32(lips.up)) - rest_up * np.float32(lips.upper)
+        lower_out = np.maximum(lower_in, line + around * np.float32(max(0.0, lips.down))) + rest_low * np.float32(
+            lips.lower
+        )
         return (upper_out, upper_in, lower_in, lower_out), [rest_up, rest_low]
 
-    def _skin(self, out: Layer, u: Floats, rest_line: Floats, edges: tuple[Floats, ...], rest: list[Floats]) -> None:
+    def _skin(
+        self, out: Layer, rows: Floats, u: Floats, rest_line: Floats, edges: tuple[Floats, ...], rest: list[Floats],
+        lips: Lips,
+    ) -> None:  # fmt: skip
         """The lips' texture stretched between their edges, shaded where they meet or roll inwards."""
         k = self.scale
         upper_out, upper_in, lower_in, lower_out = edges
         line = rest_line + np.float32(self._up * k - 0.5)
-        above, below = self._rows - upper_in, self._rows - lower_in
+        above, below = rows - upper_in, rows - lower_in
         up = above * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + line
         low = below * (rest[1] / np.maximum(lower_out - lower_in, 0.5)) + (line + self.size[1])
-        rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
+        texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
-        grid = np.empty_like(rows)
+        grid = np.empty_like(texture_rows)
         grid[:] = columns
-        whole, part = cv2.convertMaps(grid, rows, cv2.CV_16SC2)
+        whole, part = cv2.convertMaps(grid, texture_rows, cv2.CV_16SC2)
         for plane, texture in zip(out, self._lips, strict=False):
             plane[:] = cv2.remap(texture, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        near = np.minimum(np.abs(above), np.abs(below))
-        light = 1 - np.float32(0.3 * self.rig.shade) * np.exp(near * near * np.float32(-1 / (1.5 * k) ** 2))
-        out[0] = (out[0] - 16) * light + 16
+        if self.rig.shade:
+            near = np.minimum(np.abs(above), np.abs(below))
+            # Lips that come forward curl around the opening: their inner wall lies in the shade.
+            curled = np.float32(lips.forward) * np.clip((lower_in - upper_in) * np.float32(0.4 / k), 0, 1)
+            wide = (1.5 + 2.6 * curled) * np.float32(k)
+            dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
+            light = 1 - dark * np.exp(near * near * (-1 / (wide * wide)))
+            out[0] = (out[0] - 16) * light + 16
 
     def _interior(
-        self, out: Layer, edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float, u: Floats,
-        shape: MouthShape,
+        self, out: Layer, top: int, left: int, edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
+        u: Floats, shape: MouthShape,
     ) -> None:  # fmt: skip
         """Cavity, teeth and tongue between the lips."""
         k = self.scale
         _, upper_in, lower_in, _ = edges
-        r0, r1 = max(0, int(upper_in.min()) - 1), min(self.size[1], int(lower_in.max()) + 3)
-        open_ = np.flatnonzero(np.abs(u) < 1)
+        open_ = np.flatnonzero(lower_in - upper_in > 0.02)
+        if not len(open_):
+            return
         c0, c1 = int(open_[0]), int(open_[-1]) + 1
         upper_in, lower_in, u = upper_in[c0:c1], lower_in[c0:c1], u[c0:c1]
+        r0, r1 = max(top, int(upper_in.min()) - 1), min(top + out.shape[1], int(lower_in.max()) + 3)
+        if r1 <= r0:
+            return
         rows = self._rows[r0:r1]
         depth = rows - upper_in
-        side = np.maximum(1 - np.float32(0.6) * u * u, np.float32(0.2))
-        lit = np.float32(1 - self.rig.shade)
-        teeth_light = lit + (1 - lit) * side * (0.7 + np.clip(depth * np.float32(0.05 / k), 0, 0.3))
-        tongue_light = lit + (1 - lit) * side * (0.5 + np.clip(depth * np.float32(0.0357 / k), 0, 0.5))
+        shade = np.float32(self.rig.shade)
+        side = 1 - shade * np.minimum(np.float32(0.6) * u * u, np.float32(0.8))
+        # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
+        lit = np.clip(depth * np.float32(0.16 / k), 0, 1)
+        teeth_light = side * (1 - shade * np.float32(0.32) * (1 - lit))
+        tongue_light = side * (1 - shade * np.float32(0.45) * (1 - lit))
         place = inside_of(shape, self.drop)
-        inside = self._cavity[:, r0:r1, c0:c1]
+        wanted = place.upper_teeth, place.lower_teeth, place.tongue
+        upper, lower, tongue = (want - drawn for want, drawn in zip(wanted, self._edges, strict=True))
+        inside = self._cavity[:, r0:r1, left + c0 : left + c1]
         for layer, dy, light in (
-            (self._lower_teeth, place.lower_teeth, teeth_light * np.float32(0.8)),
-            (self._tongue, place.tongue, tongue_light),
-            (self._upper_teeth, place.upper_teeth, teeth_light),
+            (self._lower_teeth, lower, teeth_light * (1 - shade * np.float32(0.2))),
+            (self._tongue, tongue, tongue_light),
+            (self._upper_teeth, upper, teeth_light),
         ):
-            dx = middle[0] - self._side * k + 0.5 - c0
+            dx = middle[0] - self._side * k + 0.5 - left - c0
             # Turned with the head about the middle of the mouth.
             down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
             matrix = np.array([[1, 0, dx], [tilt, 1, down]], np.float32)
@@ -143,5 +192,12 @@ class MouthPainter:
             inside = inside * (1 - alpha) + np.array([(y - dark) * light + dark, cb, cr], np.float32)
         mask = np.clip(depth + 0.5, 0, 1) * np.clip(lower_in - rows + 0.5, 0, 1)
         mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
-        part = out[:3, r0:r1, c0:c1]
+        part = out[:3, r0 - top : r1 - top, c0:c1]
         part += (inside - part) * mask
+
+
+def _edge(alpha: Floats, last: bool) -> int:
+    """First or last row of the middle column that is mostly painted; the middle row when none is."""
+    middle = alpha.shape[1] // 2
+    rows = np.flatnonzero(alpha[:, middle - 1 : middle + 2].max(axis=1) > 0.5)
+    return int(rows[-1] + 1 if last else rows[0]) if len(rows) else alpha.shape[0] // 2

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from avatar.face.art import Art, Layer, to_yuv
 from avatar.face.backdrop import backdrop
 from avatar.face.eyes import EyePainter
-from avatar.face.mouth import MouthPainter
+from avatar.face.mouth import MouthPainter, Place
 from avatar.face.overlay import Overlay
 from avatar.face.view import View
 from avatar.face.warp import Field, basis
@@ -65,7 +65,7 @@ class Plate:
         rig = art.rig
         self.motion = rig.motion
         self.view = View.fit(width, height, rig.canvas)
-        bgr = _figure_on(backdrop(art.background, rig.background_blur, width, height, background), art, self.view)
+        bgr = _figure_on(backdrop(art.studio, width, height, background), art, self.view)
         yuv = to_yuv(bgr)
         self.base: Picture = np.empty((height * 3 // 2, width), np.uint8)
         put(self.base, np.ascontiguousarray(yuv.transpose(2, 0, 1)), 0, 0)
@@ -78,6 +78,19 @@ class Plate:
         w = rig.mouth.half_width
         x = np.array([mx - w, mx, mx + w], np.float32)
         self.anchors = basis(rig, x, np.full(3, my, np.float32))
+
+    def mouth_place(self, weights: Floats) -> Place:
+        """Where a pose carries the mouth."""
+        rig, view = self.mouth.rig, self.view
+        (left, left_y), (x, y), (right, right_y) = np.tensordot(weights, self.anchors, 1).tolist()
+        half = rig.half_width
+        return Place(
+            view.x(rig.centre[0] + x),
+            view.y(rig.centre[1] + y),
+            (right_y - left_y) / (2 * half),
+            1 + (x - left) / half,
+            1 + (right - x) / half,
+        )
 
 
 def _figure_on(behind: Floats, art: Art, view: View) -> Floats:

@@ -40,6 +40,8 @@ class Jaw:
     chin: float
     width: float
     drop: float
+    span: float
+    """Rows over which the skin takes up the motion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Rig:
     canvas: tuple[float, float, float, float]
     background: str
     background_blur: float
+    background_cover: bool
     figure: tuple[str, ...]
     figure_over: tuple[str, ...]
     motion: float
@@ -160,6 +163,12 @@ class _Reader:
 
     def optional_number(self, key: str, default: float, low: float, high: float) -> float:
         return self.number(key, low, high) if key in self.data else default
+
+    def word(self, key: str, words: tuple[str, ...]) -> str:
+        value = self.data.get(key, words[0])
+        if value not in words:
+            raise self.wrong(key, " or ".join(words))
+        return str(value)
 
     def names(self, key: str, *, least: int) -> tuple[str, ...]:
         value = self.data.get(key, [])
@@ -231,6 +240,7 @@ def load_rig(folder: Path) -> Rig:
         folder=folder,
         canvas=(x, y, width, height),
         background=top.text("background"),
+        background_cover=top.word("background_fit", ("stretch", "cover")) == "cover",
         background_blur=top.optional_number("background_blur", 1.0, 0.0, 1.0),
         figure=top.names("figure", least=1),
         figure_over=top.names("figure_over", least=0),
@@ -249,7 +259,13 @@ def _head(r: _Reader) -> Head:
 
 
 def _jaw(r: _Reader) -> Jaw:
-    return Jaw(r.number("top"), r.number("chin"), r.number("width", 1), r.number("drop", 0, 200))
+    return Jaw(
+        r.number("top"),
+        r.number("chin"),
+        r.number("width", 1),
+        r.number("drop", 0, 200),
+        r.optional_number("span", 82, 20, 400),
+    )
 
 
 def _body(r: _Reader) -> Body:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import cv2
@@ -14,30 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.vector import VectorFace, VectorStream
+from avatar.lipsync.mouth import mouth_of
 from core.errors import FaceError
-from core.frames import Activity, FaceCue, MouthShape, Picture
+from core.frames import VISEMES, Activity, Expression, FaceCue, Gesture, MouthShape, Picture
 
 Bgr = NDArray[np.uint8]
 
 MOUTHS: dict[str, MouthShape] = {
-    "sil": MouthShape(),
-    "PP": MouthShape(jaw_open=0.1, close=1.0, press=0.7),
-    "FF": MouthShape(jaw_open=0.08, roll_lower=1.0, teeth=0.3),
-    "TH": MouthShape(jaw_open=0.22, tongue_up=1.0, teeth=0.4),
-    "DD": MouthShape(jaw_open=0.2, tongue_up=0.7, teeth=0.4, stretch=0.2),
-    "kk": MouthShape(jaw_open=0.28, teeth=0.2, stretch=0.15),
-    "CH": MouthShape(jaw_open=0.15, funnel=0.6, teeth=0.5),
-    "SS": MouthShape(jaw_open=0.08, stretch=0.5, teeth=0.8),
-    "nn": MouthShape(jaw_open=0.2, tongue_up=0.6, teeth=0.25, stretch=0.15),
-    "RR": MouthShape(jaw_open=0.2, funnel=0.4, pucker=0.2),
-    "aa": MouthShape(jaw_open=0.8, teeth=0.2),
-    "E": MouthShape(jaw_open=0.45, stretch=0.55, teeth=0.4),
-    "ih": MouthShape(jaw_open=0.25, stretch=0.6, teeth=0.5),
-    "oh": MouthShape(jaw_open=0.5, funnel=0.6, pucker=0.3),
-    "ou": MouthShape(jaw_open=0.22, pucker=0.9, funnel=0.2),
+    **{viseme: mouth_of(np.eye(len(VISEMES), dtype=np.float32)[i]) for i, viseme in enumerate(VISEMES)},
     "wide": MouthShape(jaw_open=1.0),
 }
-"""Typical mouths, by viseme."""
+"""The mouth of each viseme, and the widest."""
 
 
 def to_bgr(picture: Picture) -> Bgr:
@@ -45,11 +32,17 @@ def to_bgr(picture: Picture) -> Bgr:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420), np.uint8)
 
 
-def settle(stream: VectorStream, activity: Activity, start: float, seconds: float = 2.5) -> float:
+def settle(
+    stream: VectorStream,
+    activity: Activity,
+    start: float,
+    seconds: float = 2.5,
+    expression: Expression = Expression.NEUTRAL,
+) -> float:
     """Let a stream play until an activity's look is reached. Returns the time then."""
     count = round(seconds * 25)
     for i in range(count):
-        stream.draw(FaceCue(start + i * 0.04, activity=activity))
+        stream.pose(FaceCue(start + i * 0.04, activity=activity, expression=expression))
     return start + count * 0.04
 
 
@@ -102,20 +95,56 @@ def activities(face: VectorFace, size: int) -> list[Bgr]:
     return tiles
 
 
+def expressions(face: VectorFace, size: int) -> list[Bgr]:
+    """Each mood once it is reached, silent and while an "aa", a "PP" and an "ou" are spoken."""
+    tiles = []
+    for expression in Expression:
+        for name, activity in (("", Activity.IDLE), ("aa", Activity.SPEAKING), ("PP", Activity.SPEAKING)):
+            stream = face.open(size, size, seed=3)
+            end = settle(stream, activity, 0.0, expression=expression)
+            cue = FaceCue(end, MOUTHS.get(name, MouthShape()), activity, expression=expression)
+            tiles.append(label(to_bgr(stream.draw(cue)), f"{expression.value} {name}"))
+    return tiles
+
+
+def gestures(face: VectorFace, size: int) -> list[Bgr]:
+    """Eight moments of each gesture."""
+    tiles = []
+    for gesture in Gesture:
+        stream = face.open(size, size, seed=3)
+        start = settle(stream, Activity.IDLE, 0.0)
+        for i in range(48):
+            picture = stream.draw(FaceCue(start + i * 0.04, gesture=gesture, gesture_start=start))
+            if i % 6 == 4:
+                tiles.append(label(to_bgr(picture), f"{gesture.value} {i * 0.04:.2f} s"))
+    return tiles
+
+
 def eyes(face: VectorFace, size: int) -> list[Bgr]:
     """Lids from open to shut, and gaze to eight sides, drawn without motion."""
     stream = face.open(size, size, seed=3)
-    pose = stream.pose(FaceCue(0.0))
+    pose = replace(stream.pose(FaceCue(0.0)), mouth=MouthShape())
     poses = [(f"lid {o:.2f}", replace(pose, gaze=(0.0, 0.0), openness=o)) for o in (1, 0.75, 0.5, 0.25, 0)]
     for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1), (0.7, -0.7)):
         poses.append((f"gaze {x} {y}", replace(pose, gaze=(float(x), float(y)), openness=1 - 0.12 * y)))
-    return [label(to_bgr(stream.render(p, MouthShape())), name) for name, p in poses]
+    return [label(to_bgr(stream.render(p)), name) for name, p in poses]
 
 
 def strip(face: VectorFace, size: int) -> list[Bgr]:
     """24 consecutive pictures of speech."""
     stream = face.open(size, size, seed=5)
     return [label(to_bgr(stream.draw(cue)), str(i)) for i, cue in enumerate(babble(24))]
+
+
+PARTS: dict[str, Callable[[VectorFace, int], list[Bgr]]] = {
+    "mouths": mouths,
+    "expressions": expressions,
+    "gestures": gestures,
+    "eyes": eyes,
+    "activities": activities,
+    "strip": strip,
+}
+"""What a sheet can show."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,16 +156,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", default="sheet.png", help="image file to write (default: sheet.png)")
     parser.add_argument("--size", type=int, default=256, help="side of one picture (default: 256)")
     parser.add_argument("--background", help="#rrggbb or an image file instead of the presenter's studio")
-    parser.add_argument(
-        "--part", choices=("all", "mouths", "eyes", "activities", "strip"), default="all", help="what to draw"
-    )
+    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="what to draw")
     options = parser.parse_args(arguments)
     face = VectorFace(options.presenter, options.background)
-    parts = {"mouths": mouths, "eyes": eyes, "activities": activities, "strip": strip}
     try:
         asyncio.run(face.start())
-        wanted = list(parts) if options.part == "all" else [options.part]
-        tiles = [tile for name in wanted for tile in parts[name](face, options.size)]
+        wanted = list(PARTS) if options.part == "all" else [options.part]
+        tiles = [tile for name in wanted for tile in PARTS[name](face, options.size)]
     except FaceError as error:
         print(error, file=sys.stderr)
         return 1

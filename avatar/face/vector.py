@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from avatar.face.art import Art, built_in, find_presenter
 from avatar.face.backdrop import STUDIO, check_background
+from avatar.face.lips import lips_of
 from avatar.face.motion import Motion, Pose
 from avatar.face.plate import Plate, lay, planes, put
 from avatar.face.rig import load_rig
 from avatar.face.shelf import Shelf
-from avatar.face.warp import INDEX
+from avatar.face.warp import follow_lips
 from core.errors import FaceError
-from core.frames import FaceChoice, FaceCue, MouthShape, Picture, PresenterInfo
+from core.frames import FaceChoice, FaceCue, Picture, PresenterInfo
 
 # One picture is less work than waking a second thread; sessions are the unit of parallelism.
 cv2.setNumThreads(1)
@@ -34,8 +35,8 @@ _STILL = (0.16, 0.4)
 is. Slow motion is then drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
 
 _SMALLEST, _LARGEST = 128, 2160
-_STEPS = 16
-"""Eyes are redrawn when they moved by more than this part of a pixel's worth of gaze or lid."""
+_EYE_STEPS = (64, 64, 32, 16, 16)
+"""Eyes are drawn anew when gaze, lids, squint or slant are another multiple of one part in so many."""
 
 
 _PRESENTERS_KEPT = 8
@@ -149,46 +150,41 @@ class VectorStream:
         self._warped: Picture = plate.base.copy()
         self._grids: list[Floats | None] = [None] * len(plate.field.areas)
         """The look-ups each area was last warped with; None when it must be warped."""
-        self._eyes: tuple[int, int, int] | None = None
+        self._eyes: tuple[int, ...] | None = None
         self._count = 0
 
     def draw(self, cue: FaceCue) -> Picture:
         """The picture for `cue`: a new I420 array, uint8, shape (height * 3 // 2, width)."""
-        return self.render(self.pose(cue), cue.mouth)
+        return self.render(self.pose(cue))
 
     def pose(self, cue: FaceCue) -> Pose:
-        """Move on to `cue`; what everything but the mouth does then."""
+        """Move on to `cue`; what the face does then."""
         return self._motion.at(cue)
 
-    def render(self, pose: Pose, mouth: MouthShape) -> Picture:
+    def render(self, pose: Pose) -> Picture:
         """A pose as a picture; does not move time."""
-        weights = pose.weights.copy()
-        self._follow_mouth(weights, mouth, pose.smile)
+        plate = self._plate
+        lips = lips_of(pose.mouth, plate.mouth.rig, plate.mouth.drop, pose.smile)
+        weights = follow_lips(pose.weights, pose.mouth, lips, plate.mouth.rig, plate.mouth.drop)
         self._draw_eyes(pose)
         self._warp(weights)
         out = self._warped.copy()
-        self._draw_mouth(out, pose, mouth)
-        if self._plate.over is not None:
-            lay(out, *self._plate.over.at(weights))
+        lay(out, *plate.mouth.paint(plate.mouth_place(pose.weights), pose.mouth, lips))
+        if plate.over is not None:
+            lay(out, *plate.over.at(weights))
         return out
 
     def _draw_eyes(self, pose: Pose) -> None:
-        gx, gy = pose.gaze
-        state = round(gx * 4 * _STEPS), round(gy * 4 * _STEPS), round(pose.openness * 2 * _STEPS)
+        wanted = (*pose.gaze, pose.openness, pose.squint, pose.slant)
+        state = tuple(round(value * steps) for value, steps in zip(wanted, _EYE_STEPS, strict=True))
         if state == self._eyes:
             return
         self._eyes = state
+        values = [number / steps for number, steps in zip(state, _EYE_STEPS, strict=True)]
         for eye in self._plate.eyes:
-            yuv = eye.paint(state[0] / (4 * _STEPS), state[1] / (4 * _STEPS), max(0.0, state[2] / (2 * _STEPS)))
+            yuv = eye.paint(*values)
             put(self._rest, yuv, eye.box[0], eye.box[1])
             self._touch(eye.box[1], eye.box[1] + yuv.shape[1])
-
-    def _follow_mouth(self, weights: Floats, mouth: MouthShape, smile: float) -> None:
-        """The skin around the mouth follows it."""
-        weights[INDEX["jaw"]] = mouth.jaw_open * self._plate.mouth.drop
-        weights[INDEX["corners"]] = 7 * mouth.stretch + 5 * smile - 5 * mouth.jaw_open
-        weights[INDEX["gather"]] = -18 * mouth.pucker - 9 * mouth.funnel
-        weights[INDEX["cheeks"]] += 2.5 * mouth.stretch
 
     def _touch(self, top: int, bottom: int) -> None:
         """These rows of the resting picture changed: the areas that show them must be warped."""
@@ -224,15 +220,6 @@ class VectorStream:
                 chroma, whole, part, cv2.INTER_LINEAR,
                 dst=place[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], borderMode=cv2.BORDER_REPLICATE,
             )  # fmt: skip
-
-    def _draw_mouth(self, out: Picture, pose: Pose, mouth: MouthShape) -> None:
-        plate = self._plate
-        view, rig = plate.view, plate.mouth.rig
-        moved = np.tensordot(pose.weights, plate.anchors, 1)
-        at = view.x(rig.centre[0] + float(moved[1, 0])), view.y(rig.centre[1] + float(moved[1, 1]))
-        tilt = float(moved[2, 1] - moved[0, 1]) / (2 * rig.half_width)
-        picture, left, top = plate.mouth.paint(at, tilt, mouth, pose.smile)
-        lay(out, picture, left, top)
 
 
 def _merged(areas: list[Area]) -> list[Area]:

@@ -7,22 +7,29 @@ hair, neck and shoulders stay connected without any layers to composite.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.rig import Rig
+from avatar.face.lips import Lips
+from avatar.face.rig import Mouth, Rig
 from avatar.face.view import View
+from core.frames import MouthShape
 
 Floats = NDArray[np.float32]
 
 MOTIONS = (
-    "shift_x", "shift_y", "roll", "zoom", "yaw", "pitch", "brow_left", "brow_right", "brow_inner",
-    "jaw", "corners", "gather", "cheeks", "breath", "sway",
+    "shift_x", "shift_y", "roll", "zoom", "yaw", "pitch",
+    "brow_inner_left", "brow_outer_left", "brow_inner_right", "brow_outer_right", "furrow",
+    "jaw", "corner_out", "corner_up", "gather", "cheeks", "breath", "sway", "lag_x", "lag_y",
 )  # fmt: skip
-"""The basis fields. Units: shifts, jaw, brows, corners, gather, cheeks, breath, sway in art units;
-roll in radians; zoom as a ratio minus one; yaw and pitch in art units of travel of the nose."""
+"""The basis fields. Units: art units of travel, but roll in radians and zoom as a ratio minus one; yaw and pitch by
+the travel of the nose, `gather` by that of the skin at the corners of the mouth, inwards."""
 
+_DISTANCE = 200 * 1500.0
+"""Radius of a head times the distance of the viewer, in art units."""
 _REACH = 0.01
 """Pixels per unit of motion below which a cell counts as still."""
 _BAND = 170.0
@@ -31,7 +38,7 @@ _BAND = 170.0
 INDEX = {name: i for i, name in enumerate(MOTIONS)}
 
 
-def _smooth(low: float, high: float, v: Floats) -> Floats:
+def _smooth(low: float | Floats, high: float | Floats, v: Floats) -> Floats:
     """Smoothstep from 0 at `low` to 1 at `high` (either order)."""
     t = np.clip((v - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
@@ -46,15 +53,13 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
 
     Returns float32 of shape (len(MOTIONS), *s, 2), in art units.
     """
-    head, jaw, brows, mouth = rig.head, rig.jaw, rig.brows, rig.mouth
+    head, jaw, mouth = rig.head, rig.jaw, rig.mouth
     cx, cy = head.centre
-    radius = np.sqrt(((x - cx) / head.radius[0]) ** 2 + ((y - cy) / head.radius[1]) ** 2)
-    whole = _smooth(1.42, 0.98, radius)
+    radius = np.asarray(np.sqrt(((x - cx) / head.radius[0]) ** 2 + ((y - cy) / head.radius[1]) ** 2), np.float32)
     # The neck and the hair beside it: full motion at the chin, none at the collar.
-    whole = whole * _smooth(head.neck[1] + 60, head.neck[0] - 60, y)
+    fixed = _smooth(head.neck[1] + 60, head.neck[0] - 60, y)
+    whole = _smooth(1.42, 0.98, radius) * fixed
     px, py = head.pivot
-    ball = np.sqrt(np.clip(1 - (np.clip(radius, 0, 1) * 0.93) ** 2, 0, 1))
-    depth = whole * (0.15 + 0.6 * ball) + 0.25 * _bump(x, y, *head.nose, 60, 80)
     out = np.zeros((len(MOTIONS), *x.shape, 2), np.float32)
 
     def put(name: str, dx: NDArray[np.floating] | float, dy: NDArray[np.floating] | float) -> None:
@@ -65,22 +70,29 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     put("shift_y", 0, whole)
     put("roll", -whole * (y - py), whole * (x - px))
     put("zoom", whole * (x - px), whole * (y - py))
-    put("yaw", depth, 0)
-    put("pitch", 0, depth)
-    for name, (bx, by) in (("brow_left", brows.left), ("brow_right", brows.right)):
-        # Skin above the brow follows, the lid crease below hardly.
-        ry = np.where(y < by, brows.radius[1] * 1.7, brows.radius[1] * 0.75).astype(np.float32)
-        put(name, 0, -np.exp(-(((x - bx) / brows.radius[0]) ** 2) - ((y - by) / ry) ** 2))
-    middle = (brows.left[0] + brows.right[0]) / 2
-    put("brow_inner", 0, -_bump(x, y, middle, brows.left[1], 46, brows.radius[1]))
-    open_ = _smooth(jaw.top, jaw.top + 46, y) * _smooth(jaw.chin + 125, jaw.chin + 30, y)
-    put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.42, np.abs(x - cx)))
+    depth = _depth(rig, x, y, radius, whole)
+    # The side that turns away gets smaller, the other larger: perspective at the distance of a portrait.
+    far = whole * (x - cx) / _DISTANCE
+    put("yaw", depth - far * (x - cx), -far * (y - cy))
+    far = whole * (y - cy) / _DISTANCE
+    put("pitch", -far * (x - cx), depth - far * (y - cy))
+    _brows(rig, x, y, put)
+    # Hair behind the face, which follows late.
+    ring = _smooth(0.82, 1.12, radius) * _smooth(1.45, 1.12, radius) * fixed
+    put("lag_x", ring, 0)
+    put("lag_y", 0, ring)
     mx, my = mouth.centre
+    # Beside the mouth the skin stretches over a longer way than under the lips that cover it.
+    beside = _smooth(mouth.half_width * 0.6, mouth.half_width * 1.5, np.abs(x - mx))
+    begin, end = jaw.top - jaw.span * (0.25 + 0.45 * beside), jaw.top + jaw.span * (0.75 + 0.20 * beside)
+    open_ = _smooth(begin, end, y) * _smooth(jaw.chin + 125, jaw.chin + 30, y)
+    put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.42, np.abs(x - cx)))
     side = np.asarray(np.tanh((x - mx) / 25), np.float32)
-    corner = _bump(np.abs(x - mx), y, mouth.half_width + 4, my, 42, 40)
-    put("corners", side * corner, -0.45 * corner)
+    corner = _bump(np.abs(x - mx), y, mouth.half_width + 8, my - 4, 44, 46)
+    put("corner_out", side * corner, 0)
+    put("corner_up", 0, -corner)
     near = _bump(x, y, mx, my, 80, 50)
-    put("gather", -(x - mx) / mouth.half_width * near, 0)
+    put("gather", -(x - mx) / mouth.half_width * near * 1.75, 0)  # 1 unit at the corners
     cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
     put("cheeks", side * cheek * 0.3, -cheek)
     down = _smooth(rig.body.shoulders - 60, rig.body.shoulders + 110, y)
@@ -89,6 +101,58 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     for hx, hy in rig.body.hair_tips:
         sway = sway + _bump(x, y, hx, hy, 75, 120)
     put("sway", sway, 0)
+    return out
+
+
+def _depth(rig: Rig, x: Floats, y: Floats, radius: Floats, whole: Floats) -> Floats:
+    """How much of the nose's travel a point makes when the head turns: what is in front moves most, ears and hair
+    hardly."""
+    eyes, mouth = rig.eyes, rig.mouth
+    middle = (eyes.left.centre[0] + eyes.right.centre[0]) / 2
+    spread = abs(eyes.right.centre[0] - eyes.left.centre[0])
+    brow = (rig.brows.left[1] + rig.brows.right[1]) / 2
+    ball = np.sqrt(np.clip(1 - (np.clip(radius, 0, 1) * 0.93) ** 2, 0, 1))
+    depth = whole * (0.05 + 0.38 * ball)
+    depth += 0.36 * whole * _bump(x, y, middle, (brow + rig.jaw.chin) / 2, spread * 0.95, (rig.jaw.chin - brow) * 0.75)
+    depth += 0.22 * _bump(x, y, *rig.head.nose, spread * 0.34, 80)
+    depth += 0.05 * whole * _bump(x, y, middle, brow, spread, 30)
+    depth += 0.05 * whole * _bump(x, y, *mouth.centre, mouth.half_width * 1.4, 45)
+    return np.asarray(depth, np.float32)
+
+
+def _brows(rig: Rig, x: Floats, y: Floats, put: Callable[[str, Floats | float, Floats | float], None]) -> None:
+    """Lift of each end of each brow, and the furrow that draws the inner ends together."""
+    brows = rig.brows
+    rx, ry = brows.radius
+    size = brows.lift / 9
+    middle = (brows.left[0] + brows.right[0]) / 2
+    furrow_x: Floats = np.zeros_like(x)
+    furrow_y: Floats = np.zeros_like(x)
+    for name, (bx, by) in (("left", brows.left), ("right", brows.right)):
+        inwards = 1 if middle > bx else -1
+        # Skin above the brow follows, the lid crease below hardly.
+        high = np.asarray(np.exp(-(((y - by) / np.where(y < by, ry * 1.7, ry)) ** 2)), np.float32)
+        along = np.asarray((x - bx) * inwards / rx, np.float32)
+        # The two parts add up to an even lift of the whole brow.
+        span = np.asarray(np.exp(-((np.clip(np.abs(along) - 0.45, 0, None) / 0.62) ** 2)) * high * size, np.float32)
+        inner = _smooth(-0.75, 0.75, along)
+        put(f"brow_inner_{name}", 0, -span * inner)
+        put(f"brow_outer_{name}", 0, -span * (1 - inner))
+        pull = np.exp(-(((along - 0.6) / 0.5) ** 2)) * high * size
+        furrow_x += inwards * pull
+        furrow_y += 0.55 * pull
+    put("furrow", furrow_x, furrow_y)
+
+
+def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, drop: float) -> Floats:
+    """The weights of a pose with those of the skin that the mouth takes along; shape (len(MOTIONS),)."""
+    out = weights.copy()
+    wider = lips.width - mouth.half_width
+    out[INDEX["jaw"]] = shape.jaw_open * drop
+    out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
+    out[INDEX["gather"]] = 0.45 * max(0.0, -wider)
+    out[INDEX["corner_up"]] = 0.8 * lips.lift
+    out[INDEX["cheeks"]] += 2.5 * shape.stretch
     return out
 
 
