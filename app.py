@@ -37,13 +37,15 @@ from avatar.diagnosis import check_media
 from avatar.guard import FrameGuard
 from avatar.ice import IceServerConfig, IceServers
 from avatar.painter import Painter
-from avatar.poster import Poster
+from avatar.poster import Posters
 from config.command_line import arguments, settings_from
 from config.settings import Settings, public_view
 from config.wiring import (
     access_rules,
     admin_config,
     api_limits,
+    background,
+    backgrounds,
     body_limit,
     conversation_limits,
     lifecycle_limits,
@@ -56,6 +58,7 @@ from core import allocator, log, messages
 from core.access import Access
 from core.admin_api import AdminApi
 from core.asr_api import AsrApi
+from core.cast import TRANSPARENT, Cast
 from core.conversation import Conversation
 from core.doctor import (
     Verdict,
@@ -73,7 +76,7 @@ from core.doctor import (
 from core.envelope import envelope_failures
 from core.errors import EmanError
 from core.events import Event, Failed
-from core.frames import LISTEN_RATE, Activity
+from core.frames import LISTEN_RATE, Activity, FaceChoice
 from core.history import History
 from core.history_api import HistoryApi
 from core.http_api import HttpApi
@@ -85,6 +88,7 @@ from core.monitor import Identity, Monitor, Sources
 from core.openapi import OpenApi
 from core.outlet import outlet
 from core.pictures import PictureTally
+from core.presenter_api import PresenterApi
 from core.process import ProcessMeter
 from core.readiness import Readiness
 from core.services.asr import ASRWebSocketService
@@ -130,7 +134,12 @@ class Server:
             on_gone=self._gone,
             watched=lambda session_id: bool(self.sockets.get_sessions_by_id(session_id)),
         )
-        self.poster = Poster(self.face, settings.media.width, settings.media.height)
+        width, height = settings.media.width, settings.media.height
+        self.cast = Cast(
+            self.face, width, height,
+            background=background(settings), backgrounds=backgrounds(settings), lenient=settings.compat.livetalking,
+        )  # fmt: skip
+        self.posters = Posters(self.face, width, height, self.cast.thread)
         # Pictures are drawn where aiortc encodes, in the loop's default executor: few threads keep their caches warm.
         self._media = ThreadPoolExecutor((os.cpu_count() or 1) + 1, "media")
         self._speech = ThreadPoolExecutor(2, "speech")
@@ -166,7 +175,7 @@ class Server:
         await asyncio.gather(self._start_end_of_turn(), *(self._start_adapter(stage) for stage in self.adapters))
         if self.ice.configured:
             await self.ice.probe()
-        await asyncio.to_thread(self._prepare_faces)
+        await self.cast.start()
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.settings.server.host, self.settings.server.port)
         await site.start()
@@ -200,6 +209,7 @@ class Server:
         if self.end_of_turn is not None:
             await self.end_of_turn.close()
         await self.history.close()
+        self.cast.close()
         self._speech.shutdown(wait=False, cancel_futures=True)
 
     # -- composition
@@ -279,6 +289,7 @@ class Server:
         self._api = HttpApi(
             self.sessions,
             self.streams,
+            self.cast,
             access=self.access,
             tokens=self.tokens,
             memory=self.history,
@@ -294,8 +305,9 @@ class Server:
         application.add_routes(self.admin.routes())
         application.add_routes([web.get("/ws", self._router.handle)])
         application.add_routes(self.asr_api.routes())
+        application.add_routes(PresenterApi(self.cast, self.posters).routes())
         application.add_routes(OpenApi(VERSION).routes())
-        application.add_routes(page_routes(WEB, self.poster.png))
+        application.add_routes(page_routes(WEB, self.posters.poster))
         application.on_response_prepare.append(add_headers)
         return application
 
@@ -305,7 +317,7 @@ class Server:
 
     # -- what happens in sessions
 
-    def _build(self, session_id: str) -> Parts:
+    def _build(self, session_id: str, face: FaceChoice) -> Parts:
         def emit(event: Event) -> None:
             for watch in self._watchers:
                 watch(session_id, event)
@@ -324,7 +336,8 @@ class Server:
         media = Avatar(
             listener=conversation,
             lipsync=self.lipsync,
-            painter=self._painter(session_id),
+            painter=lambda choice: self._painter(session_id, choice),
+            face=face,
             ice=self.ice,
             codec=self.settings.media.codec,
             speech=self._speech,
@@ -352,14 +365,10 @@ class Server:
         )
         return Parts(conversation, media, ears, files)
 
-    def _painter(self, session_id: str) -> Painter:
-        width, height = self.settings.media.width, self.settings.media.height
-        face = self.face.open(width, height, seed=crc32(session_id.encode()))
-        return Painter(face, FrameGuard(width, height), self._media)
-
-    def _prepare_faces(self) -> None:
-        """Load what the first session would wait for."""
-        self.face.open(self.settings.media.width, self.settings.media.height)
+    def _painter(self, session_id: str, choice: FaceChoice) -> Painter:
+        face = self.cast.open(choice, seed=crc32(session_id.encode()))
+        size, columns = self.settings.media, 2 if self.cast.background(choice) == TRANSPARENT else 1
+        return Painter(face, FrameGuard(size.width, size.height, columns=columns), self._media)
 
     def _tell_pages(self, session_id: str, event: Event) -> None:
         for message in messages_for(event, session_id, self.settings.avatar.name):

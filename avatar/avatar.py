@@ -19,7 +19,7 @@ from avatar.stage import SpeechStage
 from avatar.tracks import FaceTrack, VoiceTrack
 from core.clock import MediaClock
 from core.errors import SessionNotFound
-from core.frames import LinkState, Samples
+from core.frames import FaceChoice, LinkState, Samples
 from core.stages import LipSync, StageListener
 
 _FIGURES = ("clock_resyncs", "pictures_sent", "pictures_skipped")
@@ -51,7 +51,8 @@ class Avatar:
         *,
         listener: StageListener,
         lipsync: LipSync,
-        painter: Painter,
+        painter: Callable[[FaceChoice], Painter],
+        face: FaceChoice,
         ice: IceServers,
         codec: str,
         speech: Executor,
@@ -59,7 +60,8 @@ class Avatar:
     ) -> None:
         self.stage = SpeechStage(listener)
         self.speaker = Speaker(self.stage, lipsync, speech)
-        self._painter = painter
+        self._new_painter = painter
+        self._painter = painter(face)
         self._ice = ice
         self._codec = codec
         self._on_audio = on_audio
@@ -69,13 +71,15 @@ class Avatar:
         self._answering = asyncio.Lock()
         self._closed = False
 
-    async def connect(self, sdp: str, taking: Callable[[], None] = lambda: None) -> str:
+    async def connect(self, sdp: str, taking: Callable[[], None] = lambda: None, face: FaceChoice | None = None) -> str:
         """See `core.sessions.Media`."""
         async with self._answering:
-            link, answer = await self._answer(sdp)
+            painter = self._painter if face is None else self._new_painter(face)
+            link, answer = await self._answer(sdp, painter)
             # a useless offer has raised by now: only a good one replaces the connection that there is
             taking()
             earlier, self._link = self._link, link
+            self._take_over(painter)
             if earlier is not None:
                 self._earlier += earlier.figures()
                 await earlier.peer.close()
@@ -86,25 +90,30 @@ class Avatar:
                 track.begin(self.stage.next_position())
             return answer
 
-    async def _answer(self, sdp: str) -> tuple[_Link, str]:
+    def _take_over(self, painter: Painter) -> None:
+        if painter is not self._painter:
+            painter.guard.count_on(self._painter.guard)
+            self._painter = painter
+
+    async def _answer(self, sdp: str, painter: Painter) -> tuple[_Link, str]:
         servers = self._ice.usable()
-        link = self._new_link(servers)
+        link = self._new_link(servers, painter)
         try:
             async with asyncio.timeout(self._ice.patience_s(servers)):
                 return link, await link.peer.answer(sdp, link.voice, link.face)
         except TimeoutError:
             # one of them died since it was last asked; host candidates do not wait for it
             self._ice.distrust()
-            link = self._new_link([])
+            link = self._new_link([], painter)
             return link, await link.peer.answer(sdp, link.voice, link.face)
 
-    def _new_link(self, servers: list[RTCIceServer]) -> _Link:
+    def _new_link(self, servers: list[RTCIceServer], painter: Painter) -> _Link:
         clock = MediaClock()
         return _Link(
             peer=Peer(servers, codec=self._codec, on_audio=self._on_audio),
             clock=clock,
             voice=VoiceTrack(self.stage, clock),
-            face=FaceTrack(self.stage, self._painter, clock),
+            face=FaceTrack(self.stage, painter, clock),
         )
 
     async def disconnect(self) -> None:

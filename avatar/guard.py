@@ -38,14 +38,18 @@ logger = logging.getLogger(__name__)
 class FrameGuard:
     """Draws the pictures of one session and makes them fit for the encoder. Used by one thread at a time.
 
-    `width`, `height`: the size that the face was opened with; `largest`: longest side that is sent; `resize`: as
-    `cv2.resize`. Accepted are I420 (`core.frames.Picture`), grey (h, w) or (h, w, 1), BGR (h, w, 3) and BGRA
-    (h, w, 4, without its alpha), of any real dtype and memory layout: floats 0..1 or 0..255, uint16 full scale.
+    `width`, `height`: the size that the face was opened with; `columns`: 2 where its pictures are colour and matte side
+    by side; `largest`: longest side (of one column) that is sent; `resize`: as `cv2.resize`. Accepted are I420
+    (`core.frames.Picture`), grey (h, w) or (h, w, 1), BGR (h, w, 3) and BGRA (h, w, 4, without its alpha), of any real
+    dtype and memory layout: floats 0..1 or 0..255, uint16 full scale.
     """
 
-    def __init__(self, width: int, height: int, *, largest: int = LARGEST, resize: Resize = cv2.resize) -> None:
-        self._aspect = width / height
-        self._size = (width, height)
+    def __init__(
+        self, width: int, height: int, *, columns: int = 1, largest: int = LARGEST, resize: Resize = cv2.resize
+    ) -> None:
+        self._aspect = width * columns / height
+        self._size = (width * columns, height)
+        self._columns = columns
         self._largest = largest
         self._resize = resize
         self._last: Picture | None = None
@@ -75,6 +79,12 @@ class FrameGuard:
             # PyAV takes the planes of such a picture from the wrong places unless it copies them
             return av.VideoFrame.from_ndarray(self._last, format="yuv420p")
         return av.VideoFrame.from_numpy_buffer(self._last, format="yuv420p")
+
+    def count_on(self, earlier: FrameGuard) -> None:
+        """Take over the figures of a guard that this one replaces."""
+        self.repaired += earlier.repaired
+        self.halved += earlier.halved
+        self.failed += earlier.failed
 
     def stalled(self, cue: FaceCue) -> av.VideoFrame:
         """The last good picture, because the one for `cue` does not come."""
@@ -121,7 +131,7 @@ class FrameGuard:
             and source.flags.c_contiguous
             and source.shape[0] % 3 == 0
             and source.shape[1] % 2 == 0
-            and SMALLEST <= source.shape[1] <= self._largest
+            and SMALLEST <= source.shape[1] <= self._largest * self._columns
             and SMALLEST <= source.shape[0] // 3 * 2 <= self._largest
             and self._is_i420(source)
         )
@@ -163,23 +173,29 @@ class FrameGuard:
         """Bytes of even size, no side above the largest. Large ones are made small first: less to convert."""
         height, width = source.shape[:2]
         _check_size(width, height)
-        target = _fitting(width, height, self._largest)
+        target = self._fitting(width, height)
         if source.dtype not in (np.uint8, np.float32, np.float64):
             source = self._bytes(source)
-        if target != (width // 2 * 2, height // 2 * 2):
+        if max(width - target[0], height - target[1]) > 3:
             source = np.asarray(self._resize(np.ascontiguousarray(source), target, interpolation=cv2.INTER_AREA))
         return np.ascontiguousarray(self._bytes(source)[: target[1], : target[0]])
 
     def _shrunk_planes(self, source: Picture) -> Picture:
         height, width = source.shape[0] // 3 * 2, source.shape[1]
         _check_size(width, height)
-        target = _fitting(width, height, self._largest)
+        target = self._fitting(width, height)
         if target == (width, height):
             return source.copy() if source.base is not None or self._shares else source
         out = np.empty((target[1] * 3 // 2, target[0]), np.uint8)
         for plane, place in zip(_planes(source), _planes(out), strict=True):
             place[:] = self._resize(plane, place.shape[::-1], interpolation=cv2.INTER_AREA)
         return out
+
+    def _fitting(self, width: int, height: int) -> tuple[int, int]:
+        """Even width (of each column) and height, with the same proportions and no side above the largest."""
+        scale = min(1.0, self._largest * self._columns / width, self._largest / height)
+        step = 2 * self._columns
+        return max(step, int(width * scale) // step * step), max(2, int(height * scale) // 2 * 2)
 
     def _bytes(self, source: Array) -> NDArray[np.uint8]:
         """Any real dtype as 0..255."""
@@ -242,12 +258,6 @@ def owned_samples(sound: object) -> Samples:
 def _check_size(width: int, height: int) -> None:
     if min(width, height) < SMALLEST:
         raise FaceError(f"a picture of {width}x{height} is too small", code="bad_picture")
-
-
-def _fitting(width: int, height: int, largest: int) -> tuple[int, int]:
-    """Even width and height, with the same proportions and no side above `largest`."""
-    scale = min(1.0, largest / max(width, height))
-    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
 def _planes(picture: Array) -> tuple[Array, Array, Array]:

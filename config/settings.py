@@ -218,6 +218,7 @@ class History(Section):
 
 
 class Page(Section):
+    backgrounds: list[str]
     control_url: str = Field(pattern=r"^(wss?://.+)?$")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from config.settings import Settings, data_folder, public_view
@@ -96,6 +97,21 @@ def admin_config(settings: Settings) -> dict[str, Any]:
         "listenport": settings.server.port,
         "settings": public_view(settings),
     }
+
+
+def background(settings: Settings) -> str:
+    """What is behind the character unless a session chooses."""
+    return str(settings.face.engine_options().get("background", "studio"))
+
+
+_PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
+
+
+def backgrounds(settings: Settings) -> list[str]:
+    """What the page offers: the list of the settings, and the pictures of the face's folder."""
+    folder = settings.face.engine_options().get("backgrounds")
+    pictures = sorted(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
+    return [*settings.page.backgrounds, *(one.name for one in pictures if one.suffix.lower() in _PICTURES)]
 
 
 def page_config(settings: Settings, version: str, recognizer: Recognizer, dialogue: Dialogue) -> dict[str, Any]:

@@ -207,6 +207,7 @@ class AdminApi:
             "sessionid": session.id,
             "recording": False,
             **{key: options[key] for key in ("model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt")},
+            "avatar_id": session.face.presenter or options["avatar_id"],
             "link": session.media.link().value,
             "activity": session.conversation.activity.value,
             **session.media.status(),

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from core.access import Access
+from core.cast import Cast
 from core.envelope import json_body, ok, spoken_text
 from core.errors import BadRequest, SessionNotFound, Unauthorized
-from core.frames import LinkState, Utterance
+from core.frames import FaceChoice, LinkState, Utterance
 from core.identity import Tokens, session_id_of
 from core.log import bound
 from core.sessions import Session, Sessions
@@ -47,6 +48,7 @@ class HttpApi:
         self,
         sessions: Sessions,
         streams: EventStreams,
+        cast: Cast,
         *,
         access: Access,
         tokens: Tokens,
@@ -57,6 +59,7 @@ class HttpApi:
     ) -> None:
         self._sessions = sessions
         self._streams = streams
+        self._cast = cast
         self._access = access
         self._tokens = tokens
         self._memory = memory
@@ -84,27 +87,45 @@ class HttpApi:
             raise BadRequest('expected {"sdp": "<text>", "type": "offer"}')
         if body.get("sessionid") in (None, ""):
             self._access.may_open(request, _text(body, "token"))
-            session, answer = await self._sessions.open(sdp, page=_page(body))
+            self._sessions.check_room()
+            face = await self._face(body, FaceChoice())
+            session, answer = await self._sessions.open(sdp, page=_page(body), face=face)
         else:
             session, answer = await self._come_back(request, body, sdp)
         if isinstance(storage := body.get("storage"), bool):
             self.keep_history(session.id, storage)
-        token = self._tokens.issue(session.id)
-        return web.json_response({"sdp": answer, "type": "answer", "sessionid": session.id, "token": token})
+        token = self._tokens.issue(session.id, session.face)
+        return web.json_response(
+            {
+                "sdp": answer,
+                "type": "answer",
+                "sessionid": session.id,
+                "token": token,
+                "avatar": session.face.presenter or self._cast.default,
+                "background": self._cast.background(session.face),
+            }
+        )
 
     async def _come_back(self, request: web.Request, body: Mapping[str, Any], sdp: str) -> tuple[Session, str]:
         session_id, token = session_id_of(body["sessionid"]), _text(body, "token")
         session = self._sessions.get(session_id)
         if session is not None:
             self._access.may_use(request, session_id, token)
-            return session, await self._sessions.resume(session, sdp, page=_page(body))
+            face = await self._face(body, session.face)
+            return session, await self._sessions.resume(session, sdp, page=_page(body), face=face)
         try:
-            self._tokens.check(token, session_id)
+            earlier = self._tokens.check(token, session_id)
         except Unauthorized:
             raise SessionNotFound("session not found") from None
-        # ours, from before a restart: the same id, and what was kept of the conversation
+        # ours, from before a restart: the same id and face, and what was kept of the conversation
+        face = await self._face(body, await self._cast.kept(earlier))
         memory = await self._memory.utterances(session_id, self._history_turns)
-        return await self._sessions.open(sdp, page=_page(body), session_id=session_id, memory=memory)
+        return await self._sessions.open(sdp, page=_page(body), face=face, session_id=session_id, memory=memory)
+
+    async def _face(self, body: Mapping[str, Any], now: FaceChoice) -> FaceChoice:
+        """Which face an offer wants; what it does not name stays. Raises `BadRequest`, `FaceError`."""
+        presenter, background = _text(body, "avatar") or now.presenter, _text(body, "background") or now.background
+        return await self._cast.choose(presenter, background)
 
     def keep_history(self, session_id: str, kept: bool) -> None:
         """The user's switch. Raises `SessionNotFound`."""

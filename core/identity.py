@@ -13,12 +13,14 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jwt
 
 from core.errors import BadRequest, SettingsError, Unauthorized
+from core.frames import FaceChoice
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ALGORITHM = "HS256"
 _SESSION = "eman-session"
 _VISITOR = "eman-visitor"
+_AS_SET = FaceChoice()
 _SKEW_S = 30
 """By how much the clocks of servers that share a secret may differ."""
 
@@ -79,14 +82,23 @@ class Tokens:
         self._lifetime_s = lifetime_s
         self._clock = clock
 
-    def issue(self, session_id: str) -> str:
-        """A token that proves ownership of a session."""
-        return self._signed(_SESSION, session_id, self._lifetime_s)
+    def issue(self, session_id: str, face: FaceChoice = _AS_SET) -> str:
+        """A token that proves ownership of a session, and remembers its face over a restart."""
+        return self._signed(_SESSION, session_id, self._lifetime_s, {"face": [face.presenter, face.background]})
 
-    def check(self, token: str | None, session_id: str) -> None:
-        """Raises `Unauthorized` unless `token` is a valid one of this session."""
-        if not self._holds(token, _SESSION, session_id):
+    def check(self, token: str | None, session_id: str) -> FaceChoice:
+        """The face that the session showed when `token` was issued.
+
+        Raises `Unauthorized` unless `token` is a valid one of this session.
+        """
+        claims = self._claims(token, _SESSION, session_id)
+        if claims is None:
             raise Unauthorized("the session's token is missing or wrong")
+        match claims.get("face"):
+            case [str() as presenter, str() as background]:
+                return FaceChoice(presenter, background)
+            case _:  # tokens of earlier versions name no face
+                return _AS_SET
 
     def issue_visitor(self, lifetime_s: float) -> str:
         """A token that lets whoever has it start sessions, for `lifetime_s` seconds."""
@@ -94,18 +106,20 @@ class Tokens:
 
     def check_visitor(self, token: str | None) -> None:
         """Raises `Unauthorized` unless `token` is a valid visitor's."""
-        if not self._holds(token, _VISITOR, "visitor"):
+        if self._claims(token, _VISITOR, "visitor") is None:
             raise Unauthorized("the access link is missing, wrong or has expired")
 
-    def _signed(self, audience: str, subject: str, lifetime_s: float) -> str:
+    def _signed(self, audience: str, subject: str, lifetime_s: float, more: Mapping[str, Any] | None = None) -> str:
         expires = math.ceil(self._clock() + lifetime_s)
-        return jwt.encode({"aud": audience, "sub": subject, "exp": expires}, self._key, algorithm=_ALGORITHM)
+        claims = {"aud": audience, "sub": subject, "exp": expires, **(more or {})}
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
-    def _holds(self, token: str | None, audience: str, subject: str) -> bool:
+    def _claims(self, token: str | None, audience: str, subject: str) -> dict[str, Any] | None:
+        """What a valid token says; None for any other."""
         if not token or len(token) > _MAX_TOKEN or not _SHAPE.fullmatch(token):
-            return False
+            return None
         try:
-            jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 self._key,
                 algorithms=[_ALGORITHM],
@@ -115,8 +129,8 @@ class Tokens:
                 options={"require": ["aud", "sub", "exp"], "strict_aud": True},
             )
         except (jwt.PyJWTError, RecursionError):  # why it is wrong is nobody's business
-            return False
-        return True
+            return None
+        return claims
 
 
 def visitor_link(url: str, token: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from core.conversation import Conversation
 from core.errors import Refused, ServerFull, SessionNotFound
-from core.frames import LinkState, Samples, Utterance
+from core.frames import FaceChoice, LinkState, Samples, Utterance
 from core.identity import new_session_id, session_id_of
 from core.log import bound
 from core.recording import Recording
@@ -21,14 +21,18 @@ logger = logging.getLogger(__name__)
 RELOAD_SHARE = 6
 """A cleanly closed session without a socket is kept for this fraction of `resume_s`: enough to reload the page."""
 
+_AS_SET = FaceChoice()
+"""The face of the settings."""
+
 
 class Media(Protocol):
     """The media side of a session: the avatar and its connection to the browser."""
 
-    async def connect(self, sdp: str, taking: Callable[[], None]) -> str:
+    async def connect(self, sdp: str, taking: Callable[[], None], face: FaceChoice | None = None) -> str:
         """Answer an SDP offer, replacing an earlier connection. Raises `BadRequest`, holding nothing.
 
-        `taking` is called when the offer has proved good, before the earlier connection is closed.
+        `taking` is called when the offer has proved good, before the earlier connection is closed. `face`, where
+        given, is shown from then on.
         """
 
     async def disconnect(self) -> None:
@@ -105,8 +109,10 @@ class LifecycleLimits:
 class Session:
     """One user's session. Its background work runs in one task group, ended by `close`."""
 
-    def __init__(self, session_id: str, parts: Parts) -> None:
+    def __init__(self, session_id: str, parts: Parts, face: FaceChoice = _AS_SET) -> None:
         self.id = session_id
+        self.face = face
+        """Which face is shown."""
         self.page = ""
         """The page that shows the avatar, by the name it gave itself; "" when it gave none."""
         self.storage = True
@@ -123,14 +129,18 @@ class Session:
         """It did not vanish: it closed its connection."""
         self._task = asyncio.create_task(self._run(), name=f"session {session_id}")
 
-    async def connect(self, sdp: str, page: str, moved: Callable[[str, str], None]) -> str:
-        """Answer an offer; also re-attaches a browser that comes back. `moved`: see `Sessions`."""
+    async def connect(
+        self, sdp: str, page: str, moved: Callable[[str, str], None], face: FaceChoice | None = None
+    ) -> str:
+        """Answer an offer; also re-attaches a browser that comes back. `moved`: see `Sessions`; `face`: another one."""
+        another = face if face is not None and face != self.face else None
 
         def taking() -> None:
             self.page = page
+            self.face = another or self.face
             moved(self.id, page)
 
-        answer = await self.media.connect(sdp, taking)
+        answer = await self.media.connect(sdp, taking, another)
         self.ears.rest()  # what an earlier connection's microphone was saying has no end
         self.offered_at = time.monotonic()
         self.detached_at = None
@@ -175,7 +185,7 @@ class Session:
 
 
 class Sessions:
-    """All live sessions. `build(session_id)` makes the parts of a new one.
+    """All live sessions. `build(session_id, face)` makes the parts of a new one.
 
     `on_moved(session_id, page)` is called when a page gets the avatar's media, before another one loses it;
     `on_gone(session_id)` when a session has ended; `watched(session_id)` tells whether a page has a socket for it.
@@ -183,7 +193,7 @@ class Sessions:
 
     def __init__(
         self,
-        build: Callable[[str], Parts],
+        build: Callable[[str, FaceChoice], Parts],
         limits: LifecycleLimits,
         on_moved: Callable[[str, str], None] = lambda session_id, page: None,
         on_gone: Callable[[str], None] = lambda session_id: None,
@@ -220,23 +230,33 @@ class Sessions:
         """The live session of an id."""
         return self._sessions.get(session_id)
 
-    async def open(
-        self, sdp: str, *, page: str = "", session_id: str | None = None, memory: Sequence[Utterance] = ()
-    ) -> tuple[Session, str]:
-        """Admit a new session and answer its offer. Raises `ServerFull`, `Refused`, `BadRequest`; then nothing is held.
-
-        `session_id` and `memory` open a session again that the server knew before it was restarted.
-        """
+    def check_room(self) -> None:
+        """Whether another session would be admitted now. Raises `ServerFull`, `Refused`."""
         if self._stopping:
             raise Refused("the server is stopping", code="stopping", retryable=True)
         if len(self._sessions) >= self._limits.max_sessions:
             limit = self._limits.max_sessions
             raise ServerFull(f"Maximum session limit reached ({len(self._sessions)}/{limit})")
+
+    async def open(
+        self,
+        sdp: str,
+        *,
+        page: str = "",
+        face: FaceChoice = _AS_SET,
+        session_id: str | None = None,
+        memory: Sequence[Utterance] = (),
+    ) -> tuple[Session, str]:
+        """Admit a new session and answer its offer. Raises `ServerFull`, `Refused`, `BadRequest`; then nothing is held.
+
+        `session_id` and `memory` open a session again that the server knew before it was restarted.
+        """
+        self.check_room()
         session_id = session_id or new_session_id()
         if session_id in self._sessions:
             raise Refused("the session is live", code="busy", retryable=True)
         with bound(session_id):
-            session = Session(session_id, self._build(session_id))
+            session = Session(session_id, self._build(session_id, face), face)
             self._sessions[session_id] = session  # holds the slot while the offer is answered
             try:
                 session.conversation.remember(memory)
@@ -247,10 +267,13 @@ class Sessions:
         logger.info("session %s opened (%d of %d)", session_id, len(self), self._limits.max_sessions)
         return session, answer
 
-    async def resume(self, session: Session, sdp: str, *, page: str = "") -> str:
-        """Attach a new connection to a live session. Raises `SessionNotFound`, `BadRequest`."""
+    async def resume(self, session: Session, sdp: str, *, page: str = "", face: FaceChoice | None = None) -> str:
+        """Attach a new connection to a live session, with another `face` if given.
+
+        Raises `SessionNotFound`, `BadRequest`; the face that was shown then stays.
+        """
         with bound(session.id):
-            return await session.connect(sdp, page, self._on_moved)
+            return await session.connect(sdp, page, self._on_moved, face)
 
     async def leave(self, session: Session) -> None:
         """The page says that it goes: free its connection, keep the session for a reload."""

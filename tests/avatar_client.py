@@ -95,6 +95,8 @@ class AvatarClient:
         self.pictures: list[tuple[float, float, NDArray[np.uint8]]] = []
         """(arrival, media time in seconds, luma plane) of every picture, luma only if `keep_pictures`."""
         self.keep_pictures = True
+        self.chroma = 0.0
+        """Mean of U in the last picture."""
         self.messages: list[dict[str, Any]] = []
         self.offered_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -229,6 +231,7 @@ class AvatarClient:
                     luma = (
                         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : frame.width].copy()
                     )
+                    self.chroma = float(np.frombuffer(frame.planes[1], np.uint8).mean())
                 self.pictures.append((time.monotonic(), float(frame.pts * frame.time_base), luma))
         except MediaStreamError:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.conversation import Conversation
 from core.events import Failed, ReplyState, Timed
-from core.frames import LinkState, Samples
+from core.frames import FaceChoice, LinkState, Samples
 from core.metrics import Metrics
 from core.monitor import Identity, Monitor, Sources
 from core.pictures import PictureTally
@@ -36,7 +36,7 @@ class WatchedMedia:
         self.network_error: Exception | None = None
         self.asked = 0
 
-    async def connect(self, sdp: str, taking: Callable[[], None] = lambda: None) -> str:
+    async def connect(self, sdp: str, taking: Callable[[], None] = lambda: None, face: FaceChoice | None = None) -> str:
         taking()
         return "answer"
 
@@ -137,7 +137,7 @@ class Observatory:
         self.monitor = Monitor(self.sources)
         self.metrics = Metrics(self.sources)
 
-    def _build(self, session_id: str) -> Parts:
+    def _build(self, session_id: str, face: FaceChoice) -> Parts:
         self.media.append(WatchedMedia())
         conversation = Conversation(
             dialogue=ScriptedDialogue(), synthesizer=ToneSynthesizer(), emit=lambda event: None, show=lambda doing: None

@@ -16,7 +16,7 @@ VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
            "core.prosody", "core.recent_audio", "core.sentences", "core.markup", "core.acts"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
-           "core.sessions", "core.doctor", "core.waterfall",
+           "core.sessions", "core.doctor", "core.cast", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
@@ -25,9 +25,9 @@ MEDIA = {f"avatar.{name}" for name in (
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
-    "upload", "upload_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live", "monitor",
-    "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.schemas",
-    "openapi.talk", "asr_api", "asr_dialect", "asr_pcm",
+    "upload", "upload_api", "presenter_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live",
+    "monitor", "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators",
+    "openapi.schemas", "openapi.talk", "asr_api", "asr_dialect", "asr_pcm",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
                    "core.process": {"psutil"}}  # fmt: skip

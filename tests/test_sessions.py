@@ -11,7 +11,7 @@ import pytest
 
 from core.conversation import Conversation
 from core.errors import BadRequest, Refused, ServerFull, SessionNotFound
-from core.frames import Activity, LinkState, Samples, Utterance
+from core.frames import Activity, FaceChoice, LinkState, Samples, Utterance
 from core.sessions import RELOAD_SHARE, LifecycleLimits, Parts, Session, Sessions
 from tests.fakes import DeafToFiles, ScriptedDialogue, ToneSynthesizer
 
@@ -26,7 +26,7 @@ class FakeMedia:
         self.gate: asyncio.Event | None = None
         self.calls: list[str] = []
 
-    async def connect(self, sdp: str, taking: Callable[[], None]) -> str:
+    async def connect(self, sdp: str, taking: Callable[[], None], face: FaceChoice | None = None) -> str:
         self.calls.append("connect")
         if self.gate is not None:
             await self.gate.wait()
@@ -102,7 +102,7 @@ class House:
             watched=lambda session_id: self.watched,
         )
 
-    def _build(self, session_id: str) -> Parts:
+    def _build(self, session_id: str, face: FaceChoice) -> Parts:
         self.media.append(FakeMedia())
         self.media[-1].gate = self.next_gate
         self.ears.append(FakeEars())

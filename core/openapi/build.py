@@ -21,6 +21,11 @@ def query(name: str, schema: Schema, description: str = "", *, required: bool = 
     return {"name": name, "in": "query", "required": required, "schema": schema, **more}
 
 
+def part(name: str, schema: Schema) -> Schema:
+    """A parameter in the path."""
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
 def content(schema: Schema, kind: str = "application/json", example: Any = None) -> Schema:
     """A media type object."""
     return {kind: {"schema": schema, **({"example": example} if example is not None else {})}}

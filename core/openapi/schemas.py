@@ -8,6 +8,9 @@ Schema = dict[str, Any]
 
 ID = "2043561278345678"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.…"
+SDP_ANSWER = {
+    "sdp": "v=0\r\n…", "type": "answer", "sessionid": ID, "token": TOKEN, "avatar": "mira", "background": "studio",
+}  # fmt: skip
 
 ERRORS = {
     "bad_request": "not a JSON object, a field is missing or of the wrong type",
@@ -22,6 +25,8 @@ ERRORS = {
     "too_large": "the body or the upload is over its limit (HTTP 413)",
     "server_full": "limits.max_sessions is reached; try again later",
     "busy": "too much is waiting already (limits.max_queued_replies answers); try again later",
+    "unknown_presenter": "the presenter that `avatar` names does not exist",
+    "unknown_background": "the background is no colour, no gradient and no picture that the server offers",
     "unknown_voice": "the voice that `tts.voice` names does not exist",
     "history_unavailable": "the file of the history can't be used at the moment",
     "rate_limited": "too many requests from this address (HTTP 429)",
@@ -107,9 +112,20 @@ _TALK: dict[str, Schema] = {
             "type": {"const": "answer"},
             "sessionid": text(examples=[ID]),
             "token": text("Proves that the session is yours.", examples=[TOKEN]),
+            "avatar": text("Who is shown.", examples=["mira"]),
+            "background": text("What is behind them.", examples=["studio"]),
         },
         title="SDP answer (not in the envelope)",
-        examples=[{"sdp": "v=0\r\n…", "type": "answer", "sessionid": ID, "token": TOKEN}],
+        examples=[SDP_ANSWER],
+    ),
+    "Presenter": obj(
+        {
+            "name": text("For `avatar` in an offer.", examples=["mira"]),
+            "title": text("For people.", examples=["Mira"]),
+            "about": text(),
+            "picture": text("Address of a still (PNG).", examples=["api/presenters/mira.png"]),
+            "preview": text("Address of a few seconds of motion (animated WebP)."),
+        }
     ),
     "PublicConfig": obj(
         {

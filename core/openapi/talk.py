@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.openapi.build import answer, content, operation, query, said
-from core.openapi.schemas import ID, TOKEN, Schema, obj, ok, ref, text, yes_no
+from core.openapi.build import answer, content, operation, part, query, said
+from core.openapi.schemas import ID, SDP_ANSWER, TOKEN, Schema, many, obj, ok, ref, text, yes_no
 
 _SESSION: list[Schema] = [{"sessionToken": []}, {"apiKey": []}, {}]
 _FIELDS: dict[str, Schema] = {"sessionid": ref("SessionId"), "token": ref("Token")}
@@ -33,15 +33,26 @@ def _by_id(**more: Schema) -> Schema:
     return obj({**_FIELDS, **more}, optional=("token", *more))
 
 
+def _picture(name: str, summary: str, kind: str) -> Schema:
+    return operation(
+        name,
+        "talk",
+        summary,
+        {
+            "description": "A picture, with an ETag; a name that there is not gets the envelope.",
+            "content": {kind: {}, **content(ref("Failure"))},
+        },
+        parameters=[part("name", text("As in /api/presenters.", examples=["mira"]))],
+    )
+
+
 TALK_PATHS: dict[str, Schema] = {
     "/offer": {
         "post": operation(
             "offer",
             "talk",
             "Open a session, or attach a new connection to one",
-            answer(
-                schema=ref("Answer"), example={"sdp": "v=0\r\n…", "type": "answer", "sessionid": ID, "token": TOKEN}
-            ),
+            answer(schema=ref("Answer"), example=SDP_ANSWER),
             security=[{"apiKey": []}, {"sessionToken": []}, {}],
             refusals=(401, 403, 413, 429),
             description=(
@@ -56,8 +67,15 @@ TALK_PATHS: dict[str, Schema] = {
                         **_FIELDS,
                         "page": text("Id that the page made up; comes back in the message `media`."),
                         "storage": yes_no("Whether this conversation may be kept.", default=True),
+                        "avatar": text(
+                            "A presenter of /api/presenters; without it, the one that is shown or the default."
+                        ),
+                        "background": text(
+                            "`studio`, `#rrggbb`, `#rrggbb-#rrggbb` (from top to bottom), a picture of the server's "
+                            "folder, or `transparent`: pictures are then twice as wide, colour left and matte right."
+                        ),
                     },
-                    optional=("sessionid", "token", "page", "storage"),
+                    optional=("sessionid", "token", "page", "storage", "avatar", "background"),
                 ),
                 example={"sdp": "v=0\r\n…", "type": "offer"},
             ),
@@ -159,6 +177,16 @@ TALK_PATHS: dict[str, Schema] = {
             description="ICE servers come with their credentials: browsers need them.",
         )
     },
+    "/api/presenters": {
+        "get": operation(
+            "presenters",
+            "talk",
+            "Whom a session may show, and the backgrounds that the page offers",
+            answer(obj({"presenters": many(ref("Presenter")), "backgrounds": many(text())}), example=None),
+        )
+    },
+    "/api/presenters/{name}.png": {"get": _picture("presenter_still", "A presenter's face", "image/png")},
+    "/api/presenters/{name}.webp": {"get": _picture("presenter_preview", "A presenter who moves", "image/webp")},
     "/api/hangup": {
         "post": on_session(
             "hangup",

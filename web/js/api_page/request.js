@@ -9,7 +9,11 @@ const HEADERS = { apiKey: "X-API-Key", adminToken: "X-Admin-Token" };
  * @returns {{method: string, url: URL, headers: object, body: string | FormData | undefined, parts: [string, string | File][]}}
  */
 export function build(operation, fields) {
-  const url = new URL(`.${operation.path}`, document.baseURI);
+  const filled = operation.path.replace(/\{(\w+)\}/g, (hole, name) => {
+    const value = fields.find((field) => field.place === "path" && field.name === name)?.value;
+    return value === undefined ? hole : encodeURIComponent(value);
+  });
+  const url = new URL(`.${filled}`, document.baseURI);
   for (const { name, place, value } of fields) if (place === "query" && value !== undefined) url.searchParams.set(name, value);
   const request = { method: operation.method, url, headers: keys(operation), body: undefined, parts: [] };
   const inside = fields.filter(({ place }) => place === "body");

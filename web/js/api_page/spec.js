@@ -49,9 +49,9 @@ function describe(path, method, operation) {
   };
 }
 
-function parameterField({ name, required, schema, description }) {
+function parameterField({ name, in: place, required, schema, description }) {
   const full = resolved(schema);
-  return { name, required, place: "query", schema: full, description: description ?? full.description ?? "", example: undefined };
+  return { name, required, place, schema: full, description: description ?? full.description ?? "", example: undefined };
 }
 
 function bodyFields(media) {

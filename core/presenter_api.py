@@ -1,0 +1,73 @@
+"""Who can be shown: a list for pages, with a still and a moving preview of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+from urllib.parse import quote
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from core.cast import Cast
+from core.envelope import ok
+
+_FRESH = "max-age=300"
+"""Pictures change only with the server: pages ask again for them after five minutes, and mostly get a 304."""
+
+
+class Pictures(Protocol):
+    """Draws presenters; each picture once."""
+
+    async def still(self, presenter: str, /) -> bytes:
+        """A presenter's face, as PNG."""
+
+    async def preview(self, presenter: str, /) -> bytes:
+        """A presenter who moves, as animated WebP."""
+
+
+class PresenterApi:
+    """`/api/presenters`, and its pictures. Open to all, as the page itself is."""
+
+    def __init__(self, cast: Cast, pictures: Pictures) -> None:
+        self._cast = cast
+        self._pictures = pictures
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `Application.add_routes`."""
+        return [
+            web.get("/api/presenters", self.presenters),
+            web.get("/api/presenters/{name}.png", self._of_one(self._pictures.still, "image/png")),
+            web.get("/api/presenters/{name}.webp", self._of_one(self._pictures.preview, "image/webp")),
+        ]
+
+    async def presenters(self, request: web.Request) -> web.Response:
+        """Whom a session may show, the one of the settings first, and the backgrounds that a page offers."""
+        presenters = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "about": one.about,
+                "picture": f"api/presenters/{quote(one.name, safe='')}.png",
+                "preview": f"api/presenters/{quote(one.name, safe='')}.webp",
+            }
+            for one in self._cast.presenters
+        ]
+        return ok({"presenters": presenters, "backgrounds": list(self._cast.backgrounds)})
+
+    def _of_one(self, draw: Callable[[str], Awaitable[bytes]], kind: str) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            presenter = self._cast.find(request.match_info["name"])
+            return _picture(request, await draw(presenter.name), kind)
+
+        return handle
+
+
+def _picture(request: web.Request, body: bytes, kind: str) -> web.Response:
+    etag = hashlib.sha256(body).hexdigest()[:16]
+    headers = {"Cache-Control": _FRESH, "ETag": f'"{etag}"'}
+    known = request.if_none_match or ()
+    if any(tag.value in (etag, "*") for tag in known):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type=kind, headers=headers)
