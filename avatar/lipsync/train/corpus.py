@@ -1,0 +1,155 @@
+"""Synthesises the training corpus and keeps it as features: one file per voice, each made from its own seed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.lipsync.features import LogMelStream, Mel
+from avatar.lipsync.labels import classes_of
+from avatar.lipsync.train import espeak_speech, recorded_speech
+from avatar.lipsync.train.augment import Sound, music, opus_round_trip, reexcited, resampled_by
+from avatar.lipsync.train.disturb import Noises
+from avatar.lipsync.train.speech import Speech
+from avatar.lipsync.train.texts import sentences
+from avatar.lipsync.train.train import Shard
+from avatar.lipsync.train.voices import TRAINED_LANGUAGES, TRAINED_VARIANTS, RecordedVoice, Use, recorded
+from avatar.tts.espeak_library import Voice
+from core.errors import LipSyncError
+from core.frames import LISTEN_RATE
+
+_STRETCHES = (0.85, 0.95, 1.05, 1.2, 1.35)
+_PEAK = 0.5
+_ESPEAK_SHARE = 0.35
+"""Of the training sequences; the voices made from recordings have the rest in equal parts, English ones half more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Seconds of sound, before augmentation, of each recorded voice and of each espeak language."""
+
+    recorded: float = 600.0
+    espeak: float = 500.0
+
+
+def make(folder: Path, amount: Amount, *, seed: int, processes: int) -> None:
+    """Write the shards that are not in `folder` yet; tells of each. Raises `LipSyncError` when an engine is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs: list[RecordedVoice | str] = [*recorded(Use.TRAIN), *TRAINED_LANGUAGES]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for line in pool.map(_make_one, jobs, *zip(*[(folder, amount, seed)] * len(jobs), strict=True)):
+            print(line, flush=True)
+    if not (folder / "noises.npz").exists():
+        rng = np.random.default_rng(seed)
+        played = [features(music(20.0, rng)) for _ in range(12)]
+        np.savez(folder / "noises.npz", music=np.concatenate(played).astype(np.float16))
+
+
+def load(folder: Path) -> tuple[list[Shard], Noises]:
+    """The shards of a corpus with their weights, and the noises to be heard behind them."""
+    shards, babble = [], []
+    for path in sorted(folder.glob("voice-*.npz")):
+        with np.load(path) as file:
+            shards.append(Shard(file["mel"], file["classes"], float(file["weight"])))
+            babble.append(file["mel"][:6000].astype(np.float32))
+    with np.load(folder / "noises.npz") as file:
+        return shards, Noises(np.concatenate(babble), file["music"].astype(np.float32))
+
+
+def features(sound: NDArray[np.floating]) -> Mel:
+    """Features of a float sound."""
+    stream = LogMelStream()
+    samples = np.clip(sound * 32767, -32768, 32767).astype(np.int16)
+    return np.concatenate((stream.feed(samples), stream.finish()))
+
+
+def _make_one(job: RecordedVoice | str, folder: Path, amount: Amount, seed: int) -> str:
+    name = job if isinstance(job, str) else f"{job.engine}-{job.name}"
+    path = folder / f"voice-{name}.npz"
+    if path.exists():
+        return f"{name}: kept"
+    rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
+    if isinstance(job, str):
+        spoken = espeak_sentences(job, TRAINED_VARIANTS, amount.espeak, rng)
+        weight = _ESPEAK_SHARE / len(TRAINED_LANGUAGES)
+    else:
+        spoken = recorded_sentences(job, amount.recorded, rng)
+        total = sum(1.5 if voice.language == "en" else 1.0 for voice in recorded(Use.TRAIN))
+        weight = (1 - _ESPEAK_SHARE) * (1.5 if job.language == "en" else 1.0) / total
+    mels, classes, seconds = [], [], 0.0
+    for speech in spoken:
+        seconds += speech.seconds
+        for mel, labels in _variants(speech, rng):
+            mels.append(mel.astype(np.float16))
+            classes.append(labels)
+    np.savez(path, mel=np.concatenate(mels), classes=np.concatenate(classes), weight=weight, seconds=seconds)
+    return f"{name}: {seconds:.0f} s"
+
+
+def espeak_sentences(
+    language: str, variants: tuple[str, ...], seconds: float, rng: np.random.Generator
+) -> Iterator[Speech]:
+    """Sentences of an espeak language by changing voices, until `seconds` of speech."""
+    total = 0.0
+    tag = "zh" if language.startswith("cmn") else language.partition("-")[0]
+    while total < seconds:
+        text = sentences(tag, 1, rng)[0]
+        variant = str(rng.choice(variants))
+        name = f"{language}+{variant}" if variant else language
+        rate = int(rng.integers(120, 260))
+        voice = Voice(name, rate, int(rng.integers(15, 85)), int(rng.integers(20, 80)))
+        speech = espeak_speech.speak(_pinyin(text) if tag == "zh" else text, voice)
+        if speech.seconds > 0.5:
+            total += speech.seconds
+            yield speech
+
+
+def recorded_sentences(voice: RecordedVoice, seconds: float, rng: np.random.Generator) -> Iterator[Speech]:
+    """Sentences of a recorded voice at changing speeds, until `seconds` of speech."""
+    total, failed = 0.0, 0
+    while total < seconds:
+        texts = sentences(voice.language, 12, rng)
+        spoken = recorded_speech.speak(texts, voice, stretch=float(rng.choice(_STRETCHES)))
+        failed = failed + 1 if not spoken else 0
+        if failed > 20:
+            raise LipSyncError(f"{voice.name} can't speak: does {voice.engine} run?")
+        for speech in spoken:
+            if speech.seconds > 0.5:
+                total += speech.seconds
+                yield speech
+
+
+def _variants(speech: Speech, rng: np.random.Generator) -> Iterator[tuple[Mel, NDArray[np.int8]]]:
+    """The speech as it is, and once with another size, voice or codec; in silence of changing length."""
+    sound: Sound = speech.samples.astype(np.float32) / np.float32(32768)
+    sound *= np.float32(_PEAK / (np.abs(sound).max() + 1e-6))
+    yield _labelled(sound, speech, 1.0, rng)
+    factor = float(rng.uniform(0.82, 1.18))
+    changed = resampled_by(sound, factor)
+    if rng.random() < 0.5:
+        changed = reexcited(changed, rng)
+    if rng.random() < 0.2:
+        changed = opus_round_trip(changed, int(rng.choice([8000, 12000, 16000, 24000, 32000])))
+    changed *= np.float32(_PEAK / (np.abs(changed).max() + 1e-6))
+    yield _labelled(changed, speech, factor, rng)
+
+
+def _labelled(sound: Sound, speech: Speech, factor: float, rng: np.random.Generator) -> tuple[Mel, NDArray[np.int8]]:
+    lead, tail = (round(float(rng.uniform(0.05, 0.6)) * LISTEN_RATE) for _ in range(2))
+    mel = features(np.concatenate((np.zeros(lead, np.float32), sound, np.zeros(tail, np.float32))))
+    shift = lead / LISTEN_RATE
+    segments = [(start * factor + shift, end * factor + shift, name) for start, end, name in speech.segments]
+    return mel, classes_of(segments, len(mel)).astype(np.int8)
+
+
+def _pinyin(text: str) -> str:
+    from pypinyin import Style, lazy_pinyin
+
+    return " ".join(lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True))

@@ -1,0 +1,34 @@
+"""Speech of espeak-ng with viseme segments, through the program's own engine and its corrections of event times."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avatar.lipsync.labels import Timed
+from avatar.lipsync.train.speech import Speech, resampled
+from avatar.tts.espeak_chunks import ChunkAssembler
+from avatar.tts.espeak_library import PhonemeEvent, Voice, espeak_library
+from core.frames import Samples, SpeechChunk
+
+_PEAK = 12000
+
+
+def speak(text: str, voice: Voice) -> Speech:
+    """`text` spoken by `voice`. Raises `SynthesizerError`."""
+    engine = espeak_library()
+    assembler = ChunkAssembler(engine.rate, rate_wpm=voice.rate_wpm)
+    chunks: list[SpeechChunk] = []
+
+    def listen(samples: Samples, events: list[PhonemeEvent]) -> bool:
+        chunk = assembler.push(samples, events)
+        if chunk is not None:
+            chunks.append(chunk)
+        return True
+
+    engine.speak(text, voice, listen)
+    rest = assembler.finish()
+    if rest is not None:
+        chunks.append(rest)
+    samples = np.concatenate([np.zeros(0, np.int16), *(chunk.pcm.samples for chunk in chunks)])
+    phones = [Timed(p.symbol, p.start, p.end) for chunk in chunks for p in chunk.phonemes or ()]
+    return Speech.of(text, resampled(samples, engine.rate), phones, voice.name)
