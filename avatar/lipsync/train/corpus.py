@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.espeak.library import Voice
 from avatar.lipsync.features import LogMelStream, Mel
 from avatar.lipsync.labels import classes_of
 from avatar.lipsync.train import espeak_speech, recorded_speech
@@ -21,7 +22,6 @@ from avatar.lipsync.train.speech import Speech
 from avatar.lipsync.train.texts import sentences
 from avatar.lipsync.train.train import Shard
 from avatar.lipsync.train.voices import TRAINED_LANGUAGES, TRAINED_VARIANTS, RecordedVoice, Use, recorded
-from avatar.tts.espeak_library import Voice
 from core.errors import LipSyncError
 from core.frames import LISTEN_RATE
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from avatar.espeak.library import PhonemeEvent, Voice, espeak_library
 from avatar.lipsync.labels import Timed
 from avatar.lipsync.train.speech import Speech, resampled
 from avatar.tts.espeak_chunks import ChunkAssembler
-from avatar.tts.espeak_library import PhonemeEvent, Voice, espeak_library
 from core.frames import Samples, SpeechChunk
 
 _PEAK = 12000
