@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 import numpy as np
 
 from avatar.guard import owned_samples
+from avatar.lips import Lips
 from avatar.resampler import Resampler
 from avatar.stage import Speech, SpeechStage
 from core.acts import Act
@@ -59,7 +60,7 @@ class _Preparation:
 
     def __init__(self, lipsync: LipSync, rate: int, text: str) -> None:
         self.rate = rate
-        self._lips = lipsync.open(text)
+        self._lips = Lips(lipsync, text)
         self._to_media = Resampler(rate, MEDIA_RATE)
         self._to_listen = Resampler(rate, LISTEN_RATE)
         self._samples: list[Samples] = []
@@ -69,7 +70,7 @@ class _Preparation:
         """The part that is ready: PCM is held back until its lips are decided."""
         self._samples.append(self._to_media.feed(chunk.pcm.samples))
         heard = Pcm(self._to_listen.feed(chunk.pcm.samples), LISTEN_RATE)
-        self._visemes.append(self._lips.feed(SpeechChunk(heard, chunk.phonemes)))
+        self._visemes.append(self._lips.feed(SpeechChunk(heard, chunk.phonemes, chunk.words)))
         return self._take(final=False)
 
     def finish(self) -> tuple[Samples, VisemeFrames]:
@@ -171,4 +172,5 @@ def _joined(chunks: list[SpeechChunk]) -> SpeechChunk | None:
     samples = np.concatenate([chunk.pcm.samples for chunk in chunks])
     timed = [chunk.phonemes for chunk in chunks if chunk.phonemes is not None]
     phonemes = tuple(phoneme for part in timed for phoneme in part) if timed else None
-    return SpeechChunk(Pcm(samples, chunks[0].pcm.rate), phonemes)
+    words = tuple(word for chunk in chunks for word in chunk.words)
+    return SpeechChunk(Pcm(samples, chunks[0].pcm.rate), phonemes, words)

@@ -59,15 +59,26 @@ class Phoneme:
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """One word of synthesised speech, as it stands in the text. Times in seconds from the start of the utterance."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechChunk:
     """A piece of one utterance as a synthesizer yields it, in order.
 
     `phonemes` are those whose start lies in this chunk, timed from the start of the *utterance*
-    (not of the chunk); None when the synthesizer knows no timing (lips then follow the audio).
+    (not of the chunk); None when the synthesizer knows no timing (lips then follow text and audio).
+    `words`, where the synthesizer times words only: those that begin in this chunk or later, each once, in order.
     """
 
     pcm: Pcm
     phonemes: tuple[Phoneme, ...] | None = None
+    words: tuple[SpokenWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

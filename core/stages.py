@@ -146,7 +146,7 @@ class SpeechWriter(Protocol):
         """
 
     async def write(self, chunk: SpeechChunk) -> None:
-        """Queue the next piece. Waits while the stage holds enough; raises `LipSyncError` or `SynthesizerError`."""
+        """Queue the next piece. Waits while the stage holds enough; raises `SynthesizerError`."""
 
     async def end(self) -> None:
         """The utterance is complete; what the lips still held back is queued."""

@@ -216,3 +216,52 @@ async def test_a_writer_waits_while_the_stage_is_full(pool: ThreadPoolExecutor) 
     assert not waiting.done()
     speaker.clear()
     await asyncio.wait_for(waiting, 5)
+
+
+class BrokenLips(LevelLips):
+    """Lips that fail: at once, in the middle, at the end, or by nonsense."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    def open(self, text: str = "") -> LipStream:
+        if self.when == "open":
+            raise RuntimeError("no lips today")
+        return _BrokenStream(self.when)
+
+
+class _BrokenStream(_LevelStream):
+    def __init__(self, when: str) -> None:
+        super().__init__(3)
+        self._when = when
+        self._fed = 0
+
+    def feed(self, chunk: SpeechChunk) -> VisemeFrames:
+        self._fed += 1
+        if self._when == "shape":
+            return np.zeros((4, 3), np.float32)
+        if self._when == "feed" and self._fed == 3:
+            raise ValueError("lost")
+        return super().feed(chunk)
+
+    def finish(self) -> VisemeFrames:
+        if self._when == "finish":
+            raise MemoryError
+        return super().finish()
+
+
+@pytest.mark.parametrize("when", ["open", "feed", "finish", "shape"])
+async def test_f2_broken_lips_never_silence_the_voice(pool: ThreadPoolExecutor, when: str) -> None:
+    stage = SpeechStage(Listener())
+    writer = Speaker(stage, BrokenLips(when), pool).writer("r1")
+    sound = beep(MEDIA_RATE, 0.3, 0.6)
+    await writer.begin("Hello.")
+    for start in range(0, len(sound), 4800):
+        await writer.write(SpeechChunk(Pcm(sound[start : start + 4800], MEDIA_RATE)))
+    await writer.end()
+    played, jaw = play(stage)
+    assert np.array_equal(played[: len(sound)], sound)
+    assert jaw[-5] == 0, "the mouth rests"
+    if when == "feed":
+        assert max(jaw) > 0, "what was decided before is shown"

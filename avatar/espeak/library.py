@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ _UTF8, _PHONEME_MARKUP, _END_PAUSE = 0x0001, 0x0100, 0x1000
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _EVENT_LIST_END, _EVENT_PHONEME = 0, 7
 _SYMBOL_BYTES = 8
+_IN_IPA, _SEPARATOR = 0x02, "|"
 _BUFFER_MS = 60
+_MOST_CHANGES = 10
+"""Changes of the voice wait in the engine's queue until it speaks; some fifty would push out the first phoneme."""
+_SWITCH = re.compile(r"\([\w-]+\)")
+"""The engine's note that it reads on in another language: "(en)"."""
 
 
 class _EventId(ctypes.Union):
@@ -92,6 +98,7 @@ class EspeakLibrary:
         self._voices = _voice_names(self._data / "lang")
         self._lock = threading.Lock()
         self._current: Voice | None = None
+        self._changes = 0
         self._sink: Sink | None = None
         self._failure: BaseException | None = None
         # The engine keeps the pointer: the object must live as long as the library.
@@ -102,6 +109,7 @@ class EspeakLibrary:
         if self.rate <= 0:
             raise SynthesizerError(f"espeak-ng did not start with the data in {data}.", adapter="espeak")
         self._lib.espeak_SetSynthCallback(self._callback)
+        self._lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
 
     def check(self, name: str) -> None:
         """Raise `SynthesizerError` unless a voice of that name exists."""
@@ -114,20 +122,40 @@ class EspeakLibrary:
         Blocks (about a thousandth of the speech's length); others wait their turn. `markup` lets "[[…]]" hold
         espeak phoneme mnemonics. What `sink` raises is raised here. Raises `SynthesizerError`.
         """
-        # A NUL ends the text for the engine, whatever its length says.
-        data = text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
-        flags = _UTF8 | _END_PAUSE | (_PHONEME_MARKUP if markup else 0)
         with self._lock:
             self._select(voice)
             self._sink, self._failure = sink, None
             try:
-                code = self._lib.espeak_Synth(data, len(data), 0, 1, 0, flags, None, None)
+                code = self._synthesize(text, _END_PAUSE | (_PHONEME_MARKUP if markup else 0))
             finally:
                 self._sink = None
             if self._failure is not None:
                 raise self._failure
             if code != 0:
                 raise SynthesizerError(f"espeak-ng could not speak (code {code}).", adapter="espeak", retryable=True)
+
+    def pronounce(self, text: str, voice: str) -> list[list[list[str]]]:
+        """`text` as IPA symbols of words of clauses, as `voice` says it; some 50 µs for a sentence.
+
+        Waits for a piece that is being spoken, some milliseconds. Raises `SynthesizerError` on an unknown voice.
+        """
+        data = ctypes.create_string_buffer(text.replace("\0", " ").encode("utf-8", "replace"))
+        rest = ctypes.c_void_p(ctypes.addressof(data))
+        clauses = []
+        with self._lock:
+            self._select(Voice(voice))
+            if self._changes >= _MOST_CHANGES:
+                self._synthesize("", 0)
+            while rest.value:
+                written = self._lib.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, ord(_SEPARATOR) << 8 | _IN_IPA)
+                clauses.append((written or b"").decode("utf-8", "ignore"))
+        return [[_symbols(word) for word in _SWITCH.sub("", clause).split()] for clause in clauses if clause.strip()]
+
+    def _synthesize(self, text: str, flags: int) -> int:
+        self._changes = 0
+        # A NUL ends the text for the engine, whatever its length says.
+        data = text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
+        return int(self._lib.espeak_Synth(data, len(data), 0, 1, 0, _UTF8 | flags, None, None))
 
     def _select(self, voice: Voice) -> None:
         if voice == self._current:
@@ -152,6 +180,7 @@ class EspeakLibrary:
         ):
             self._lib.espeak_SetParameter(parameter, value, 0)
         self._current = voice
+        self._changes += 1
 
     def _has_variant(self, variant: str) -> bool:
         return (self._data / "voices" / "!v" / variant).is_file()
@@ -166,6 +195,10 @@ class EspeakLibrary:
         except BaseException as error:  # noqa: BLE001 - raised again by speak()
             self._failure = error
             return 1
+
+
+def _symbols(word: str) -> list[str]:
+    return [symbol for symbol in word.split(_SEPARATOR) if symbol]
 
 
 def _phonemes(events: ctypes._Pointer[_Event]) -> list[PhonemeEvent]:
