@@ -36,11 +36,11 @@ def load() -> None:
 
 
 def readings(han: str) -> list[list[str]]:
-    """IPA symbols of every syllable of a run of Han characters; empty for a character without a known reading."""
+    """IPA symbols of every syllable of a run of Han characters; empty for characters without a known reading."""
     # imported when needed: the dictionaries take 50 MB and 0.3 s, and only Mandarin wants them
     from pypinyin import Style, lazy_pinyin
 
-    return [syllable(zhuyin) for zhuyin in lazy_pinyin(han, style=Style.BOPOMOFO, errors=_one_by_one)]
+    return [syllable(zhuyin) for zhuyin in lazy_pinyin(han, style=Style.BOPOMOFO, errors=_unknown)]
 
 
 def syllable(zhuyin: str) -> list[str]:
@@ -77,8 +77,8 @@ def with_numbers_read(text: str) -> str:
     return _NUMBER.sub(read, text)
 
 
-def _one_by_one(unknown: str) -> list[str]:
-    return [""] * len(unknown)
+def _unknown(characters: str) -> str:
+    return ""
 
 
 def _one_after_the_other(digits: str) -> str:
