@@ -16,9 +16,10 @@ import openai
 
 from asr.buffered import BufferedStream, BufferLimits
 from asr.openai_answer import LARGEST, transcript
-from asr.openai_errors import NAME, Failure, problem, understood
+from asr.openai_errors import NAME, problem, understood
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
+from core.provider import Failure
 
 _OFFICIAL = "api.openai.com"
 _FIRST_WAIT_S = 0.25

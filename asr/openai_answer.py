@@ -6,8 +6,9 @@ import json
 import math
 from typing import Any
 
-from asr.openai_errors import problem, safe
+from asr.openai_errors import problem
 from core.frames import Transcript
+from core.provider import safe
 
 LARGEST = 1 << 20
 """Bytes; a longer answer is none."""

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from asr.openai import OpenAIRecognizer, wav
 from asr.openai_answer import transcript
-from asr.openai_errors import Failure
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
+from core.provider import Failure
 from tests.simulators.openai_asr import JSON_ONLY, KEY, MODEL, Answer, TranscriptionServer
 
 TONE = (8000 * np.sin(np.arange(LISTEN_RATE) / 5)).astype(np.int16)

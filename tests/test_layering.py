@@ -11,7 +11,8 @@ PACKAGES = ("core", "asr", "avatar", "config")
 STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
-           "core.allocator", "core.rate_limit", "core.message_log", "core.readiness", "core.outlet"}  # fmt: skip
+           "core.allocator", "core.provider", "core.rate_limit", "core.message_log", "core.readiness",
+           "core.outlet"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
            "core.prosody", "core.recent_audio", "core.sentences", "core.markup", "core.acts"}  # fmt: skip

@@ -6,8 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +13,7 @@ import openai
 
 from core.errors import DialogueError
 from core.frames import Utterance
+from core.provider import Failure, refusal, safe
 
 SYSTEM_PROMPT = (
     "You are Eman, a friendly talking avatar. Everything you write is spoken aloud by a voice, so answer as "
@@ -30,9 +29,7 @@ _RETRIES = 2
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 8.0
 _CONNECT_S = 5.0
-_PASSING = frozenset({408, 409, 425, 429})
 _PASSING_WORDS = ("rate_limit", "overload", "server_error", "unavailable", "timeout", "internal")
-_LONGEST_DETAIL = 200
 
 _ADVICE = {
     400: "it refuses the request; check model, temperature and max_tokens",
@@ -44,16 +41,6 @@ _ADVICE = {
     422: "it refuses the request; check model, temperature and max_tokens",
     429: "too many requests, or the quota is used up",
 }
-
-
-class _Failure(Exception):
-    """An attempt that failed: what to report, whether to try again, and how long the server wants us to wait."""
-
-    def __init__(self, error: DialogueError, *, again: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.again = again
-        self.retry_after = retry_after
 
 
 class OpenAIDialogue:
@@ -134,7 +121,7 @@ class OpenAIDialogue:
                         said = True
                         yield piece
                 return
-            except _Failure as failure:
+            except Failure as failure:
                 wait = self._wait(attempt, failure.retry_after)
                 if said or not failure.again or attempt == _RETRIES or wait > _LONGEST_WAIT:
                     raise failure.error from None
@@ -157,9 +144,9 @@ class OpenAIDialogue:
         return [*system, *messages, {"role": "user", "content": question}]
 
     async def _once(self, history: Sequence[Utterance], text: str) -> AsyncGenerator[str, None]:
-        """One attempt. Raises `_Failure`."""
+        """One attempt. Raises `Failure`."""
         if self._client is None:
-            raise _Failure(self._error("the dialogue engine is not started"))
+            raise Failure(self._error("the dialogue engine is not started"))
         # The library would add what OPENAI_ORG_ID and OPENAI_PROJECT_ID hold, for whatever server this is.
         headers: dict[str, Any] = {"OpenAI-Organization": openai.omit, "OpenAI-Project": openai.omit}
         if not self._api_key:
@@ -178,12 +165,12 @@ class OpenAIDialogue:
                 await stream.close()
         except (TimeoutError, openai.APITimeoutError):
             silence = f"{self._server} said nothing for {self._timeout:g} s"
-            raise _Failure(self._error(silence, code="dialogue_timeout", retryable=True)) from None
+            raise Failure(self._error(silence, code="dialogue_timeout", retryable=True)) from None
         except (openai.OpenAIError, ValueError) as error:
             raise self._failure(error) from None
         if not said:
             hint = f"{self._server} sent an empty answer (is max_tokens too small for a model that reasons?)"
-            raise _Failure(self._error(hint))
+            raise Failure(self._error(hint))
 
     async def _next(self, stream: openai.AsyncStream[Any]) -> Any:
         """The next chunk, None at the end of the stream. Raises `TimeoutError` when the server stalls."""
@@ -193,7 +180,9 @@ class OpenAIDialogue:
     def _words(self, chunk: Any) -> str:
         """What one chunk says; "" for usage, role, tool and reasoning chunks."""
         if getattr(chunk, "object", None) == "error":
-            raise _Failure(self._error(f"{self._server} broke off", quoted=self._safe(getattr(chunk, "message", ""))))
+            raise Failure(
+                self._error(f"{self._server} broke off", quoted=safe(getattr(chunk, "message", ""), self._api_key))
+            )
         for choice in getattr(chunk, "choices", None) or ():
             content = getattr(getattr(choice, "delta", None), "content", None)
             if isinstance(content, str) and content:
@@ -209,50 +198,25 @@ class OpenAIDialogue:
     ) -> DialogueError:
         return DialogueError(message, adapter=self.name, code=code, retryable=retryable, quoted=quoted)
 
-    def _safe(self, detail: object) -> str:
-        """A server's own words, short, on one line and without the key."""
-        text = " ".join(str(detail).split())
-        return (text.replace(self._api_key, "***") if self._api_key else text)[:_LONGEST_DETAIL]
-
-    def _failure(self, error: openai.OpenAIError | ValueError) -> _Failure:
+    def _failure(self, error: openai.OpenAIError | ValueError) -> Failure:
         if isinstance(error, openai.APIStatusError):
             return self._refusal(error)
         if isinstance(error, openai.APIConnectionError):
             reason = type(error.__cause__).__name__ if error.__cause__ else "connection error"
             message = f"{self._server} can not be reached or broke off ({reason})"
-            return _Failure(self._error(message, retryable=True), again=True)
+            return Failure(self._error(message, retryable=True), again=True)
         if isinstance(error, openai.APIError):
             kind = f"{error.code} {error.type}".lower()
             passing = any(word in kind for word in _PASSING_WORDS) or any(f"{code}" in kind for code in (429, 500, 503))
-            report = self._error(f"{self._server} broke off", retryable=passing, quoted=self._safe(error.message))
-            return _Failure(report, again=passing)
-        return _Failure(self._error(f"{self._server} sent something that is no chat completion stream"))
+            report = self._error(
+                f"{self._server} broke off", retryable=passing, quoted=safe(error.message, self._api_key)
+            )
+            return Failure(report, again=passing)
+        return Failure(self._error(f"{self._server} sent something that is no chat completion stream"))
 
-    def _refusal(self, error: openai.APIStatusError) -> _Failure:
-        """A status other than 2xx. Key errors are not quoted: servers repeat parts of the key in them."""
-        status = error.status_code
-        passing = status in _PASSING or status >= 500
-        message = f"{self._server} answered {status}"
-        if status in _ADVICE:
-            message += f": {_ADVICE[status]}"
-        body, quoted = error.body, ""
-        detail = (body.get("message") or body.get("detail")) if isinstance(body, dict) else body
-        if isinstance(detail, str) and not detail.startswith("<") and status not in (401, 403):
-            quoted = self._safe(detail)
-        report = self._error(message, retryable=passing, quoted=quoted)
-        return _Failure(report, again=passing, retry_after=_retry_after(error.response.headers))
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds that a server asks for, as seconds or as a date (RFC 9110, 10.2.3) or in milliseconds."""
-    text = headers.get("retry-after", "")
-    try:
-        if "retry-after-ms" in headers:
-            return float(headers["retry-after-ms"]) / 1000
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
-        return None
+    def _refusal(self, error: openai.APIStatusError) -> Failure:
+        refused = refusal(
+            self._server, error.status_code, error.response.headers, error.body, key=self._api_key, advice=_ADVICE
+        )
+        report = self._error(refused.message, retryable=refused.passing, quoted=refused.quoted)
+        return Failure(report, again=refused.again, retry_after=refused.retry_after)
