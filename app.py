@@ -33,6 +33,7 @@ from asr.tracker import RecognitionResultTracker
 from asr.vad import VoiceActivity
 from avatar.audio_file import AudioFile
 from avatar.avatar import Avatar
+from avatar.choreography import Choreography
 from avatar.diagnosis import check_media
 from avatar.guard import FrameGuard
 from avatar.ice import IceServerConfig, IceServers
@@ -47,6 +48,7 @@ from config.wiring import (
     background,
     backgrounds,
     body_limit,
+    clip_shelf,
     conversation_limits,
     lifecycle_limits,
     page_config,
@@ -114,6 +116,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._load_adapters()
+        self.clips = clip_shelf(settings)
         self.ice = IceServers(
             [IceServerConfig(**server.model_dump()) for server in settings.ice.servers],
             timeout_s=settings.ice.probe_timeout_s,
@@ -295,6 +298,7 @@ class Server:
             memory=self.history,
             history_turns=settings.dialogue.history_turns,
             limits=api_limits(settings),
+            clips=self.clips,
             public_config=self._page_config,
         )
         application.add_routes(self._api.routes())
@@ -333,11 +337,14 @@ class Server:
             show=show,
             limits=conversation_limits(self.settings),
         )
+        size = self.settings.media
+        choreography = Choreography(size.width, size.height, self.clips.clips)
         media = Avatar(
             listener=conversation,
             lipsync=self.lipsync,
-            painter=lambda choice: self._painter(session_id, choice),
+            painter=lambda choice: self._painter(session_id, choice, choreography),
             face=face,
+            choreography=choreography,
             ice=self.ice,
             codec=self.settings.media.codec,
             speech=self._speech,
@@ -365,10 +372,11 @@ class Server:
         )
         return Parts(conversation, media, ears, files)
 
-    def _painter(self, session_id: str, choice: FaceChoice) -> Painter:
+    def _painter(self, session_id: str, choice: FaceChoice, choreography: Choreography) -> Painter:
         face = self.cast.open(choice, seed=crc32(session_id.encode()))
         size, columns = self.settings.media, 2 if self.cast.background(choice) == TRANSPARENT else 1
-        return Painter(face, FrameGuard(size.width, size.height, columns=columns), self._media)
+        shown = choreography.over(face, matte=columns == 2)
+        return Painter(shown, FrameGuard(size.width, size.height, columns=columns), self._media)
 
     def _tell_pages(self, session_id: str, event: Event) -> None:
         for message in messages_for(event, session_id, self.settings.avatar.name):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 from aiortc import RTCIceServer
 
+from avatar.choreography import Choreography
 from avatar.ice import IceServers
 from avatar.painter import Painter
 from avatar.peer import Peer
 from avatar.speaker import Speaker
 from avatar.stage import SpeechStage
 from avatar.tracks import FaceTrack, VoiceTrack
+from core.clips import Clip
 from core.clock import MediaClock
 from core.errors import SessionNotFound
 from core.frames import FaceChoice, LinkState, Samples
@@ -53,15 +55,18 @@ class Avatar:
         lipsync: LipSync,
         painter: Callable[[FaceChoice], Painter],
         face: FaceChoice,
+        choreography: Choreography,
         ice: IceServers,
         codec: str,
         speech: Executor,
         on_audio: Callable[[Samples], None],
     ) -> None:
         self.stage = SpeechStage(listener)
+        self.stage.use_backing(choreography)
         self.speaker = Speaker(self.stage, lipsync, speech)
         self._new_painter = painter
         self._painter = painter(face)
+        self._choreography = choreography
         self._ice = ice
         self._codec = codec
         self._on_audio = on_audio
@@ -116,6 +121,14 @@ class Avatar:
             face=FaceTrack(self.stage, painter, clock),
         )
 
+    def stock(self, clips: Sequence[Clip]) -> None:
+        """See `core.sessions.Media`."""
+        self._choreography.stock(clips)
+
+    async def perform(self, audiotype: int) -> bool:
+        """See `core.sessions.Media`."""
+        return await self._choreography.perform(audiotype)
+
     async def disconnect(self) -> None:
         """See `core.sessions.Media`."""
         link, self._link = self._link, None
@@ -127,6 +140,7 @@ class Avatar:
         """See `core.sessions.Media`."""
         self._closed = True
         self.stage.clear()
+        self._choreography.close()
         await self.disconnect()
 
     def link(self) -> LinkState:
@@ -156,6 +170,7 @@ class Avatar:
             "speaking": self.stage.speaking,
             "queued_seconds": round(self.stage.queued_seconds, 2),
             "underruns": self.stage.underruns,
+            "clip": self._choreography.playing,
             **{key: figures[key] for key in _FIGURES},
             "pictures_failed": self._painter.guard.failed,
             "pictures_repaired": self._painter.guard.repaired,

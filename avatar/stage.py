@@ -12,6 +12,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -98,6 +99,16 @@ class _Placed:
         return _Placed(before, self.start, announced=self.announced), again
 
 
+class Backing(Protocol):
+    """What sounds while nobody speaks."""
+
+    def sound(self, position: int, free: bool) -> Samples | None:
+        """The `AUDIO_FRAME` samples at `position` of the media clock, called once for each packet; None for silence.
+
+        `free`: nobody speaks in this packet, nor pauses in the middle of a reply.
+        """
+
+
 class SpeechStage:
     """Queue, mixer and timeline of one avatar."""
 
@@ -120,8 +131,14 @@ class SpeechStage:
         self._roomy.set()
         self._activity = Activity.IDLE
         self._rest = MouthShape()
+        self._backing: Backing | None = None
+        self._played: deque[Samples] = deque([np.zeros(AUDIO_FRAME, np.int16)] * 2, 2)
         self.underruns = 0
         """How often speech ran dry inside an utterance (the synthesizer was slower than real time)."""
+
+    def use_backing(self, backing: Backing) -> None:
+        """What sounds while nobody speaks; set once."""
+        self._backing = backing
 
     # -- writing
 
@@ -179,6 +196,7 @@ class SpeechStage:
     def finish(self, reply_id: str) -> None:
         """The reply was played to its end: its expression goes."""
         if reply_id == self._reply_id:
+            self._reply_start = None
             self._acting.finish(self._cursor / MEDIA_RATE)
 
     def hold(self) -> bool:
@@ -225,6 +243,9 @@ class SpeechStage:
     def read(self, position: int) -> Samples:
         """The next `AUDIO_FRAME` samples, for the audio track; `position` is their place on the media clock."""
         samples = self._samples(position, AUDIO_FRAME)
+        if self._backing is not None and (backing := self._backing.sound(position, not self._performing)) is not None:
+            samples = added(samples, backing)
+        self._played.append(samples)
         self._cursor = position + AUDIO_FRAME
         self._announce(position)
         keep = position - int(KEEP_PLAYED_S * MEDIA_RATE)
@@ -252,8 +273,8 @@ class SpeechStage:
         self._activity = activity
 
     def recent_level_db(self) -> float:
-        """Level of the last 40 ms that were played, in dBFS; `SILENCE_DB` for silence."""
-        rms = _rms(self._samples(self._cursor - 2 * AUDIO_FRAME, 2 * AUDIO_FRAME))
+        """Level of the last 40 ms that were played, a clip's sound included, in dBFS; `SILENCE_DB` for silence."""
+        rms = _rms(np.concatenate(self._played))
         return 20 * math.log10(rms) if rms > 1e-5 else SILENCE_DB
 
     def next_position(self) -> int:
@@ -261,6 +282,11 @@ class SpeechStage:
         return -(-self._cursor // PICTURE) * PICTURE
 
     # -- inside
+
+    @property
+    def _performing(self) -> bool:
+        """Whether a reply sounds, is held, or pauses between two sentences."""
+        return self.speaking or (self._reply_id != "" and self._reply_start is not None)
 
     def _samples(self, position: int, count: int) -> Samples:
         out = np.zeros(count, np.int16)
@@ -348,6 +374,11 @@ class SpeechStage:
         sound = self._samples(first, last - first)
         blocks = sound[: len(sound) // _STEP * _STEP].reshape(-1, _STEP).astype(np.float32)
         return first + int(np.argmin(np.mean(blocks**2, axis=1))) * _STEP
+
+
+def added(one: Samples, other: Samples) -> Samples:
+    """The sum of two sounds of one length, limited to what 16 bits hold."""
+    return np.asarray(np.clip(one.astype(np.int32) + other, -32768, 32767), np.int16)
 
 
 def _faded_in(samples: Samples) -> Samples:

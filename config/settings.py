@@ -201,8 +201,19 @@ class Face(Stage):
     vector: VectorFace
 
 
+class Clip(Section):
+    audiotype: int = Field(ge=2, le=1_000_000)
+    pictures: str = Field(min_length=1)
+    sound: str | None = None
+    loop: bool | None = None
+    fit: Literal["cover", "contain"] = "cover"
+    name: str = Field(default="", max_length=64)
+
+
 class Avatar(Section):
     name: str = Field(min_length=1, max_length=40)
+    clips: list[Clip]
+    clips_folder: str | None
 
 
 class History(Section):

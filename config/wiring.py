@@ -7,7 +7,9 @@ from typing import Any
 
 from config.settings import Settings, data_folder, public_view
 from core.access import AccessRules
+from core.clips import Clip, ClipShelf
 from core.conversation import ConversationLimits
+from core.errors import SettingsError
 from core.http_api import ApiLimits
 from core.identity import Tokens, kept_secret
 from core.reply import Timeouts
@@ -38,6 +40,25 @@ def lifecycle_limits(settings: Settings) -> LifecycleLimits:
 def api_limits(settings: Settings) -> ApiLimits:
     """For `HttpApi`."""
     return ApiLimits(settings.limits.max_upload_mb << 20, settings.limits.max_text_chars)
+
+
+def clip_shelf(settings: Settings) -> ClipShelf:
+    """The clips that there are. Raises `SettingsError` for a file that is missing."""
+    named = settings.avatar.clips_folder
+    folder = Path(named).expanduser() if named else None
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(f"avatar.clips_folder: no such folder: {folder}")
+    clips = []
+    for number, clip in enumerate(settings.avatar.clips):
+        pictures, sound = (
+            (folder or Path()) / Path(path).expanduser() if path else None for path in (clip.pictures, clip.sound)
+        )
+        for key, path in (("pictures", pictures), ("sound", sound)):
+            if path is not None and not path.exists():
+                raise SettingsError(f"avatar.clips.{number}.{key}: no such file or folder: {path}")
+        assert pictures is not None
+        clips.append(Clip(clip.audiotype, pictures, sound, clip.loop, clip.fit, clip.name))
+    return ClipShelf(clips, folder)
 
 
 def turn_settings(settings: Settings) -> TurnSettings:
@@ -92,7 +113,10 @@ def admin_config(settings: Settings) -> dict[str, Any]:
         "REF_FILE": str(settings.tts.engine_options().get("voice", "")),
         "transport": "webrtc",
         "batch_size": 1,
-        "customopt": [],
+        "customopt": [
+            {"audiotype": clip.audiotype, "imgpath": clip.pictures, "audiopath": clip.sound or ""}
+            for clip in settings.avatar.clips
+        ],
         "max_session": settings.limits.max_sessions,
         "listenport": settings.server.port,
         "settings": public_view(settings),

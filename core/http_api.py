@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from core.access import Access
 from core.cast import Cast
+from core.clips import ClipShelf
 from core.envelope import json_body, ok, spoken_text
 from core.errors import BadRequest, SessionNotFound, Unauthorized
 from core.frames import FaceChoice, LinkState, Utterance
@@ -55,6 +57,7 @@ class HttpApi:
         memory: Memory,
         history_turns: int,
         limits: ApiLimits,
+        clips: ClipShelf,
         public_config: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._sessions = sessions
@@ -65,6 +68,7 @@ class HttpApi:
         self._memory = memory
         self._history_turns = history_turns
         self._limits = limits
+        self._clips = clips
         self._public_config = public_config
 
     def routes(self) -> list[web.RouteDef]:
@@ -74,6 +78,7 @@ class HttpApi:
             web.post("/human", self.human),
             web.post("/interrupt_talk", self.interrupt_talk),
             web.post("/is_speaking", self.is_speaking),
+            web.post("/set_audiotype", self.set_audiotype),
             web.get("/sse", self.sse),
             web.get("/api/config", self.public_config),
             web.post("/api/hangup", self.hangup),
@@ -85,6 +90,7 @@ class HttpApi:
         sdp, kind = body.get("sdp"), body.get("type", "offer")
         if not isinstance(sdp, str) or kind != "offer":
             raise BadRequest('expected {"sdp": "<text>", "type": "offer"}')
+        clips = await asyncio.to_thread(self._clips.wanted, body.get("custom_config"))
         if body.get("sessionid") in (None, ""):
             self._access.may_open(request, _text(body, "token"))
             self._sessions.check_room()
@@ -92,6 +98,7 @@ class HttpApi:
             session, answer = await self._sessions.open(sdp, page=_page(body), face=face)
         else:
             session, answer = await self._come_back(request, body, sdp)
+        session.media.stock(clips)
         if isinstance(storage := body.get("storage"), bool):
             self.keep_history(session.id, storage)
         token = self._tokens.issue(session.id, session.face)
@@ -161,6 +168,14 @@ class HttpApi:
         """Whether an answer is being made or played."""
         return ok(self._session(request, await json_body(request)).conversation.busy)
 
+    async def set_audiotype(self, request: web.Request) -> web.Response:
+        """Show a clip (2 and above), or the presenter again (0, 1). LiveTalking's: an unknown one changes nothing."""
+        body = await json_body(request)
+        session = self._session(request, body)
+        with bound(session.id):
+            await session.media.perform(_whole(body, "audiotype"))
+        return ok()
+
     async def sse(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: start and end of every utterance, when it is really played."""
         session = self._session(request, request.query)
@@ -208,6 +223,15 @@ def _text(body: Mapping[str, Any], key: str) -> str | None:
     value = body.get(key)
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"{key} must be a string")
+    return value
+
+
+def _whole(body: Mapping[str, Any], key: str) -> int:
+    value = body.get(key)
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadRequest(f"{key} must be an integer")
     return value
 
 

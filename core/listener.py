@@ -40,6 +40,8 @@ KEEP_S = 2.0
 """Audio kept for the beginning of a turn: the pre-roll."""
 KEY_TAIL_S = 0.2
 """A released talk key ends the turn this much later: the last words are still on their way."""
+AUDIBLE_DB = -60.0
+"""The avatar's own sound above this may come back through the microphone."""
 MAX_UNFINISHED = 4
 """Turns that may wait for their transcript; the recogniser is hopelessly slow beyond that."""
 
@@ -190,8 +192,8 @@ class Listener:
             # the avatar's state counts from the frame's beginning: the detector takes a frame's length from its clock
             speaking = self._avatar.speaking
             self._detector.avatar_speaking(speaking, self._frame_end)
-            if speaking:
-                self._detector.on_avatar_level(self._frame_end, self._avatar.recent_level_db())
+            if (level := self._avatar.recent_level_db()) > AUDIBLE_DB or speaking:  # a clip sounds without speaking
+                self._detector.on_avatar_level(self._frame_end, level)
             self._frame_end = frame.time
             self._handle(self._detector.on_frame(frame.time, frame.probability, frame.level_db))
             if self._avatar_spoke and not speaking and self._stream is not None:

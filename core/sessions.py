@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from core.clips import Clip
 from core.conversation import Conversation
 from core.errors import Refused, ServerFull, SessionNotFound
 from core.frames import FaceChoice, LinkState, Samples, Utterance
@@ -37,6 +38,12 @@ class Media(Protocol):
 
     async def disconnect(self) -> None:
         """Close the connection; the avatar stays."""
+
+    def stock(self, clips: Sequence[Clip]) -> None:
+        """Clips that `perform` may show, besides those that there are."""
+
+    async def perform(self, audiotype: int) -> bool:
+        """Show a clip, or the presenter again (0, 1). False when there is no such clip. Raises `BadRequest`."""
 
     async def close(self) -> None:
         """Free everything. Idempotent."""

@@ -21,7 +21,7 @@ KEY = "key-of-a-program-0001"
 ADMIN = "the-admins-own-token"
 ON = {"auth__enabled": "true"}
 CLOSED = {**ON, "auth__api_keys": f"[{KEY}]"}
-CALLS = ("/human", "/interrupt_talk", "/is_speaking", "/humanaudio", "/sse", "/offer", "/api/hangup")
+CALLS = ("/human", "/interrupt_talk", "/is_speaking", "/set_audiotype", "/humanaudio", "/sse", "/offer", "/api/hangup")
 """Everything that acts on a session; hanging up comes last."""
 
 
@@ -46,7 +46,11 @@ class Caller(Api):
             form = aiohttp.FormData({name: str(value) for name, value in fields.items()})
             form.add_field("file", wav(0.05), filename="a.wav")
             return await self.raw("POST", path, data=form, headers=headers)
-        more = {"/human": {"text": "hi", "type": "echo"}, "/offer": {"sdp": self.sdp, "type": "offer"}}.get(path, {})
+        more = {
+            "/human": {"text": "hi", "type": "echo"},
+            "/offer": {"sdp": self.sdp, "type": "offer"},
+            "/set_audiotype": {"audiotype": 1},
+        }.get(path, {})
         return await self.raw("POST", path, data=json.dumps({**fields, **more}), headers=headers)
 
     async def expect(self, path: str, expected: int, *arguments: Any, **named: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
            "core.allocator", "core.provider", "core.rate_limit", "core.message_log", "core.readiness",
-           "core.outlet"}  # fmt: skip
+           "core.outlet", "core.clips"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
            "core.prosody", "core.recent_audio", "core.sentences", "core.markup", "core.acts"}  # fmt: skip
@@ -23,6 +23,7 @@ LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", 
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "poster", "diagnosis", "guard", "painter", "acting", "encoders",
+    "clip_source", "clip", "choreography",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",

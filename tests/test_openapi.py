@@ -212,6 +212,7 @@ async def test_g4_real_answers_fit_the_document(serving: Serve, tmp_path: Any) -
         form.add_field("file", wav(0.2), filename="a.wav")
         assert (await call("post", "/humanaudio", data=form))["code"] == 0
         assert (await call("post", "/interrupt_talk", json=own))["code"] == 0
+        assert (await call("post", "/set_audiotype", json={**own, "audiotype": 1}))["code"] == 0
         assert (await call("post", "/api/admin/say", json={**own, "text": "hi", "type": "echo"}))["code"] == 0
         assert (await call("post", "/api/admin/message", json={"text": "hi"}))["code"] == 0
         assert (await call("post", "/api/admin/log_level", json={"level": log.level()}))["code"] == 0

@@ -15,6 +15,7 @@ SDP_ANSWER = {
 ERRORS = {
     "bad_request": "not a JSON object, a field is missing or of the wrong type",
     "bad_sdp": "the offer can't be used",
+    "bad_clip": "the clip is not there, not allowed, or can't be read",
     "bad_audio": "the upload holds no audio that can be decoded",
     "no_speech": "the upload to ask with holds sound, but no speech",
     "not_understood": "no words were understood in the upload (comes as a message, not as an answer)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.openapi.build import answer, content, operation, part, query, said
-from core.openapi.schemas import ID, SDP_ANSWER, TOKEN, Schema, many, obj, ok, ref, text, yes_no
+from core.openapi.schemas import ID, SDP_ANSWER, TOKEN, Schema, many, obj, ok, ref, text, whole, yes_no
 
 _SESSION: list[Schema] = [{"sessionToken": []}, {"apiKey": []}, {}]
 _FIELDS: dict[str, Schema] = {"sessionid": ref("SessionId"), "token": ref("Token")}
@@ -65,6 +65,10 @@ TALK_PATHS: dict[str, Schema] = {
                         "sdp": text("SDP with candidates."),
                         "type": {"const": "offer"},
                         **_FIELDS,
+                        "custom_config": text(
+                            "LiveTalking's clips: a JSON list of `audiotype` (2 and above), `imgpath` and optional "
+                            "`audiopath`, `loop`, `fit`, `name`; paths inside avatar.clips_folder."
+                        ),
                         "page": text("Id that the page made up; comes back in the message `media`."),
                         "storage": yes_no("Whether this conversation may be kept.", default=True),
                         "avatar": text(
@@ -75,7 +79,7 @@ TALK_PATHS: dict[str, Schema] = {
                             "folder, or `transparent`: pictures are then twice as wide, colour left and matte right."
                         ),
                     },
-                    optional=("sessionid", "token", "page", "storage", "avatar", "background"),
+                    optional=("sessionid", "token", "custom_config", "page", "storage", "avatar", "background"),
                 ),
                 example={"sdp": "v=0\r\n…", "type": "offer"},
             ),
@@ -146,6 +150,18 @@ TALK_PATHS: dict[str, Schema] = {
             "Whether an answer is made or played",
             answer({"type": "boolean"}, example=said(False)),
             content(_by_id(), example={"sessionid": ID}),
+        )
+    },
+    "/set_audiotype": {
+        "post": on_session(
+            "set_audiotype",
+            "Show a clip, or the presenter again",
+            answer(),
+            content(
+                obj({**_FIELDS, "audiotype": whole("0, 1: the presenter; 2 and above: a clip.")}, optional=("token",)),
+                example={"sessionid": ID, "audiotype": 2},
+            ),
+            "A number that no clip has changes nothing. A clip that can't be read is refused with `bad_clip`.",
         )
     },
     "/sse": {
