@@ -16,6 +16,7 @@ import pytest
 
 import avatar.lipsync
 import avatar.tts
+from core.errors import LipSyncError
 from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Pcm, Phoneme, Samples, SpeechChunk, VisemeFrames
 from core.stages import LipSync, Synthesizer
 
@@ -59,9 +60,9 @@ def pcm_of(chunks: list[SpeechChunk]) -> Samples:
     return np.concatenate([chunk.pcm.samples for chunk in chunks])
 
 
-def lips_of(lipsync: LipSync, chunks: list[SpeechChunk]) -> VisemeFrames:
-    """The frames for `chunks` (16 kHz), through a fresh stream."""
-    stream = lipsync.open()
+def lips_of(lipsync: LipSync, chunks: list[SpeechChunk], text: str = "") -> VisemeFrames:
+    """The frames for `chunks` (16 kHz), which say `text`, through a fresh stream."""
+    stream = lipsync.open(text)
     return np.concatenate([*(stream.feed(chunk) for chunk in chunks), stream.finish()])
 
 
@@ -158,17 +159,20 @@ def hum(seconds: float) -> Samples:
     return np.asarray(np.int16(6000 * wave / np.max(np.abs(wave))))
 
 
+TEXTS = ["", "Mama, 妈妈!", "สวัสดี"]
+"""Unknown, mixed, and in a script that nobody can pronounce."""
 SPOKEN = (Phoneme("m", 0.0, 0.1), Phoneme("ˈɑː", 0.1, 0.5), Phoneme("_", 0.5, 1.0))
 
 
 @every_lipsync
+@pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("phonemes", [None, SPOKEN], ids=["by sound", "with phonemes"])
 @pytest.mark.parametrize("size", [137, 960, 5000])
 @pytest.mark.parametrize("length", [1, 159, 160, 161, 4000, 16001])
 def test_frames_cover_the_audio_and_sum_to_one(
-    name: str, length: int, size: int, phonemes: tuple[Phoneme, ...] | None
+    name: str, length: int, size: int, phonemes: tuple[Phoneme, ...] | None, text: str
 ) -> None:
-    stream = LIP_SYNCS[name]().open()
+    stream = LIP_SYNCS[name]().open(text)
     rows, heard = 0, 0
     for chunk in chunks_of(hum(1.1)[:length], size, phonemes):
         heard += len(chunk.pcm.samples)
@@ -185,25 +189,33 @@ def test_frames_cover_the_audio_and_sum_to_one(
 
 
 @every_lipsync
-def test_frames_do_not_depend_on_how_the_audio_is_cut(name: str) -> None:
+@pytest.mark.parametrize("text", TEXTS)
+def test_frames_do_not_depend_on_how_the_audio_is_cut(name: str, text: str) -> None:
     samples = np.concatenate((hum(0.3), np.zeros(2000, np.int16), hum(0.4)))
-    whole = lips_of(LIP_SYNCS[name](), chunks_of(samples, len(samples)))
-    pieces = lips_of(LIP_SYNCS[name](), chunks_of(samples, 333))
+    whole = lips_of(LIP_SYNCS[name](), chunks_of(samples, len(samples)), text)
+    pieces = lips_of(LIP_SYNCS[name](), chunks_of(samples, 333), text)
     assert np.allclose(whole, pieces, atol=1e-3)
 
 
 @every_lipsync
+@pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("phonemes", [None, ()], ids=["by sound", "no phoneme"])
-def test_silence_keeps_the_mouth_closed(name: str, phonemes: tuple[Phoneme, ...] | None) -> None:
-    frames = lips_of(LIP_SYNCS[name](), chunks_of(np.zeros(8000, np.int16), 960, phonemes))
+def test_silence_keeps_the_mouth_closed(name: str, phonemes: tuple[Phoneme, ...] | None, text: str) -> None:
+    frames = lips_of(LIP_SYNCS[name](), chunks_of(np.zeros(8000, np.int16), 960, phonemes), text)
     assert np.all(frames[:, VISEMES.index("sil")] > 0.95)
+
+
+@every_lipsync
+def test_another_rate_is_refused(name: str) -> None:
+    with pytest.raises(LipSyncError, match="22050"):
+        LIP_SYNCS[name]().open().feed(SpeechChunk(Pcm(np.zeros(960, np.int16), 22050)))
 
 
 @every_lipsync
 def test_streams_of_one_adapter_are_independent(name: str) -> None:
     lipsync = LIP_SYNCS[name]()
-    alone = lips_of(lipsync, chunks_of(hum(0.5), 960))
-    disturbed, disturber = lipsync.open(), lipsync.open()
+    alone = lips_of(lipsync, chunks_of(hum(0.5), 960), "Mama.")
+    disturbed, disturber = lipsync.open("Mama."), lipsync.open("Papa.")
     parts = []
     for chunk in chunks_of(hum(0.5), 960):
         disturber.feed(SpeechChunk(Pcm(np.zeros(960, np.int16), LISTEN_RATE)))

@@ -3,6 +3,7 @@
 import avatar.lipsync
 from tests.contracts_voice import (  # noqa: F401 - collected by pytest
     LIP_SYNCS,
+    test_another_rate_is_refused,
     test_frames_cover_the_audio_and_sum_to_one,
     test_frames_do_not_depend_on_how_the_audio_is_cut,
     test_lipsync_is_an_adapter,

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from avatar.lipsync.aligned import AlignedLipSync
+from avatar.lipsync.audio import AudioLipSync
+from avatar.lipsync.auto import AutoLipSync
 from avatar.lipsync.ipa import Manner, targets_of
 from avatar.lipsync.mouth import mouth_between, mouth_of, opening
 from avatar.lipsync.phonemes import PhonemeLipSync
 from avatar.tts.espeak import EspeakSynthesizer
-from core.errors import LipSyncError
 from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Pcm, Phoneme, SpeechChunk, VisemeFrames
 from tests.contracts_voice import chunks_of, hum, lips_of, listening_chunks, spoken
 
@@ -198,6 +200,26 @@ def test_tail_of_a_stretch_by_sound_may_say_no_phoneme() -> None:
     assert opening(mouth_of(rows[48])) > 0.3
 
 
-def test_another_rate_is_refused() -> None:
-    with pytest.raises(LipSyncError, match="48000"):
-        PhonemeLipSync().open().feed(SpeechChunk(Pcm(np.zeros(960, np.int16), 48000), ()))
+def by_words(chunks: list[SpeechChunk]) -> list[SpeechChunk]:
+    return [SpeechChunk(chunk.pcm, None) for chunk in chunks]
+
+
+async def test_auto_takes_the_phonemes_when_there_are_any() -> None:
+    synthesizer = EspeakSynthesizer()
+    await synthesizer.start()
+    chunks = listening_chunks(await spoken(synthesizer, "Pam bought a map."))
+    await synthesizer.close()
+    auto, plain = lips_of(AutoLipSync(), chunks, "Pam bought a map."), lips_of(PhonemeLipSync(), chunks)
+    assert np.array_equal(auto, plain)
+
+
+async def test_auto_takes_the_text_when_there_are_none() -> None:
+    synthesizer = EspeakSynthesizer()
+    await synthesizer.start()
+    chunks = by_words(listening_chunks(await spoken(synthesizer, "Pam bought a map.")))
+    await synthesizer.close()
+    with_text = lips_of(AutoLipSync(), chunks, "Pam bought a map.")
+    assert np.array_equal(with_text, lips_of(AlignedLipSync(), chunks, "Pam bought a map."))
+    assert np.array_equal(lips_of(AutoLipSync(), chunks), lips_of(AudioLipSync(), chunks))
+    assert not np.array_equal(with_text, lips_of(AudioLipSync(), chunks))
+    assert np.array_equal(lips_of(PhonemeLipSync(), chunks, "Pam bought a map."), lips_of(AudioLipSync(), chunks))

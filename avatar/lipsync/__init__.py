@@ -1,7 +1,9 @@
 """Mouth shapes for speech: one file per method."""
 
 ADAPTERS: dict[str, str] = {
+    "auto": "avatar.lipsync.auto:AutoLipSync",
     "phonemes": "avatar.lipsync.phonemes:PhonemeLipSync",
-    "energy": "avatar.lipsync.energy:EnergyLipSync",
+    "aligned": "avatar.lipsync.aligned:AlignedLipSync",
+    "audio": "avatar.lipsync.audio:AudioLipSync",
 }
 """Name in the settings → "module:Class"."""

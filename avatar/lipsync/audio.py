@@ -25,8 +25,8 @@ class AudioLipSync:
     async def close(self) -> None:
         """Nothing to free: the weights are shared and small."""
 
-    def open(self) -> AudioLipStream:
-        """The lips of one utterance."""
+    def open(self, text: str = "") -> AudioLipStream:
+        """The lips of one utterance, whatever its text."""
         return AudioLipStream(self._network or Network.load(self._weights or None))
 
 

@@ -1,0 +1,155 @@
+"""Lips of speech whose text is known but not timed: the text says which sounds come, the audio model when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from avatar.language import language_of
+from avatar.lipsync.agreement import Agreement
+from avatar.lipsync.alignment import PRIOR, Aligned, Alignment
+from avatar.lipsync.lattice import lattice_of
+from avatar.lipsync.network import Network
+from avatar.lipsync.posteriors import PosteriorStream
+from avatar.lipsync.pronunciation import Pronouncer, Word
+from core.errors import LipSyncError
+from core.frames import LISTEN_RATE, VISEMES, SpeechChunk, SpokenWord, VisemeFrames
+
+_log = logging.getLogger(__name__)
+
+_SIL = VISEMES.index("sil")
+_BY_TEXT = 0.7
+"""Share of the text in a frame, geometrically, while it is trusted; the rest is the sound's."""
+_FLOOR = 0.01
+"""Least probability that the sound gives a viseme of the text."""
+
+
+class AlignedLipSync:
+    """Text and sound together; the sound alone where the text is unknown, unreadable, or not what is said."""
+
+    name = "aligned"
+
+    def __init__(self, *, library: str = "", data: str = "") -> None:
+        """`library` and `data` replace the espeak-ng of the wheel, which pronounces the texts."""
+        self._pronouncer = Pronouncer(library, data)
+
+    async def start(self) -> None:
+        """Load the model and the dictionaries. Raises `LipSyncError`."""
+        await asyncio.to_thread(self._load)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    def open(self, text: str = "") -> AlignedLipStream:
+        """The lips of one utterance. Raises `LipSyncError` when the model can't be read."""
+        return AlignedLipStream(Network.load(), self._pronouncer, text)
+
+    def _load(self) -> None:
+        Network.load()
+        self._pronouncer.load()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Decided frames, and for each how well text and sound agree (`avatar.lipsync.agreement`); -inf without a text."""
+
+    rows: VisemeFrames
+    scores: list[float]
+
+
+class AlignedLipStream:
+    """Decides frames up to 170 ms behind the sound: the model's look-ahead, then the alignment's lag."""
+
+    def __init__(self, network: Network, pronouncer: Pronouncer, text: str) -> None:
+        self._posteriors = PosteriorStream(network)
+        self._script = _Script(text, pronouncer)
+        self._alignment: Alignment | None = None
+        self._begun = False
+        self._agreement = Agreement()
+        self._heard: VisemeFrames = np.zeros((0, len(VISEMES)), np.float32)
+        """What the audio model said of the frames that are not decided."""
+
+    def feed(self, chunk: SpeechChunk) -> VisemeFrames:
+        """See `core.stages.LipStream`. Raises `LipSyncError` on another sample rate."""
+        return self.judge(chunk).rows
+
+    def finish(self) -> VisemeFrames:
+        """See `core.stages.LipStream`."""
+        return self.conclude().rows
+
+    def judge(self, chunk: SpeechChunk) -> Judgement:
+        """As `feed`, with the scores."""
+        if chunk.pcm.rate != LISTEN_RATE:
+            raise LipSyncError(f"lips need {LISTEN_RATE} Hz, not {chunk.pcm.rate}", adapter=AlignedLipSync.name)
+        if not self._begun:
+            self._begin()
+        for word in chunk.words:
+            self._bound(word)
+        return self._follow(self._posteriors.feed(chunk.pcm.samples))
+
+    def conclude(self) -> Judgement:
+        """As `finish`, with the scores."""
+        first = self._follow(self._posteriors.finish())
+        if self._alignment is None:
+            return first
+        rest = self._weigh(self._alignment.finish())
+        return Judgement(np.concatenate((first.rows, rest.rows)), first.scores + rest.scores)
+
+    def _begin(self) -> None:
+        """Pronounce the text; done with the first sound, in the worker thread that brings it."""
+        self._begun = True
+        try:
+            words = self._script.words()
+        except LipSyncError as error:
+            _log.warning("lips follow the sound alone: %s", error.loggable)
+            return
+        if words:
+            self._alignment = Alignment(lattice_of(words), PRIOR)
+
+    def _bound(self, word: SpokenWord) -> None:
+        if self._alignment is not None and (index := self._script.index_of(word.text)) is not None:
+            self._alignment.bound(index, word.start)
+
+    def _follow(self, heard: VisemeFrames) -> Judgement:
+        if self._alignment is None:
+            return Judgement(heard, [-math.inf] * len(heard))
+        self._heard = np.concatenate((self._heard, heard))
+        return self._weigh(self._alignment.feed(heard))
+
+    def _weigh(self, aligned: Aligned) -> Judgement:
+        """The mouth between what the text expects and what is heard, by how well they agree."""
+        count = len(aligned.visemes)
+        heard, self._heard = self._heard[:count], self._heard[count:]
+        scores, trusts = self._agreement.of(aligned.visemes, heard)
+        both = aligned.visemes**_BY_TEXT * (heard + _FLOOR) ** (1 - _BY_TEXT)
+        both /= both.sum(axis=1, keepdims=True)
+        # speech that goes on after the end of the text is none of it
+        beyond = aligned.ended * (1 - heard[:, _SIL])
+        trust = (np.array(trusts, np.float32) * (1 - beyond))[:, None]
+        return Judgement(np.asarray(trust * both + (1 - trust) * heard, np.float32), scores)
+
+
+class _Script:
+    """The text, and where in it the voice is by its own account."""
+
+    def __init__(self, text: str, pronouncer: Pronouncer) -> None:
+        self._text = text
+        self._language = language_of(text)
+        self._pronouncer = pronouncer
+        self._at = 0
+
+    def words(self) -> tuple[Word, ...]:
+        """Everything that will be said. Raises `LipSyncError`."""
+        return self._pronouncer.words(self._text, self._language)
+
+    def index_of(self, spoken: str) -> int | None:
+        """Number, among `words`, of the next word of the text that is written like this."""
+        found = self._text.find(spoken, self._at) if spoken else -1
+        if found < 0:
+            return None
+        self._at = found + len(spoken)
+        return len(self._pronouncer.words(self._text[:found], self._language))

@@ -1,0 +1,164 @@
+"""Where in a text the speaker is: a fixed-lag smoother over the lattice of its sounds.
+
+The forward-backward recursions of a hidden Markov model (Rabiner 1989, "A tutorial on hidden Markov models"), the
+backward one from `LAG` frames ahead only. Against a Viterbi path it keeps the doubt about a boundary, so that the
+mouth glides over it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.lipsync.lattice import Lattice
+from core.frames import VISEME_RATE, VISEMES
+
+BLOCK = 4
+"""Frames that are decided together."""
+LAG = 12
+"""Frames after the last one of a block that are heard before it is decided."""
+BEAM = 128
+"""States that are followed at once, about 42 sounds; the beam moves on when its first half is left."""
+_LEFT = 1e-4
+"""Probability below which the first half counts as left."""
+_BOUND_S = 0.10
+"""A word begins at most this much before or after the time that the voice gives for it."""
+_SHARPNESS = 0.45
+"""Exponent of the audio model's likelihoods: neighbouring frames hear much the same."""
+_FLOOR = 0.05
+"""Likelihood of hearing anything at all in a state; the audio model is often sure and wrong."""
+
+Floats = NDArray[np.float32]
+
+PRIOR: Floats = np.full(len(VISEMES), 1 / len(VISEMES), np.float32)
+"""How frequent each viseme is in speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """What the text says of some frames. `visemes`: expected viseme, shape (n, 15), rows sum to 1; `ended`, shape (n,):
+    how surely the text is over."""
+
+    visemes: Floats
+    ended: Floats
+
+
+class Alignment:
+    """Follows one utterance. Memory is bounded by beam and lag, whatever the lengths of text and sound."""
+
+    def __init__(self, lattice: Lattice, prior: Floats) -> None:
+        """`prior`, shape (15,): how frequent each viseme was in the audio model's training."""
+        self._lattice = lattice
+        self._prior = prior
+        self._frame = 0
+        self._bounds: deque[tuple[float, int]] = deque()
+        """Time in seconds and first state of the words to come, in order."""
+        self._first_state = 0
+        self._past: deque[tuple[Floats, Floats]] = deque()
+        """Per undecided frame: forward probabilities and likelihoods of the beam's states."""
+        self._low = 0
+        self._look(0)
+        self._alpha = np.zeros(len(self._visemes), np.float32)
+        self._alpha[0] = 1.0
+
+    def bound(self, word: int, seconds: float) -> None:
+        """Word number `word` of the lattice begins at about `seconds`; words come in order, ahead of their sound."""
+        states = np.flatnonzero(self._lattice.word >= word)
+        if len(states):
+            self._bounds.append((seconds, int(states[0])))
+
+    def feed(self, posteriors: Floats) -> Aligned:
+        """Take posteriors of the audio model, shape (n, 15); the frames that are decided now, in whole blocks."""
+        decided: list[Aligned] = []
+        for row in posteriors:
+            self._step(row)
+            if len(self._past) == BLOCK + LAG:
+                decided.append(self._decide(BLOCK))
+                self._move_on()
+        return _joined(decided)
+
+    def finish(self) -> Aligned:
+        """The rest."""
+        return self._decide(len(self._past)) if self._past else _joined([])
+
+    def _look(self, low: int) -> None:
+        """Set the beam to the states from `low` on."""
+        net = self._lattice
+        high = min(low + BEAM, len(net))
+        self._low = low
+        self._transitions = net.transitions(low, high)
+        self._visemes = net.visemes[low:high]
+        # each row: likelihood of the state for one frame = row · posterior
+        self._emission = self._visemes / self._prior
+        self._last = len(net) - 1 - low
+
+    def _step(self, posterior: Floats) -> None:
+        likelihood: Floats = np.asarray((self._emission @ posterior + _FLOOR) ** _SHARPNESS, np.float32)
+        # the largest is 1: the backward recursion needs no other scaling over so few frames
+        likelihood /= likelihood.max()
+        reached: Floats = self._alpha @ self._transitions if self._frame else self._alpha
+        alpha = reached * likelihood
+        allowed = self._allowed()
+        if allowed is not None and (within := alpha * allowed).sum() > _LEFT * alpha.sum():
+            alpha, likelihood = within, likelihood * allowed
+        total = float(alpha.sum())
+        # nothing that the beam holds explains this frame: stay where we were
+        self._alpha = alpha / total if total > 1e-30 else self._alpha
+        self._past.append((self._alpha, likelihood))
+        self._frame += 1
+
+    def _allowed(self) -> Floats | None:
+        """1 for the states of the beam that the words' times allow now, 0 for the others; None without such times."""
+        now = self._frame / VISEME_RATE
+        while self._bounds and self._bounds[0][0] + _BOUND_S < now:
+            self._first_state = self._bounds.popleft()[1]
+        too_late = next((state for seconds, state in self._bounds if seconds - _BOUND_S > now), None)
+        if too_late is None and self._first_state <= self._low:
+            return None
+        allowed = np.ones(len(self._alpha), np.float32)
+        allowed[: max(0, self._first_state - self._low)] = 0
+        if too_late is not None:
+            allowed[max(0, too_late - self._low) :] = 0
+        return allowed
+
+    def _decide(self, count: int) -> Aligned:
+        """The oldest `count` frames, by what is known of those after them."""
+        beta = np.ones(len(self._alpha), np.float32)
+        occupancy = [self._past[-1][0]] if count == len(self._past) else []
+        for index in range(len(self._past) - 2, -1, -1):
+            beta = self._transitions @ (self._past[index + 1][1] * beta)
+            if index < count:
+                occupancy.append(self._past[index][0] * beta)
+        for _ in range(count):
+            self._past.popleft()
+        shares = np.stack(occupancy[::-1])
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-30)
+        ended = shares[:, self._last] if self._last < shares.shape[1] else np.zeros(count, np.float32)
+        return Aligned(shares @ self._visemes, ended)
+
+    def _move_on(self) -> None:
+        """Shift the beam when no undecided frame may still lie in its first half."""
+        half = BEAM // 2
+        if self._last < BEAM or max(float(alpha[:half].sum()) for alpha, _ in self._past) > _LEFT:
+            return
+        self._look(self._low + half)
+        grown = len(self._visemes)
+        undecided = [(_shifted(a, half, grown), _shifted(b, half, grown)) for a, b in self._past]
+        self._past = deque((a / a.sum(), b) for a, b in undecided)
+        self._alpha = self._past[-1][0]
+
+
+def _shifted(values: Floats, by: int, size: int) -> Floats:
+    """`values` without the first `by`, padded with zeros to `size`."""
+    out = np.zeros(size, np.float32)
+    out[: len(values) - by] = values[by:]
+    return out
+
+
+def _joined(parts: list[Aligned]) -> Aligned:
+    if not parts:
+        return Aligned(np.zeros((0, len(VISEMES)), np.float32), np.zeros(0, np.float32))
+    return Aligned(np.concatenate([p.visemes for p in parts]), np.concatenate([p.ended for p in parts]))

@@ -1,0 +1,166 @@
+"""The sounds of a text as a chain of states: how long each lasts, where a pause may be, what may be left out.
+
+A sound is a row of states that are each left with the same probability, so that its length follows a negative
+binomial distribution; after every word stands a pause that may be skipped; any sound may be skipped, seldom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.lipsync.ipa import Manner, targets_of
+from avatar.lipsync.labels import visemes_of
+from avatar.lipsync.pronunciation import Word
+from core.frames import VISEME_RATE, VISEMES
+
+_SIL = VISEMES.index("sil")
+_SECONDS = {
+    Manner.PAUSE: 0.20,
+    Manner.VOWEL: 0.085,
+    Manner.ROUNDED: 0.080,
+    Manner.TONGUE: 0.070,
+    Manner.LABIODENTAL: 0.085,
+    Manner.CLOSURE: 0.075,
+    Manner.BREATH: 0.05,
+}
+_STRESSED, _LONG = 1.3, 1.25
+_STATES = 3
+"""States of a sound: it lasts at least as many frames (30 ms)."""
+_OMITTED = 0.02
+"""How likely a sound is left out."""
+_NEAR = 0.85
+"""Share of a state's expectation that lies on its viseme; the rest on the other parts of the sound's mouth."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One viseme of a text. `mouth`: shape (15,), what it looks like; `seconds`: how long it usually takes."""
+
+    viseme: int
+    mouth: Floats
+    seconds: float
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lattice:
+    """States in order. From state i speech stays, goes on to i + 1, or jumps to `jump_to[i]`, which is later.
+
+    `stay`, `move`, `jump`: probabilities, shape (n,), of sum 1. `visemes`, shape (n, 15): the viseme that each state
+    expects. `word`: number of the word a state belongs to; a pause belongs to the word before it.
+    """
+
+    stay: Floats
+    move: Floats
+    jump: Floats
+    jump_to: NDArray[np.intp]
+    visemes: Floats
+    word: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.stay)
+
+    def transitions(self, low: int, high: int) -> Floats:
+        """Probabilities from state to state within [low, high), shape (high - low, high - low), rows "from"."""
+        size = high - low
+        matrix = np.zeros((size, size), np.float32)
+        here = np.arange(size)
+        matrix[here, here] = self.stay[low:high]
+        matrix[here[:-1], here[1:]] = self.move[low : high - 1]
+        target = self.jump_to[low:high] - low
+        inside = (target > here) & (target < size)
+        matrix[here[inside], target[inside]] += self.jump[low:high][inside]
+        return matrix
+
+
+def sounds_of(word: Word) -> list[Sound]:
+    """The visemes of a word, in order. A breath (h) lengthens what follows."""
+    sounds: list[Sound] = []
+    breath = 0.0
+    for symbol in word.symbols:
+        targets = [target for target in targets_of(symbol) if target.manner is not Manner.PAUSE]
+        names = [name for name, _ in visemes_of(symbol) if name not in ("", "sil")]
+        if not names:
+            breath += _SECONDS[Manner.BREATH]
+            continue
+        stressed = symbol[0] in "ˈˌ"
+        for name, target in zip(names, targets, strict=False):
+            seconds = _SECONDS[target.manner]
+            if target.manner in (Manner.VOWEL, Manner.ROUNDED):
+                seconds *= (_STRESSED if stressed else 1.0) * (_LONG if "ː" in symbol else 1.0)
+            sounds.append(Sound(VISEMES.index(name), target.weights, seconds + breath, symbol))
+            breath = 0.0
+    return sounds
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.visemes: list[Floats] = []
+        self.stay: list[float] = []
+        self.jump: list[float] = []
+        self.jump_to: list[int] = []
+        self.word: list[int] = []
+
+    def add(self, sound: Sound, states: int, word: int) -> None:
+        leave = min(0.9, states / (sound.seconds * VISEME_RATE))
+        for _ in range(states):
+            expected = (1 - _NEAR) * sound.mouth
+            expected[sound.viseme] += _NEAR
+            self.visemes.append(expected / expected.sum())
+            self.stay.append(1 - leave)
+            self.jump.append(0.0)
+            self.jump_to.append(len(self.jump_to))
+            self.word.append(word)
+
+    def let_jump(self, source: int, target: int, probability: float) -> None:
+        self.jump[source], self.jump_to[source] = probability, target
+
+
+def lattice_of(words: Sequence[Word]) -> Lattice:
+    """The chain for `words`: silence, the words with their pauses, and silence that never ends."""
+    silence = Sound(_SIL, _one(_SIL), _SECONDS[Manner.PAUSE])
+    builder = _Builder()
+    builder.add(silence, 1, 0)
+    for number, word in enumerate(words):
+        ends: list[int] = []
+        for sound in sounds_of(word):
+            first = len(builder.stay)
+            builder.add(sound, _STATES, number)
+            if len(ends) > 1:
+                builder.let_jump(ends[-2], first, _OMITTED)
+            ends.append(len(builder.stay) - 1)
+        if ends:
+            builder.add(silence, 1, number)
+            builder.let_jump(ends[-1], len(builder.stay), 1 - word.pause)
+    return _finished(builder)
+
+
+def _finished(builder: _Builder) -> Lattice:
+    count = len(builder.stay)
+    # the last silence has no end
+    builder.stay[-1] = 1.0
+    jump_to = np.array(builder.jump_to, np.intp)
+    jump_share = np.where(jump_to < count, np.array(builder.jump, np.float32), 0)
+    jump_to = np.minimum(jump_to, count - 1)
+    stay = np.array(builder.stay, np.float32)
+    leave = 1 - stay
+    return Lattice(
+        stay=stay,
+        move=leave * (1 - jump_share),
+        jump=leave * jump_share,
+        jump_to=jump_to,
+        visemes=np.stack(builder.visemes),
+        word=np.array(builder.word, np.intp),
+    )
+
+
+def _one(viseme: int) -> Floats:
+    row = np.zeros(len(VISEMES), np.float32)
+    row[viseme] = 1.0
+    return row
