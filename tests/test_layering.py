@@ -37,7 +37,7 @@ SHARED = {"avatar.language", "avatar.espeak.library", "avatar.espeak.text"}
 """What several adapters build on: an engine that a process can load only once, and what is known of languages."""
 SHARED_VENDORS = {"espeakng_loader"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
-COMMANDS = {"asr.__main__", "avatar.face.sheet"}
+COMMANDS = {"asr.__main__", "avatar.face.sheet", "avatar.lipsync.evaluate"}
 """Programs of their own: composition roots beside app.py."""
 WORKSHOP = "avatar.lipsync.train"
 """Makes the weights that an adapter ships, with whatever tools that takes; the running program never imports it."""
