@@ -21,11 +21,11 @@ from core.frames import Activity, Expression, FaceCue, Gesture, MouthShape
 STEP = 0.04
 RIGS = {name: load_rig(find_presenter(name)) for name in built_in()}
 
-HEAD = 24.0
+HEAD = 20.0
 """Art units (of 1024 in the picture's height) that a point of the head may move from one picture to the next."""
-BROW = 10.0
+BROW = 7.0
 """The same relative to the head, for brows."""
-MOUTH = 14.0
+MOUTH = 7.0
 """For the lips while speech leaves them alone."""
 LID, IRIS = 45.0, 20.0
 """For lids (a blink shuts them in 70 ms) and for the iris (a saccade takes 30 to 60 ms)."""

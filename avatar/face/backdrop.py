@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.face.matte import TRANSPARENT
 from core.errors import FaceError
 
 Floats = NDArray[np.float32]
@@ -59,7 +60,7 @@ def check_background(background: str) -> None:
     """Raises `FaceError` when `backdrop` would."""
     if background.startswith("#"):
         _colours(background)
-    elif background != STUDIO:
+    elif background not in (STUDIO, TRANSPARENT):
         read_image(background)
 
 

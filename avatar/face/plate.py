@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.art import Art, Layer, to_yuv
-from avatar.face.backdrop import backdrop
+from avatar.face.backdrop import STUDIO, backdrop
 from avatar.face.eyes import EyePainter
+from avatar.face.matte import TRANSPARENT, bled, limited, mix
 from avatar.face.mouth import MouthPainter, Place
 from avatar.face.overlay import Overlay
 from avatar.face.view import View
@@ -65,10 +66,28 @@ class Plate:
         rig = art.rig
         self.motion = rig.motion
         self.view = View.fit(width, height, rig.canvas)
-        bgr = _figure_on(backdrop(art.studio, width, height, background), art, self.view)
+        figure = _figure(art, self.view)
+        alpha = figure[..., 3:] / 255
+        self.transparent = background == TRANSPARENT
+        # Shapes behind the head must not move with it; soft backgrounds may, a little, and cost less that way.
+        self.backdrop = None
+        self.matte = None
+        if self.transparent:
+            bgr = bled(figure)
+        else:
+            behind = backdrop(art.studio, width, height, background)
+            if background == STUDIO and not art.studio.blur:
+                self.backdrop = _picture(to_yuv(behind))
+                bgr = bled(figure)
+            else:
+                bgr = np.asarray(behind * (1 - alpha) + figure[..., :3], np.float32)
+        if self.transparent or self.backdrop is not None:
+            matte = np.rint(figure[..., 3]).astype(np.uint8)
+            half = cv2.resize(matte, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+            self.matte = limited(matte) if self.transparent else matte, np.asarray(half, np.uint8)
         yuv = to_yuv(bgr)
-        self.base: Picture = np.empty((height * 3 // 2, width), np.uint8)
-        put(self.base, np.ascontiguousarray(yuv.transpose(2, 0, 1)), 0, 0)
+        self.base = _picture(yuv)
+        """The resting figure with what is behind it; with a matte, on colours that go on beyond its outline."""
         self.field = Field(rig, self.view)
         self.eyes = tuple(EyePainter(art, self.view, eye, yuv) for eye in (rig.eyes.left, rig.eyes.right))
         self.mouth = MouthPainter(art, self.view)
@@ -92,9 +111,34 @@ class Plate:
             1 + (right - x) / half,
         )
 
+    def first(self) -> Picture:
+        """The resting picture as it is sent: composed, or with the matte at its right."""
+        if self.matte is None:
+            return self.base.copy()
+        if self.backdrop is not None:
+            out = self.base.copy()
+            mattes = self.matte[0], self.matte[1], self.matte[1]
+            for place, back, matte in zip(planes(out), planes(self.backdrop), mattes, strict=True):
+                mix(place.copy(), back, matte, place)
+            return out
+        width = self.view.width
+        out = np.full((self.base.shape[0], 2 * width), 128, np.uint8)
+        for place, plane in zip(planes(out), planes(self.base), strict=True):
+            place[:, : plane.shape[1]] = plane
+        planes(out)[0][:, width:] = self.matte[0]
+        return out
 
-def _figure_on(behind: Floats, art: Art, view: View) -> Floats:
-    """The presenter over the background; B G R float32 (h, w, 3)."""
+
+def _picture(yuv: Floats) -> Picture:
+    """Y U V float32 (h, w, 3) as I420."""
+    height, width = yuv.shape[:2]
+    out: Picture = np.empty((height * 3 // 2, width), np.uint8)
+    put(out, np.ascontiguousarray(yuv.transpose(2, 0, 1)), 0, 0)
+    return out
+
+
+def _figure(art: Art, view: View) -> Floats:
+    """The presenter at the size of a view: premultiplied B G R A float32 (h, w, 4), 0..255."""
     k = view.scale / art.scale
     size = round(art.figure.shape[1] * k), round(art.figure.shape[0] * k)
     how = cv2.INTER_AREA if k < 1 else cv2.INTER_CUBIC
@@ -102,8 +146,6 @@ def _figure_on(behind: Floats, art: Art, view: View) -> Floats:
     left, top = round(view.x(art.rig.canvas[0])), round(view.y(art.rig.canvas[1]))
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(view.width, left + size[0]), min(view.height, top + size[1])
-    part = figure[y0 - top : y1 - top, x0 - left : x1 - left]
-    place = behind[y0:y1, x0:x1]
-    place *= 1 - part[..., 3:] / 255
-    place += part[..., :3]
-    return behind
+    out = np.zeros((view.height, view.width, 4), np.float32)
+    out[y0:y1, x0:x1] = figure[y0 - top : y1 - top, x0 - left : x1 - left]
+    return out

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from avatar.face.art import Art, built_in, find_presenter
 from avatar.face.backdrop import STUDIO, check_background
 from avatar.face.lips import lips_of
+from avatar.face.matte import TRANSPARENT, mix
 from avatar.face.motion import Motion, Pose
-from avatar.face.plate import Plate, lay, planes, put
+from avatar.face.plate import Plane, Plate, lay, planes, put
 from avatar.face.rig import load_rig
 from avatar.face.shelf import Shelf
+from avatar.face.view import View
 from avatar.face.warp import follow_lips
 from core.errors import FaceError
 from core.frames import FaceChoice, FaceCue, Picture, PresenterInfo
@@ -59,7 +61,7 @@ class VectorFace:
         self._background = background or STUDIO
         self._pictures = None if backgrounds is None else Path(backgrounds)
         self._started = False
-        self._arts: Shelf[str, Art] = Shelf(_PRESENTERS_KEPT)
+        self._arts: Shelf[tuple[str, float], Art] = Shelf(_PRESENTERS_KEPT)
         self._plates: Shelf[tuple[str, int, int, str], Plate] = Shelf(_PLATES_KEPT)
 
     async def start(self) -> None:
@@ -104,14 +106,14 @@ class VectorFace:
         """A session may name a colour or a picture of the folder, never a path of its own."""
         if name in ("", self._background):
             return self._background
-        if name == STUDIO or name.startswith("#"):
+        if name in (STUDIO, TRANSPARENT) or name.startswith("#"):
             check_background(name)
             return name
         picture = None if self._pictures is None else self._pictures / name
         if picture is None or Path(name).name != name or not picture.is_file():
             raise FaceError(
-                f"no background {name!r}: choose studio, a colour #rrggbb, a gradient #rrggbb-#rrggbb or a picture of "
-                "the folder in face.vector.backgrounds",
+                f"no background {name!r}: choose studio, transparent, a colour #rrggbb, a gradient #rrggbb-#rrggbb or "
+                "a picture of the folder in face.vector.backgrounds",
                 adapter=self.name,
                 code="unknown_background",
             )
@@ -129,7 +131,9 @@ class VectorFace:
 
     def _plate(self, presenter: str, width: int, height: int, background: str) -> Plate:
         def make() -> Plate:
-            art = self._arts.get(presenter, lambda: Art.load(presenter))
+            # Large pictures are drawn from art with twice the pixels instead of a blurred enlargement.
+            scale = 1.0 if View.fit(width, height, load_rig(find_presenter(presenter)).canvas).scale <= 1.3 else 2.0
+            art = self._arts.get((presenter, scale), lambda: Art.load(presenter, scale))
             return Plate(art, width, height, background)
 
         return self._plates.get((presenter, width, height, background), make)
@@ -147,14 +151,15 @@ class VectorStream:
         self._plate = plate
         self._motion = Motion(seed, plate.motion)
         self._rest: Picture = plate.base.copy()
-        self._warped: Picture = plate.base.copy()
+        self._warped: Picture = plate.first()
         self._grids: list[Floats | None] = [None] * len(plate.field.areas)
         """The look-ups each area was last warped with; None when it must be warped."""
         self._eyes: tuple[int, ...] | None = None
         self._count = 0
 
     def draw(self, cue: FaceCue) -> Picture:
-        """The picture for `cue`: a new I420 array, uint8, shape (height * 3 // 2, width)."""
+        """The picture for `cue`: a new I420 array, uint8, shape (height * 3 // 2, width); for a transparent
+        background twice as wide, colour at the left and the matte as luma 16..235 at the right."""
         return self.render(self.pose(cue))
 
     def pose(self, cue: FaceCue) -> Pose:
@@ -208,18 +213,26 @@ class VectorStream:
             self._warp_area(area, grid)
 
     def _warp_area(self, area: Area, grid: Floats) -> None:
-        source, target = planes(self._rest), planes(self._warped)
-        full, half = self._plate.field.maps(grid, area)
+        plate = self._plate
+        full, half = plate.field.maps(grid, area)
         x0, y0, x1, y1 = area
-        cv2.remap(
-            source[0], full, _NONE, cv2.INTER_LINEAR, dst=target[0][y0:y1, x0:x1], borderMode=cv2.BORDER_REPLICATE
-        )
         whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
-        for chroma, place in zip(source[1:], target[1:], strict=True):
-            cv2.remap(
-                chroma, whole, part, cv2.INTER_LINEAR,
-                dst=place[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], borderMode=cv2.BORDER_REPLICATE,
-            )  # fmt: skip
+        fine, coarse = (slice(y0, y1), slice(x0, x1)), (slice(y0 // 2, y1 // 2), slice(x0 // 2, x1 // 2))
+        for number, (source, target) in enumerate(zip(planes(self._rest), planes(self._warped), strict=True)):
+            to, where = (target[coarse], (whole, part)) if number else (target[fine], (full, _NONE))
+            if plate.backdrop is None or plate.matte is None:
+                _look_up(source, where, to)
+                continue
+            back, matte = planes(plate.backdrop)[number], plate.matte[min(number, 1)]
+            mix(_look_up(source, where), back[coarse if number else fine], _look_up(matte, where), to)
+        if plate.transparent and plate.matte is not None:
+            width = plate.view.width
+            _look_up(plate.matte[0], (full, _NONE), planes(self._warped)[0][y0:y1, width + x0 : width + x1])
+
+
+def _look_up(source: Plane, where: tuple[Any, Any], out: Plane | None = None) -> Plane:
+    found = cv2.remap(source, *where, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.uint8)
 
 
 def _merged(areas: list[Area]) -> list[Area]:
