@@ -16,6 +16,7 @@ Segment = tuple[float, float, str]
 
 BREATH = ""
 """Label of h and the glottal stop, whose mouth is that of what follows."""
+STOPS = ("PP", "DD", "kk", "CH")
 _SIL = VISEMES.index("sil")
 _OTHERWISE = {"ə": "aa", "ɜː": "RR", "ɐ": "aa"}
 """Where the class differs from the strongest part of the mouth: the schwa belongs to "aa", as English dictionaries
@@ -49,11 +50,11 @@ def visemes_of(symbol: str) -> tuple[tuple[str, float], ...]:
     return tuple(parts) or ((BREATH, 1.0),)
 
 
-def segments_of(phones: list[Timed], *, shortest_pause: float = 0.03) -> list[Segment]:
+def segments_of(phones: list[Timed], *, shortest_pause: float = 0.07) -> list[Segment]:
     """Viseme segments of a timed phone sequence, without gaps from its start to its end.
 
-    A breath takes the next viseme (the last one at the end of speech); a pause shorter than `shortest_pause`
-    prolongs what went before it; equal neighbours are joined.
+    A breath takes the next viseme (the last one at the end of speech); a pause shorter than `shortest_pause` belongs
+    to the stop that follows it, whose closure it is, else it prolongs what went before; equal neighbours are joined.
     """
     rough: list[Segment] = []
     for phone in phones:
@@ -65,10 +66,10 @@ def segments_of(phones: list[Timed], *, shortest_pause: float = 0.03) -> list[Se
             at += share * length
     joined: list[Segment] = []
     for i, (start, end, name) in enumerate(rough):
+        following = rough[i + 1][2] if i + 1 < len(rough) else "sil"
         if name == "sil" and end - start < shortest_pause and joined:
-            name = joined[-1][2]
+            name = following if following in STOPS else joined[-1][2]
         if name == BREATH:
-            following = rough[i + 1][2] if i + 1 < len(rough) else "sil"
             name = following if following not in (BREATH, "sil") else (joined[-1][2] if joined else "sil")
         if joined and joined[-1][2] == name:
             joined[-1] = (joined[-1][0], end, name)

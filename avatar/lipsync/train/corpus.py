@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.espeak.library import Voice
 from avatar.lipsync.features import LogMelStream, Mel
-from avatar.lipsync.labels import classes_of
+from avatar.lipsync.labels import STOPS, classes_of
 from avatar.lipsync.train import espeak_speech, recorded_speech
 from avatar.lipsync.train.augment import Sound, music, opus_round_trip, reexcited, resampled_by
 from avatar.lipsync.train.disturb import Noises
@@ -27,16 +27,28 @@ from core.frames import LISTEN_RATE
 
 _STRETCHES = (0.85, 0.95, 1.05, 1.2, 1.35)
 _PEAK = 0.5
+_CLOSURE = 0.05
 _ESPEAK_SHARE = 0.35
-"""Of the training sequences; the voices made from recordings have the rest in equal parts, English ones half more."""
+"""Of the training sequences; the voices made from recordings have the rest. English and Mandarin count twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Seconds of sound, before augmentation, of each recorded voice and of each espeak language."""
+    """Seconds of sound, before augmentation, of each voice of flite, of festival (English, other), of espeak."""
 
+    flite: float = 1500.0
+    english: float = 1000.0
     recorded: float = 600.0
-    espeak: float = 500.0
+    mandarin: float = 1200.0
+    espeak: float = 400.0
+
+    def of(self, job: RecordedVoice | str) -> float:
+        """Seconds of a voice or language."""
+        if isinstance(job, str):
+            return self.mandarin if job.startswith("cmn") else self.espeak
+        if job.engine == "flite":
+            return self.flite
+        return self.english if job.language == "en" else self.recorded
 
 
 def make(folder: Path, amount: Amount, *, seed: int, processes: int) -> None:
@@ -77,12 +89,13 @@ def _make_one(job: RecordedVoice | str, folder: Path, amount: Amount, seed: int)
         return f"{name}: kept"
     rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
     if isinstance(job, str):
-        spoken = espeak_sentences(job, TRAINED_VARIANTS, amount.espeak, rng)
-        weight = _ESPEAK_SHARE / len(TRAINED_LANGUAGES)
+        spoken = espeak_sentences(job, TRAINED_VARIANTS, amount.of(job), rng)
+        total = sum(_importance(language) for language in TRAINED_LANGUAGES)
+        weight = _ESPEAK_SHARE * _importance(job) / total
     else:
-        spoken = recorded_sentences(job, amount.recorded, rng)
-        total = sum(1.5 if voice.language == "en" else 1.0 for voice in recorded(Use.TRAIN))
-        weight = (1 - _ESPEAK_SHARE) * (1.5 if job.language == "en" else 1.0) / total
+        spoken = recorded_sentences(job, amount.of(job), rng)
+        total = sum(_importance(voice.language) for voice in recorded(Use.TRAIN))
+        weight = (1 - _ESPEAK_SHARE) * _importance(job.language) / total
     mels, classes, seconds = [], [], 0.0
     for speech in spoken:
         seconds += speech.seconds
@@ -91,6 +104,10 @@ def _make_one(job: RecordedVoice | str, folder: Path, amount: Amount, seed: int)
             classes.append(labels)
     np.savez(path, mel=np.concatenate(mels), classes=np.concatenate(classes), weight=weight, seconds=seconds)
     return f"{name}: {seconds:.0f} s"
+
+
+def _importance(language: str) -> float:
+    return 2.0 if language[:2] in ("en", "cm") else 1.0
 
 
 def espeak_sentences(
@@ -127,18 +144,19 @@ def recorded_sentences(voice: RecordedVoice, seconds: float, rng: np.random.Gene
 
 
 def _variants(speech: Speech, rng: np.random.Generator) -> Iterator[tuple[Mel, NDArray[np.int8]]]:
-    """The speech as it is, and once with another size, voice or codec; in silence of changing length."""
+    """The speech as it is, and twice with another size, voice or codec; in silence of changing length."""
     sound: Sound = speech.samples.astype(np.float32) / np.float32(32768)
     sound *= np.float32(_PEAK / (np.abs(sound).max() + 1e-6))
     yield _labelled(sound, speech, 1.0, rng)
-    factor = float(rng.uniform(0.82, 1.18))
-    changed = resampled_by(sound, factor)
-    if rng.random() < 0.5:
-        changed = reexcited(changed, rng)
-    if rng.random() < 0.2:
-        changed = opus_round_trip(changed, int(rng.choice([8000, 12000, 16000, 24000, 32000])))
-    changed *= np.float32(_PEAK / (np.abs(changed).max() + 1e-6))
-    yield _labelled(changed, speech, factor, rng)
+    for _ in range(2):
+        factor = float(rng.uniform(0.82, 1.18))
+        changed = resampled_by(sound, factor)
+        if rng.random() < 0.5:
+            changed = reexcited(changed, rng)
+        if rng.random() < 0.2:
+            changed = opus_round_trip(changed, int(rng.choice([8000, 12000, 16000, 24000, 32000])))
+        changed *= np.float32(_PEAK / (np.abs(changed).max() + 1e-6))
+        yield _labelled(changed, speech, factor, rng)
 
 
 def _labelled(sound: Sound, speech: Speech, factor: float, rng: np.random.Generator) -> tuple[Mel, NDArray[np.int8]]:
@@ -146,6 +164,9 @@ def _labelled(sound: Sound, speech: Speech, factor: float, rng: np.random.Genera
     mel = features(np.concatenate((np.zeros(lead, np.float32), sound, np.zeros(tail, np.float32))))
     shift = lead / LISTEN_RATE
     segments = [(start * factor + shift, end * factor + shift, name) for start, end, name in speech.segments]
+    start, end, name = segments[0]
+    if name in STOPS:  # the engines begin with its burst
+        segments[0] = (start - _CLOSURE, end, name)
     return mel, classes_of(segments, len(mel)).astype(np.int8)
 
 

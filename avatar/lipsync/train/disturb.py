@@ -93,10 +93,10 @@ def disturbed(mel: Mel, noises: Noises, rng: np.random.Generator) -> Mel:
         mel = other_tract(mel, float(np.exp(np.clip(rng.normal(0, 0.09), -0.22, 0.22))))
     if rng.random() < 0.7:
         mel = equalised(mel, 1.0, rng)
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         mel = reverberated(mel, float(rng.uniform(0.1, 0.7)), float(10 ** rng.uniform(-1.2, 0.6)))
-    if rng.random() < 0.65:
-        mel = with_noise(mel, _noise(len(mel), noises, rng), float(rng.uniform(2, 38)))
+    if rng.random() < 0.5:
+        mel = with_noise(mel, _noise(len(mel), noises, rng), float(rng.uniform(4, 40)))
     if rng.random() < 0.25:
         low, high = float(rng.uniform(60, 350)), float(rng.uniform(3200, 7500))
         mel = band_limited(mel, low, high, float(rng.uniform(3, 9)))

@@ -10,7 +10,9 @@ from avatar.lipsync.train.speech import Speech, resampled
 from avatar.tts.espeak_chunks import ChunkAssembler
 from core.frames import Samples, SpeechChunk
 
-_PEAK = 12000
+_VOICED_STOPS = tuple("bdɡɟɖɓɗ")
+_CLOSURE = 0.055
+_PAUSE = "_"
 
 
 def speak(text: str, voice: Voice) -> Speech:
@@ -31,4 +33,16 @@ def speak(text: str, voice: Voice) -> Speech:
         chunks.append(rest)
     samples = np.concatenate([np.zeros(0, np.int16), *(chunk.pcm.samples for chunk in chunks)])
     phones = [Timed(p.symbol, p.start, p.end) for chunk in chunks for p in chunk.phonemes or ()]
+    phones = _closed_in_time(phones)
     return Speech.of(text, resampled(samples, engine.rate), phones, voice.name)
+
+
+def _closed_in_time(phones: list[Timed]) -> list[Timed]:
+    """Voiced stops after a pause begin with their closure; espeak's event comes with the first sound of the voice."""
+    moved = list(phones)
+    for i in range(1, len(moved)):
+        pause, stop = moved[i - 1], moved[i]
+        if pause.symbol == _PAUSE and stop.symbol.startswith(_VOICED_STOPS):
+            start = max(stop.start - _CLOSURE, (pause.start + pause.end) / 2)
+            moved[i - 1 : i + 1] = [Timed(_PAUSE, pause.start, start), Timed(stop.symbol, start, stop.end)]
+    return moved
