@@ -31,11 +31,11 @@ class SpeechGate:
     """One piece of sound, `VISEME_RATE` values a second; adapts to the speaker's level and to the noise."""
 
     def __init__(self) -> None:
-        self._left = np.zeros(0, np.float32)
+        self._left: Floats = np.zeros(0, np.float32)
         self._loud = _FIRST_LOUD
         self._power = np.full(_STEADY - 1, 10 ** (_SILENT / 10))
         self._steady = np.full(_REMEMBERED - 1, np.inf)
-        self._open = np.zeros(HOLD, np.float32)
+        self._open: Floats = np.zeros(HOLD, np.float32)
 
     def feed(self, samples: Samples) -> Floats:
         """Take int16 samples, shape (n,), at `LISTEN_RATE`; values 0..1 that are decided, `AHEAD` frames late."""
