@@ -39,7 +39,7 @@ class SpeechGate:
 
     def feed(self, samples: Samples) -> Floats:
         """Take int16 samples, shape (n,), at `LISTEN_RATE`; values 0..1 that are decided, `AHEAD` frames late."""
-        audio = np.concatenate((self._left, samples.astype(np.float32) / 32768))
+        audio: Floats = np.concatenate((self._left, samples.astype(np.float32) / np.float32(32768)))
         count = len(audio) // HOP
         self._left = audio[count * HOP :]
         return self._decide(audio[: count * HOP])
