@@ -22,6 +22,7 @@ from aiortc.sdp import SessionDescription
 
 from avatar.encoders import FaceEncoder, VoiceEncoder, encode_as
 from avatar.microphone import Microphone
+from avatar.prompt_buffer import PromptBuffer
 from avatar.tracks import VoiceTrack
 from core.errors import BadRequest
 from core.frames import Samples
@@ -165,11 +166,11 @@ class Peer:
         reader.add_done_callback(self._readers.discard)
 
     def _hurry(self, track: MediaStreamTrack) -> None:
-        """aiortc holds four packets (80 ms) back to play smoothly; ears need only their order, which one gives too."""
+        """Ears want every packet at once."""
         for transceiver in self._pc.getTransceivers():
-            buffer = vars(transceiver.receiver).get("_RTCRtpReceiver__jitter_buffer")
-            if transceiver.receiver.track is track and isinstance(buffer, JitterBuffer):
-                buffer._prefetch = 1  # there is no public way
+            receiver, buffer = transceiver.receiver, "_RTCRtpReceiver__jitter_buffer"
+            if receiver.track is track and isinstance(vars(receiver).get(buffer), JitterBuffer):
+                vars(receiver)[buffer] = PromptBuffer()  # there is no public way
 
     async def _read(self, track: MediaStreamTrack) -> None:
         if track.kind != "audio":

@@ -42,12 +42,13 @@ REWIND_S = (0.1, 0.35)
 """Speech that was held goes on from the quietest moment this long before it was held: a gap between words."""
 MOUTH_WINDOW_S = (-0.02, 0.02)
 """The part of the speech around a picture's timestamp that its mouth shows."""
-SILENCE_DB = -100.0
 FPS = 25
 """Pictures per second."""
 PICTURE = MEDIA_RATE // FPS
 """Media samples per picture."""
 _STEP = MEDIA_RATE // VISEME_RATE
+_BLOCKS_PLAYED = 20
+"""Played frames (0.4 s) that are kept for the echo guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class SpeechStage:
         self._activity = Activity.IDLE
         self._rest = MouthShape()
         self._backing: Backing | None = None
-        self._played: deque[Samples] = deque([np.zeros(AUDIO_FRAME, np.int16)] * 2, 2)
+        self._played: deque[Samples] = deque([np.zeros(AUDIO_FRAME, np.int16)] * _BLOCKS_PLAYED, _BLOCKS_PLAYED)
         self.underruns = 0
         """How often speech ran dry inside an utterance (the synthesizer was slower than real time)."""
 
@@ -272,10 +273,14 @@ class SpeechStage:
         """What the avatar is doing while it does not speak."""
         self._activity = activity
 
-    def recent_level_db(self) -> float:
-        """Level of the last 40 ms that were played, a clip's sound included, in dBFS; `SILENCE_DB` for silence."""
-        rms = _rms(np.concatenate(self._played))
-        return 20 * math.log10(rms) if rms > 1e-5 else SILENCE_DB
+    def played(self, seconds: float, ago: float) -> Samples:
+        """What sounded, a clip included, during `seconds` until `ago` seconds before now, at `MEDIA_RATE`.
+
+        Shape (n,); the last `_BLOCKS_PLAYED` frames are known.
+        """
+        sound = np.concatenate(self._played)
+        end = len(sound) - round(ago * MEDIA_RATE)
+        return sound[max(0, end - round(seconds * MEDIA_RATE)) : max(0, end)]
 
     def next_position(self) -> int:
         """Where tracks of a new connection begin: the first whole picture after what was played."""

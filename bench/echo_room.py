@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from asr.vad import VoiceActivity
 from avatar.tts.espeak import EspeakSynthesizer
 from bench.utterances import ROOM
+from core.bands import FRAME_S, Levels, band_levels
+from core.echo_delay import STEP_S
 from core.frames import LISTEN_RATE
 from core.turn import TurnDetector
 from core.turn_events import BargeIn, EndOfTurn, PossibleBargeIn, SpeechDiscarded, TurnEvent
@@ -19,7 +21,6 @@ from tests.speech import resample
 
 BLOCK = LISTEN_RATE // 50
 PACKET_S = 0.02
-_LEVEL_BLOCKS = 2
 _TAPS_S = (0.0, 0.011, 0.023, 0.041)
 _TAPS = (1.0, 0.5, 0.35, 0.2)
 
@@ -64,6 +65,7 @@ class EchoRoom:
         self._detector = TurnDetector()
         self._activity = VoiceActivity()
         self._played: NDArray[np.int16] = np.zeros(LISTEN_RATE, np.int16)
+        self._heard: NDArray[np.int16] = np.zeros(LISTEN_RATE, np.int16)
         self._delay = 0.1
         self._frame_end = 0.0
         self.now = 0.0
@@ -111,13 +113,16 @@ class EchoRoom:
             sound += self._gain * tap * self._played[end - BLOCK : end]
         sound[: len(said)] += said
         self.now += PACKET_S
-        for frame in self._activity.push(np.clip(sound, -32768, 32767).astype(np.int16)):
+        heard = np.clip(sound, -32768, 32767).astype(np.int16)
+        self._heard = np.concatenate([self._heard[BLOCK:], heard])
+        for frame in self._activity.push(heard):
             self._detector.avatar_speaking(speaking, self._frame_end)
-            if speaking:
-                self._detector.on_avatar_level(self._frame_end, self._level_db())
             self._frame_end = frame.time
-            yield from self._detector.on_frame(frame.time, frame.probability, frame.level_db)
+            for moment in (frame.time - STEP_S, frame.time) if speaking else ():
+                self._detector.on_avatar_level(moment, self._bands(self._played, moment))
+            bands = self._bands(self._heard, frame.time)
+            yield from self._detector.on_frame(frame.time, frame.probability, frame.level_db, bands)
 
-    def _level_db(self) -> float:
-        recent = self._played[-_LEVEL_BLOCKS * BLOCK :].astype(np.float64) / 32768
-        return float(20 * np.log10(max(1e-5, np.sqrt(np.mean(recent**2)))))
+    def _bands(self, sound: NDArray[np.int16], until: float) -> Levels:
+        end = len(sound) - round((self.now - until) * LISTEN_RATE)
+        return band_levels(sound[end - round(FRAME_S * LISTEN_RATE) : end], LISTEN_RATE)

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.bands import SILENCE_DB, Levels
+from core.echo_delay import STEP_S, EchoDelay
+from core.room_noise import RoomNoise
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a frame of the microphone holds beside the echo."""
+
+    clear: bool
+    """Clearly something."""
+    trace: bool
+    """At least a trace."""
 
 
 class EchoGuard:
     """Tells the user's voice from the avatar's own, coming back through the microphone.
 
-    The expected echo is the loudest the avatar was during the last `tail_s`, plus the coupling. The
-    coupling starts at the configured worst case and follows what is observed: once the avatar has sounded for
-    longer than any echo takes, a frame without voice shows how weak the echo is at most, and a voice that is
-    just below the threshold how strong it is.
+    In each band the expected echo is the loudest that the avatar was at the likely delays (`EchoDelay`; at any of the
+    last `tail_s` while none is known) plus the coupling, dying away as in a room. What is `margin_db` above it and
+    above the room's noise, in enough of the sound, is somebody else. So a voice is heard in the bands and moments in
+    which the avatar is soft, and no louder than an echo can be.
+
+    The coupling of each band starts at the configured worst case and follows what is observed, once the avatar has
+    sounded for longer than any echo takes: a frame without voice shows how weak the echo is at most, a voice how
+    strong. Who speaks over the avatar raises it, too, but not for long, as that holds the avatar.
+
+    Costs 0.1 ms per frame, only while the avatar sounds.
     """
 
-    _LOUD_DB = -45.0
+    _LOUD_DB = -55.0
+    """A band that is softer than this at the avatar teaches nothing."""
     _LOWEST_COUPLING_DB = -50.0
-    _LEARN = 0.03
+    _COLOUR_DB = 10.0
+    """Loudspeaker and room may pass a band this much better than the whole."""
+    _RISE, _FALL, _FALL_UNHEARD = 8.0, 2.0, 4.0
+    """dB per second at which the coupling follows: what a voice exceeds a fifth of the time is expected."""
     _LONGEST_DELAY = 1.0
     _NOW = 0.1
+    _DECAY = 150.0
+    """dB per second by which a room's reverberation dies away at least."""
+    _SHARE_DB = -12.0
+    """The bands that are louder than the echo must be this much of the sound."""
 
     def __init__(self, *, tail_s: float, coupling_db: float, margin_db: float, voice: float) -> None:
         """`tail_s`: how late an echo may come; `voice`: from which probability a frame counts as voice."""
@@ -27,49 +57,77 @@ class EchoGuard:
         self._worst = coupling_db
         self._margin = margin_db
         self._voice = voice
-        self._levels: deque[tuple[float, float]] = deque()
+        self._delay = EchoDelay(tail_s)
+        self._room = RoomNoise()
         self._since = 0.0
-        self._coupling = coupling_db
-
-    def hear_avatar(self, time_s: float, level_db: float) -> None:
-        """The avatar plays at `level_db` (dBFS) now."""
-        self._forget(time_s)
-        if not self._levels:
-            self._since = time_s
-        self._levels.append((time_s, level_db))
+        self._times: NDArray[np.float64] = np.zeros(0)
+        self._played: NDArray[np.float64] = np.zeros((0, 0))
+        self._coupling: Levels = np.zeros(0)
+        self._echo: Levels = np.zeros(0)
 
     @property
     def expects_echo(self) -> bool:
-        """Whether the avatar sounded loudly enough of late to be heard back."""
-        return any(level > self._LOUD_DB for _, level in self._levels)
+        """Whether the avatar spoke so recently that its voice may still come back."""
+        return len(self._times) > 0
 
-    def is_above(self, level_db: float, margin_db: float) -> bool:
-        """Whether a level is that much above the echo that is expected now."""
-        expected = max((level for _, level in self._levels), default=-math.inf) + self._coupling
-        return level_db > expected + margin_db
-
-    def is_user(self, time_s: float, probability: float, level_db: float) -> bool:
-        """Whether a frame of the microphone may be the user's; learns from it."""
+    def hear_avatar(self, time_s: float, levels: Levels) -> None:
+        """The avatar plays at `levels` (dBFS, shape (bands,)) at `time_s`, which never goes back."""
         self._forget(time_s)
-        if not self._levels:
-            return True
-        loudest = max(level for _, level in self._levels)
-        mine = self.is_above(level_db, self._margin)
-        still_sounds = time_s - self._levels[-1][0] < self._NOW
-        if still_sounds and time_s - self._since > self._LONGEST_DELAY:
-            self._learn(probability, level_db, loudest, mine)
-        return mine
+        if self._played.shape[1] != len(levels):
+            self._times, self._played = np.zeros(0), np.zeros((0, len(levels)))
+            self._coupling = np.full(len(levels), self._worst)
+        if not self.expects_echo:
+            self._since = time_s
+            self._delay = EchoDelay(self._tail)  # meanwhile somebody may have put on headphones
+            self._echo = np.full(len(levels), SILENCE_DB)
+        self._times = np.concatenate([[time_s], self._times])
+        self._played = np.concatenate([levels[None, :], self._played])
+
+    def hear(self, time_s: float, length_s: float, probability: float, levels: Levels) -> Beside:
+        """What a frame of the microphone holds beside the echo; learns from it.
+
+        `levels`: as those of `hear_avatar`; `probability`: of voice, 0..1.
+        """
+        self._forget(time_s)
+        if not self.expects_echo:
+            return Beside(clear=True, trace=True)
+        played = self._at_delays(time_s)
+        loudest = np.max(played[self._delay.likely], axis=0)
+        self._echo = np.maximum(loudest + self._coupling, self._echo - self._DECAY * length_s)
+        expected = np.maximum(self._echo, self._room.update(levels))
+        beside = Beside(
+            clear=self._exceeds(levels, expected + self._margin),
+            trace=self._exceeds(levels, expected + self._margin / 2),
+        )
+        if time_s - self._times[0] < self._NOW:  # it still sounds
+            self._delay.observe(length_s, levels, played)
+            if time_s - self._since > self._LONGEST_DELAY:
+                self._learn(length_s, probability, levels, loudest)
+        return beside
 
     def _forget(self, time_s: float) -> None:
-        while self._levels and self._levels[0][0] < time_s - self._tail:
-            self._levels.popleft()
+        kept = int(np.count_nonzero(self._times >= time_s - self._tail))
+        if kept < len(self._times):
+            self._times, self._played = self._times[:kept], self._played[:kept]
 
-    def _learn(self, probability: float, level_db: float, loudest: float, mine: bool) -> None:
-        quietest = min(level for _, level in self._levels)
-        if quietest < self._LOUD_DB:
-            return  # a pause of the avatar teaches nothing
-        voice = probability >= self._voice
-        seen = level_db - (loudest if voice else quietest)
-        seen = min(max(seen, self._LOWEST_COUPLING_DB), self._worst)
-        if not voice or (not mine and seen > self._coupling):
-            self._coupling += self._LEARN * (seen - self._coupling)
+    def _at_delays(self, time_s: float) -> NDArray[np.float64]:
+        """What was played at each delay, shape (delays, bands); silence where nothing was."""
+        played = np.full((self._delay.count, self._played.shape[1]), SILENCE_DB)
+        index = np.rint((time_s - self._times) / STEP_S).astype(int)
+        known = (index >= 0) & (index < len(played))
+        played[index[known]] = self._played[known]
+        return played
+
+    def _exceeds(self, levels: Levels, limit: Levels) -> bool:
+        power = 10 ** (levels / 10)
+        return bool(power[levels > limit].sum() > 10 ** (self._SHARE_DB / 10) * power.sum())
+
+    def _learn(self, length_s: float, probability: float, levels: Levels, loudest: Levels) -> None:
+        seen = levels - loudest
+        if probability >= self._voice:
+            speed = np.where(seen > self._coupling, self._RISE, -self._FALL)
+        else:
+            speed = np.where(seen < self._coupling, -self._FALL_UNHEARD, 0.0)
+        highest = self._worst + (self._COLOUR_DB if len(levels) > 1 else 0.0)
+        followed = np.clip(self._coupling + speed * length_s, min(self._LOWEST_COUPLING_DB, self._worst), highest)
+        self._coupling = np.where(loudest > self._LOUD_DB, followed, self._coupling)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from core.bands import FRAME_S, Levels, band_levels
 from core.conversation import Conversation
+from core.echo_delay import STEP_S
 from core.errors import EmanError, RecognizerError
 from core.events import Event, Failed, Heard
-from core.frames import Activity, Samples, Transcript
+from core.frames import LISTEN_RATE, MEDIA_RATE, Activity, Samples, Transcript
 from core.prosody import WINDOW_S, hesitates
 from core.recent_audio import RecentAudio
 from core.stages import Recognizer, RecognizerStream
@@ -40,8 +42,6 @@ KEEP_S = 2.0
 """Audio kept for the beginning of a turn: the pre-roll."""
 KEY_TAIL_S = 0.2
 """A released talk key ends the turn this much later: the last words are still on their way."""
-AUDIBLE_DB = -60.0
-"""The avatar's own sound above this may come back through the microphone."""
 MAX_UNFINISHED = 4
 """Turns that may wait for their transcript; the recogniser is hopelessly slow beyond that."""
 
@@ -86,8 +86,8 @@ class AvatarSound(Protocol):
     def speaking(self) -> bool:
         """Whether it speaks; one that is held still does."""
 
-    def recent_level_db(self) -> float:
-        """Its level just now, dBFS."""
+    def played(self, seconds: float, ago: float, /) -> Samples:
+        """What was played during that long until `ago` seconds before now: int16 at `MEDIA_RATE`, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +192,26 @@ class Listener:
             # the avatar's state counts from the frame's beginning: the detector takes a frame's length from its clock
             speaking = self._avatar.speaking
             self._detector.avatar_speaking(speaking, self._frame_end)
-            if (level := self._avatar.recent_level_db()) > AUDIBLE_DB or speaking:  # a clip sounds without speaking
-                self._detector.on_avatar_level(self._frame_end, level)
             self._frame_end = frame.time
-            self._handle(self._detector.on_frame(frame.time, frame.probability, frame.level_db))
+            bands = self._compare(frame.time, speaking)
+            self._handle(self._detector.on_frame(frame.time, frame.probability, frame.level_db, bands))
             if self._avatar_spoke and not speaking and self._stream is not None:
                 self._conversation.do(Activity.LISTENING)  # it fell silent while the user spoke
             self._avatar_spoke = speaking
         self._look_at_pause()
+
+    def _compare(self, time: float, speaking: bool) -> Levels | None:
+        """Tell the detector what the avatar played; what the microphone heard until `time`, both by band.
+
+        None where no echo is expected, as then nobody looks at it.
+        """
+        for moment in (time - STEP_S, time):
+            played = self._avatar.played(FRAME_S, self._now - moment)
+            if speaking or played.any():  # a clip sounds without speaking
+                self._detector.on_avatar_level(moment, band_levels(played, MEDIA_RATE))
+        if not self._detector.expects_echo:
+            return None
+        return band_levels(self._recent.between(time - FRAME_S, time), LISTEN_RATE)
 
     def _look_at_pause(self) -> None:
         paused = self._detector.paused_at

@@ -15,6 +15,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from core.bands import Levels
 from core.echo_guard import EchoGuard
 from core.endpointing import UNKNOWN, Waits, completion, count_words, is_back_channel, judged
 from core.turn_events import (
@@ -36,8 +39,8 @@ _BRIDGE_S = 0.064
 """After a frame clearly above the echo, any of the same voice counts with it: words have soft sounds."""
 _GAP_S = 0.2
 """For this long after it, all that is not below the echo counts; so do gaps of this length."""
-_MASKED_S = 0.06
-"""Of a word's soft beginning this much drowns in the echo, if there is one."""
+_ONSET_S = 0.15
+"""A word may begin this long before it is clearly a voice, if there was a trace of it."""
 _STALE_S = 0.4
 """Words say nothing about how a turn ends once this much speech followed them."""
 _SURE = 2
@@ -93,6 +96,7 @@ class TurnDetector:
         self._heard = 0.0
         self._last_end = 0.0
         self._mine_at = -math.inf
+        self._trace_since = 0.0
         self._avatar_speaks = False
         self._avatar_until = -math.inf
 
@@ -112,6 +116,11 @@ class TurnDetector:
         return self._turn is not None and self._turn.held and not self._turn.barged
 
     @property
+    def expects_echo(self) -> bool:
+        """Whether the avatar's voice may still come back through the microphone."""
+        return self._guard.expects_echo
+
+    @property
     def paused_at(self) -> float | None:
         """When the voice broke off, once the user pauses within a turn that voice activity will end; else None."""
         turn = self._turn
@@ -126,8 +135,13 @@ class TurnDetector:
 
     # -- inputs
 
-    def on_frame(self, time_s: float, probability: float, level_db: float) -> list[TurnEvent]:
-        """A frame of voice activity that ends at `time_s`; its length is the time since the one before."""
+    def on_frame(
+        self, time_s: float, probability: float, level_db: float, bands: Levels | None = None
+    ) -> list[TurnEvent]:
+        """A frame of voice activity that ends at `time_s`; its length is the time since the one before.
+
+        `bands`: its levels by band (`core.bands`), for the echo guard; without them it goes by the level.
+        """
         if not (math.isfinite(time_s) and math.isfinite(probability)):
             return []
         length = min(max(0.0, time_s - self._heard), self._LONGEST_FRAME)
@@ -136,7 +150,7 @@ class TurnDetector:
         if self._deaf:
             return self._hear_nothing()
         threshold = self.settings.start_probability if self._turn is None else self.settings.stop_probability
-        mine = self._is_user(probability, level_db)
+        mine = self._is_user(length, probability, np.array([level_db]) if bands is None else bands)
         voice = mine and length > 0 and probability >= threshold
         events: list[TurnEvent] = []
         if self._turn is None and voice and self._mode is ListenMode.OPEN:
@@ -163,10 +177,11 @@ class TurnDetector:
             turn.hesitating |= hesitating
             turn.model = model if model is not None else turn.model
 
-    def on_avatar_level(self, time_s: float, level_db: float) -> None:
-        """The avatar's own sound has this level (dBFS) at `time_s`; needed for the echo guard only."""
-        if math.isfinite(time_s) and not math.isnan(level_db):
-            self._guard.hear_avatar(time_s, level_db)
+    def on_avatar_level(self, time_s: float, level: float | Levels) -> None:
+        """The avatar's own sound has this level at `time_s` (dBFS, or by band as `on_frame` has it); for the echo guard."""
+        levels = np.atleast_1d(np.asarray(level, float))
+        if math.isfinite(time_s) and not np.isnan(levels).any():
+            self._guard.hear_avatar(time_s, levels)
 
     def avatar_speaking(self, speaking: bool, time_s: float) -> None:
         """The avatar begins or ceases to be audible; one that is held still speaks."""
@@ -174,6 +189,8 @@ class TurnDetector:
         if speaking and not self._avatar_speaks and self._turn is not None:
             self._turn.over, self._turn.over_at = 0.0, -math.inf
             self._turn.held = self._turn.barged = False
+        if speaking and not self._avatar_speaks:
+            self._trace_since = self._now
         if self._avatar_speaks and not speaking:
             self._avatar_until = self._now + self.settings.echo_tail_ms / 1000
         self._avatar_speaks = speaking
@@ -232,14 +249,16 @@ class TurnDetector:
         self._last_end = self._now  # no pre-roll may reach into the avatar's own voice
         return events
 
-    def _is_user(self, probability: float, level_db: float) -> bool:
-        mine = self._guard.is_user(self._now, probability, level_db)
-        if mine and probability >= self.settings.start_probability:
+    def _is_user(self, length: float, probability: float, levels: Levels) -> bool:
+        heard = self._guard.hear(self._now, length, probability, levels)
+        if not heard.trace:
+            self._trace_since = self._now
+        if heard.clear and probability >= self.settings.start_probability:
             self._mine_at = self._now
-        if mine or self._turn is None:
-            return mine
+        if heard.clear or self._turn is None:
+            return heard.clear
         since = self._now - self._mine_at
-        return since <= _BRIDGE_S or (since <= _GAP_S and self._guard.is_above(level_db, 0.0))
+        return since <= _BRIDGE_S or (since <= _GAP_S and heard.trace)
 
     def _begin(self, start: float, *, forced: bool) -> list[TurnEvent]:
         start = max(start, self._last_end)
@@ -266,8 +285,8 @@ class TurnDetector:
         since = self._now - length
         if since - turn.over_at <= _GAP_S:
             since = turn.over_at
-        elif self._guard.expects_echo:
-            since -= _MASKED_S
+        else:
+            since = min(since, max(self._trace_since, since - _ONSET_S))
         turn.over += self._now - since
         turn.over_at = self._now
 

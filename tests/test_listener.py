@@ -13,13 +13,14 @@ import pytest
 from core.conversation import Conversation
 from core.errors import RecognizerError
 from core.events import Doing, Event, Heard
-from core.frames import LISTEN_RATE, Progress, Samples, Transcript
+from core.frames import LISTEN_RATE, MEDIA_RATE, Progress, Samples, Transcript
 from core.listener import Listener
 from core.turn_events import TurnSettings
 from tests.fakes import ScriptedDialogue, ToneSynthesizer
 from tests.test_reply import InstantStage
 
 HOP = 512
+SOUND = np.random.default_rng(1).normal(0, 1000, HOP).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class HoldableStage(InstantStage):
         was, self.held = self.held, False
         return was
 
-    def recent_level_db(self) -> float:
-        return -100.0
+    def played(self, seconds: float, ago: float, /) -> Samples:
+        return np.zeros(round(seconds * MEDIA_RATE), np.int16)
 
 
 class Ears:
@@ -134,7 +135,7 @@ class Ears:
         await self.settled()
 
     async def hear(self, seconds: float, *, loud: bool) -> None:
-        block = np.full(HOP, 3000 if loud else 0, np.int16)
+        block = SOUND if loud else np.zeros(HOP, np.int16)
         for _ in range(round(seconds * LISTEN_RATE / HOP)):
             self.listener.hear(block)
             await asyncio.sleep(0)

@@ -165,4 +165,17 @@ def test_activity_and_loudness_reach_the_face() -> None:
     cue = stage.cue(0.1)
     assert cue.activity is Activity.SPEAKING
     assert abs(cue.loudness - 0.5) < 0.01
-    assert abs(stage.recent_level_db() + 6.0) < 0.1
+
+
+def test_what_was_played_can_be_asked_for_also_while_held() -> None:
+    stage = SpeechStage(Log())
+    stage.open("r1")
+    stage.put(speech(0.1, 1000))
+    stage.put(speech(0.4, 2000))
+    play(stage, 10)
+    assert list(np.unique(stage.played(0.02, 0.0))) == [2000]
+    assert list(np.unique(stage.played(0.02, 0.12))) == [1000]
+    assert len(stage.played(0.032, 0.004)) == 1536
+    assert stage.hold()
+    assert list(np.unique(stage.played(0.1, 0.1))) == [1000]
+    assert not stage.played(0.1, 0.2).any()  # before it began

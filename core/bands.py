@@ -1,0 +1,37 @@
+"""How loud a moment of sound is, band by band. Pure."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.frames import Samples
+
+Levels = NDArray[np.float64]
+"""dBFS of each band, shape (bands,)."""
+
+EDGES_HZ = (100, 300, 500, 700, 1000, 1400, 2000, 2800, 4000, 5600, 8000)
+"""Bands about as wide as the ear's, in which a voice differs from another one that sounds at the same time."""
+FRAME_S = 0.032
+"""Sound that is looked at at a time."""
+SILENCE_DB = -100.0
+
+
+def band_levels(samples: Samples, rate: int) -> Levels:
+    """Levels of the bands of `EDGES_HZ`, shape (10,), of int16 sound of about `FRAME_S`; together they are its level."""
+    count = len(samples)
+    if not count:
+        return np.full(len(EDGES_HZ) - 1, SILENCE_DB)
+    window, edges = _prepared(count, rate)
+    power = np.abs(np.fft.rfft(samples * window)) ** 2
+    return np.maximum(SILENCE_DB, 10 * np.log10(np.add.reduceat(power, edges)[:-1] + 1e-20))
+
+
+@lru_cache(16)
+def _prepared(count: int, rate: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """A window that makes the squared spectrum add up to the power (Parseval, one side), and the bands' first bins."""
+    window = np.hanning(count)
+    window *= np.sqrt(2 / (count * float(np.sum(window**2)))) / 32768.0
+    return window, np.minimum(np.rint(np.array(EDGES_HZ) * count / rate).astype(np.intp), count // 2)
