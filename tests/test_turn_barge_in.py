@@ -65,14 +65,22 @@ class TestDuration:
 
     def test_once_clearly_above_the_echo_a_voice_only_has_to_stay_above_it(self) -> None:
         above, below = (Scene().avatar(-20).silence(0.96).speech(0.064) for _ in range(2))
-        assert above.speech(0.16, level_db=-38).kinds() == HELD
-        assert below.speech(0.16, level_db=-42).kinds() == ["SpeechStarted"]
-        assert Scene().avatar(-20).silence(0.96).speech(1, level_db=-38).events == []  # alone it is the echo
+        assert above.speech(0.2, level_db=-36).kinds() == HELD
+        assert below.speech(0.2, level_db=-42).kinds() == ["SpeechStarted"]
+        assert Scene().avatar(-20).silence(0.96).speech(1, level_db=-36).events == []  # alone it is the echo
 
-    def test_over_its_echo_the_beginning_of_a_word_may_be_drowned(self) -> None:
-        scene = Scene().avatar(-20).silence(0.96).speech(1)
-        (held,) = scene.only(PossibleBargeIn)
-        assert held.time - 0.96 == pytest.approx(0.19, abs=HOP)
+    def test_a_soft_beginning_counts_as_far_as_it_left_a_trace_above_the_echo(self) -> None:
+        loud, soft, drowned = (Scene().avatar(-20).silence(0.96) for _ in range(3))
+        times = [
+            scene.speech(1).only(PossibleBargeIn)[0].time - 0.96
+            for scene in (loud, soft.speech(0.096, level_db=-36), drowned.speech(0.096, level_db=-39))
+        ]
+        assert times == pytest.approx([0.25, 0.25, 0.35], abs=HOP)
+
+    def test_what_sounded_long_before_is_no_beginning(self) -> None:
+        scene = Scene().avatar(-20).silence(0.96).speech(1, level_db=-36)
+        assert scene.speech(0.096).kinds() == ["SpeechStarted"]
+        assert scene.speech(0.032).kinds() == HELD  # 0.15 s of the murmur count
 
 
 class TestEnergy:
