@@ -20,13 +20,14 @@ SILENCE_DB = -100.0
 
 
 def band_levels(samples: Samples, rate: int) -> Levels:
-    """Levels of the bands of `EDGES_HZ`, shape (10,), of int16 sound of about `FRAME_S`; together they are its level."""
+    """Levels of the bands of `EDGES_HZ`, shape (10,); together they are the level. `samples`: about `FRAME_S`."""
     count = len(samples)
     if not count:
         return np.full(len(EDGES_HZ) - 1, SILENCE_DB)
     window, edges = _prepared(count, rate)
     power = np.abs(np.fft.rfft(samples * window)) ** 2
-    return np.maximum(SILENCE_DB, 10 * np.log10(np.add.reduceat(power, edges)[:-1] + 1e-20))
+    levels: Levels = 10 * np.log10(np.add.reduceat(power, edges)[:-1] + 1e-20)
+    return np.maximum(SILENCE_DB, levels)
 
 
 @lru_cache(16)
@@ -35,3 +36,8 @@ def _prepared(count: int, rate: int) -> tuple[NDArray[np.float64], NDArray[np.in
     window = np.hanning(count)
     window *= np.sqrt(2 / (count * float(np.sum(window**2)))) / 32768.0
     return window, np.minimum(np.rint(np.array(EDGES_HZ) * count / rate).astype(np.intp), count // 2)
+
+
+def bounded(levels: Levels) -> Levels:
+    """The same, between silence and full scale, whatever it was told."""
+    return np.clip(np.nan_to_num(levels, nan=SILENCE_DB), SILENCE_DB, 0.0)

@@ -29,4 +29,5 @@ class RoomNoise:
             self._minima, self._count = [*self._minima[1 - self._BLOCKS :], levels], 0
         self._minima[-1] = np.minimum(self._minima[-1], levels)
         self._count += 1
-        return np.minimum(np.min(self._minima, axis=0) + self._BIAS_DB, self._LOUDEST_DB)
+        lowest: Levels = np.min(self._minima, axis=0)
+        return np.minimum(lowest + self._BIAS_DB, self._LOUDEST_DB)

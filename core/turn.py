@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.bands import Levels
+from core.bands import Levels, bounded
 from core.echo_guard import EchoGuard
 from core.endpointing import UNKNOWN, Waits, completion, count_words, is_back_channel, judged
 from core.turn_events import (
@@ -150,7 +150,7 @@ class TurnDetector:
         if self._deaf:
             return self._hear_nothing()
         threshold = self.settings.start_probability if self._turn is None else self.settings.stop_probability
-        mine = self._is_user(length, probability, np.array([level_db]) if bands is None else bands)
+        mine = self._is_user(length, probability, bounded(np.array([level_db]) if bands is None else bands))
         voice = mine and length > 0 and probability >= threshold
         events: list[TurnEvent] = []
         if self._turn is None and voice and self._mode is ListenMode.OPEN:
@@ -178,10 +178,9 @@ class TurnDetector:
             turn.model = model if model is not None else turn.model
 
     def on_avatar_level(self, time_s: float, level: float | Levels) -> None:
-        """The avatar's own sound has this level at `time_s` (dBFS, or by band as `on_frame` has it); for the echo guard."""
-        levels = np.atleast_1d(np.asarray(level, float))
-        if math.isfinite(time_s) and not np.isnan(levels).any():
-            self._guard.hear_avatar(time_s, levels)
+        """The avatar's own sound has this level at `time_s`: dBFS, or by band as in `on_frame`; for the echo guard."""
+        if math.isfinite(time_s):
+            self._guard.hear_avatar(time_s, bounded(np.atleast_1d(np.asarray(level, float))))
 
     def avatar_speaking(self, speaking: bool, time_s: float) -> None:
         """The avatar begins or ceases to be audible; one that is held still speaks."""
@@ -275,18 +274,24 @@ class TurnDetector:
             self._count_over(turn, length)
         events: list[TurnEvent] = []
         long_enough = turn.over * 1000 >= self.settings.barge_in_ms - 1e-6
-        if self._avatar_speaks and not (turn.held or turn.barged) and long_enough:
+        if self._avatar_speaks and not (turn.held or turn.barged) and long_enough and not self._is_echo(turn):
             turn.held = True
             events.append(PossibleBargeIn(self._now))
         return events + self._confirm(turn)
 
+    def _is_echo(self, turn: _Turn) -> bool:
+        """Whether all that was an echo that comes back sooner or later than before; it counts no more."""
+        if not self._guard.has_moved(self._now - turn.over):
+            return False
+        turn.over, turn.over_at = 0.0, -math.inf
+        self._trace_since = self._now
+        return True
+
     def _count_over(self, turn: _Turn, length: float) -> None:
         """Speech over the avatar counts from its onset and through short gaps, however much of it the echo drowns."""
         since = self._now - length
-        if since - turn.over_at <= _GAP_S:
-            since = turn.over_at
-        else:
-            since = min(since, max(self._trace_since, since - _ONSET_S))
+        onset = min(since, max(self._trace_since, since - _ONSET_S))
+        since = turn.over_at if since - turn.over_at <= _GAP_S else onset
         turn.over += self._now - since
         turn.over_at = self._now
 

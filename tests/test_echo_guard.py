@@ -17,18 +17,18 @@ SECONDS = 12
 class Ears:
     """A guard and, per frame, when it ended and whether it was clearly somebody else's."""
 
-    guard: EchoGuard = field(
-        default_factory=lambda: EchoGuard(tail_s=0.3, coupling_db=-20, margin_db=6, voice=0.35)
-    )
+    guard: EchoGuard = field(default_factory=lambda: EchoGuard(tail_s=0.3, coupling_db=-20, margin_db=6, voice=0.35))
     times: list[float] = field(default_factory=list)
     clear: list[bool] = field(default_factory=list)
 
     def hear(self, heard: Sound, played: Sound, probability: float = 0.9) -> Ears:
+        """What comes next; times go on from where they were."""
+        start = self.times[-1] if self.times else 0.0
         for time, levels, said in frames(heard, played):
             for moment, loud in said:
-                self.guard.hear_avatar(moment, loud)
-            self.clear.append(self.guard.hear(time, 0.032, probability, levels).clear)
-            self.times.append(time)
+                self.guard.hear_avatar(start + moment, loud)
+            self.clear.append(self.guard.hear(start + time, 0.032, probability, levels).clear)
+            self.times.append(start + time)
         return self
 
     def share(self, since: float, until: float = 1e9) -> float:
@@ -73,24 +73,33 @@ def test_a_steady_noise_of_the_room_is_nobody() -> None:
 
 
 def test_an_echo_that_is_cancelled_lets_a_soft_voice_through() -> None:
-    avatar, user = voice(SECONDS, -20, seed=1), voice(SECONDS, -44, seed=2)
-    user[: 9 * 16_000] = 0
-    never, known = Ears(), Ears()
-    never.hear(echo(avatar, 0.1, -20) + user + room(SECONDS), avatar)
-    for _ in range(2):  # no voice is heard, though the avatar speaks
-        known.hear(room(SECONDS), avatar, probability=0.02)
-        known = Ears(known.guard)
-        known.guard.hear(1e3, 0.032, 0.0, np.full(10, -70.0))
-        known.guard = _rested(known.guard)
-    known.hear(user + room(SECONDS), avatar)
-    assert known.share(9, 10) > never.share(9, 10) + 0.2
+    avatar, user, silent = voice(10, -20, seed=1), voice(2, -44, seed=2) + room(2), room(10)
+    echoed = Ears().hear(echo(avatar, 0.1, -20) + room(10), avatar)
+    echoed.hear(echo(avatar, 0.1, -20)[:32_000] + user, avatar[:32_000])
+    cancelled = Ears().hear(silent, avatar, probability=0.02)  # no voice, though the avatar speaks
+    cancelled.hear(user, avatar[:32_000])
+    assert cancelled.share(10) > echoed.share(10) + 0.2
 
 
-def _rested(guard: EchoGuard) -> EchoGuard:
-    """The same with its clock set back: scenes begin at zero."""
-    guard._times = guard._times[:0]
-    guard._played = guard._played[:0]
-    return guard
+@pytest.mark.parametrize(("before", "after"), [(0.06, 0.2), (0.2, 0.06)])
+def test_an_echo_that_jumps_is_nobody_else(before: float, after: float) -> None:
+    avatar = voice(10, -20, seed=1)
+    ears = Ears().hear(echo(avatar, before, -20) + room(10), avatar)
+    jumped = ears.times[-1]
+    ears.hear(echo(avatar, after, -20)[32_000:40_000] + room(0.5), avatar[32_000:40_000])
+    assert ears.share(jumped) > 0.2  # at first it looks like somebody
+    assert ears.guard.has_moved(jumped)
+    ears.hear(echo(avatar, after, -20)[40_000:] + room(7.5), avatar[40_000:])
+    assert ears.share(jumped + 0.5) < 0.03
+
+
+def test_somebody_else_is_no_echo_that_jumped() -> None:
+    avatar, user = voice(10, -20, seed=1), voice(0.5, -26, seed=2)
+    ears = Ears().hear(echo(avatar, 0.1, -20) + room(10), avatar)
+    began = ears.times[-1]
+    ears.hear(echo(avatar, 0.1, -20)[32_000:40_000] + user, avatar[32_000:40_000])
+    assert ears.share(began) > 0.5
+    assert not ears.guard.has_moved(began)
 
 
 def test_without_the_avatar_everything_is_the_users() -> None:

@@ -14,15 +14,16 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
            "core.allocator", "core.provider", "core.rate_limit", "core.message_log", "core.readiness",
            "core.outlet", "core.clips"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
-LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.endpointing", "core.phrases",
-           "core.prosody", "core.recent_audio", "core.sentences", "core.markup", "core.acts"}  # fmt: skip
+LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
+           "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",
+           "core.markup", "core.acts"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.sessions", "core.doctor", "core.cast", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
-    "poster", "diagnosis", "guard", "painter", "acting", "encoders",
+    "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
     "clip_source", "clip", "choreography",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
