@@ -22,12 +22,12 @@ import yaml
 
 import asr
 from asr.file_transcription import FileTranscription
-from asr.progress import ProgressBar
 from asr.sound_file import SoundFile
 from asr.vad import VoiceActivity
 from config.settings import Settings, load_settings
 from core.errors import BadRequest, RecognizerError, SettingsError
 from core.frames import Samples, Transcript
+from core.progress import ProgressBar
 from core.segments import Segment, Segmenter
 from core.stages import Recognizer, load_adapter
 

@@ -26,14 +26,20 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def settings_from(options: argparse.Namespace) -> Settings:
-    """The settings of a command line. Raises `SettingsError`."""
+def overrides_of(items: Sequence[str]) -> dict[str, str]:
+    """What `--set KEY=VALUE` sets. Raises `SettingsError`."""
     overrides: dict[str, str] = {}
-    for item in options.set:
+    for item in items:
         key, equals, value = item.partition("=")
         if not equals:
             raise SettingsError(f"--set {item}: expected KEY=VALUE, e.g. server.port=8123")
         overrides[key.strip()] = value
+    return overrides
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings of a command line. Raises `SettingsError`."""
+    overrides = overrides_of(options.set)
     for key in ("host", "port"):
         if getattr(options, key) is not None:
             overrides[f"server.{key}"] = str(getattr(options, key))

@@ -18,10 +18,10 @@ import pytest
 
 from asr.__main__ import main
 from asr.file_transcription import FileTranscription
-from asr.progress import ProgressBar, clock
 from asr.sound_file import SoundFile
 from core.errors import BadRequest, RecognizerError
 from core.frames import LISTEN_RATE, Samples
+from core.progress import ProgressBar, clock
 from core.segments import Segment
 from tests.asr_fakes import FaultyRecognizer
 from tests.speech import flite

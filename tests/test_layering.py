@@ -12,7 +12,7 @@ STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
            "core.allocator", "core.provider", "core.rate_limit", "core.message_log", "core.readiness",
-           "core.outlet", "core.clips"}  # fmt: skip
+           "core.outlet", "core.clips", "core.progress"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
            "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",
@@ -25,6 +25,7 @@ MEDIA = {f"avatar.{name}" for name in (
     "stage", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
     "clip_source", "clip", "choreography",
+    "video_file", "offline",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
@@ -38,8 +39,9 @@ SHARED = {"avatar.language", "avatar.espeak.library", "avatar.espeak.text"}
 """What several adapters build on: an engine that a process can load only once, and what is known of languages."""
 SHARED_VENDORS = {"espeakng_loader"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
-COMMANDS = {"asr.__main__", "avatar.face.sheet", "avatar.lipsync.evaluate"}
-"""Programs of their own: composition roots beside app.py."""
+COMMANDS = {"asr.__main__", "avatar.__main__", "avatar.face.sheet", "avatar.lipsync.evaluate"}
+"""Programs of their own: composition roots beside app.py. They run without a server, so they read the settings and
+choose the engines themselves."""
 WORKSHOP = "avatar.lipsync.train"
 """Makes the weights that an adapter ships, with whatever tools that takes; the running program never imports it."""
 # Vendor libraries of the adapters; everything else of theirs is the standard library, numpy and layers 1-2.
@@ -169,7 +171,7 @@ def test_a8_services_know_nothing_of_each_other() -> None:
 
 def test_every_module_has_a_layer() -> None:
     for name in sources():
-        known = name in LAYER_1 | LAYER_2 | LAYER_3 | SHARED | MEDIA | SERVICE or adapter_folder(name)
+        known = name in LAYER_1 | LAYER_2 | LAYER_3 | SHARED | MEDIA | SERVICE | COMMANDS or adapter_folder(name)
         package = (ROOT / Path(*name.split(".")) / "__init__.py").exists()
         assert known or package or name.startswith(("core.services", "config.")), name
 

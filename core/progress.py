@@ -16,15 +16,16 @@ class ProgressBar:
         self._shown = shown
         self._drawn = ""
 
-    def show(self, seconds: float) -> None:
-        """So much is done."""
+    def show(self, seconds: float, total: float | None = None) -> None:
+        """So much is done; of `total`, where that is known better by now."""
         if not self._shown:
             return
+        total = total or self._total
         line = f"{clock(seconds)} done"
-        if self._total:
-            share = min(1.0, seconds / self._total)
+        if total:
+            share = min(1.0, seconds / total)
             done = round(share * _WIDTH)
-            line = f"[{'#' * done}{'.' * (_WIDTH - done)}] {share:4.0%}  {clock(seconds)} of {clock(self._total)}"
+            line = f"[{'#' * done}{'.' * (_WIDTH - done)}] {share:4.0%}  {clock(seconds)} of {clock(total)}"
         if line != self._drawn:
             self._out.write(f"\r{line}\x1b[K")
             self._out.flush()
