@@ -27,6 +27,7 @@ _PREVIEW_S = 3.2
 _SEAM = 5
 """Pictures over which the end of a preview fades into its beginning."""
 _QUALITY = 74
+_STILL_QUALITY = 88
 
 Bgr = NDArray[np.uint8]
 
@@ -48,6 +49,14 @@ class Posters:
         """A presenter's face, as PNG of `THUMBNAIL` pixels. The name must be one of the face's: each is kept."""
         return await self._once("still", presenter, lambda: _png(self._still(presenter, THUMBNAIL, THUMBNAIL)))
 
+    async def portrait(self, presenter: str) -> bytes:
+        """A presenter as large as in a session, before the background of the settings, as WebP."""
+        return await self._once("portrait", presenter, lambda: _webp(self._still(presenter, *self._size)))
+
+    async def cutout(self, presenter: str) -> bytes:
+        """The same without anything behind them, as WebP with alpha. Raises `FaceError` where a face can't do that."""
+        return await self._once("cutout", presenter, lambda: _webp(self._cut(presenter)))
+
     async def preview(self, presenter: str) -> bytes:
         """A few seconds of a presenter who greets, as an endless animated WebP of `PREVIEW` pixels."""
         return await self._once("preview", presenter, lambda: self._moving(presenter))
@@ -65,6 +74,15 @@ class Posters:
 
     def _still(self, presenter: str, width: int, height: int) -> Bgr:
         return _bgr(self._open(presenter, width, height).draw(FaceCue(time=0.0)))
+
+    def _cut(self, presenter: str) -> Bgr:
+        """B G R A, from a picture that is colour and matte side by side."""
+        width, height = self._size
+        stream = self._face.open(width, height, choice=FaceChoice(presenter, "transparent"))
+        both = _bgr(stream.draw(FaceCue(time=0.0)))
+        if both.shape[:2] != (height, 2 * width):
+            raise FaceError("this face is never transparent", code="unknown_background")
+        return np.ascontiguousarray(np.dstack([both[:, :width], both[:, width:, 1]]))
 
     def _open(self, presenter: str, width: int, height: int, seed: int = 0) -> FaceStream:
         stream = self._face.open(width, height, seed=seed, choice=FaceChoice(presenter))
@@ -112,6 +130,13 @@ def _seamless(pictures: list[Bgr]) -> list[Bgr]:
 
 def _bgr(picture: Picture) -> Bgr:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420), np.uint8)
+
+
+def _webp(picture: Bgr) -> bytes:
+    done, webp = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, _STILL_QUALITY])
+    if not done:
+        raise FaceError("the picture could not be encoded")
+    return bytes(webp)
 
 
 def _png(picture: Bgr) -> bytes:

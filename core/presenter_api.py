@@ -23,6 +23,12 @@ class Pictures(Protocol):
     async def still(self, presenter: str, /) -> bytes:
         """A presenter's face, as PNG."""
 
+    async def portrait(self, presenter: str, /) -> bytes:
+        """A presenter as large as in a session, as WebP."""
+
+    async def cutout(self, presenter: str, /) -> bytes:
+        """The same with nothing behind them, as WebP with alpha. Raises `FaceError`."""
+
     async def preview(self, presenter: str, /) -> bytes:
         """A presenter who moves, as animated WebP."""
 
@@ -40,20 +46,22 @@ class PresenterApi:
             web.get("/api/presenters", self.presenters),
             web.get("/api/presenters/{name}.png", self._of_one(self._pictures.still, "image/png")),
             web.get("/api/presenters/{name}.webp", self._of_one(self._pictures.preview, "image/webp")),
+            web.get("/api/presenters/{name}/portrait.webp", self._of_one(self._pictures.portrait, "image/webp")),
+            web.get("/api/presenters/{name}/cutout.webp", self._of_one(self._pictures.cutout, "image/webp")),
         ]
 
     async def presenters(self, request: web.Request) -> web.Response:
         """Whom a session may show, the one of the settings first, and the backgrounds that a page offers."""
-        presenters = [
-            {
-                "name": one.name,
-                "title": one.title,
-                "about": one.about,
-                "picture": f"api/presenters/{quote(one.name, safe='')}.png",
-                "preview": f"api/presenters/{quote(one.name, safe='')}.webp",
+        presenters = []
+        for one in self._cast.presenters:
+            address = f"api/presenters/{quote(one.name, safe='')}"
+            pictures = {
+                "picture": f"{address}.png",
+                "preview": f"{address}.webp",
+                "portrait": f"{address}/portrait.webp",
+                "cutout": f"{address}/cutout.webp",
             }
-            for one in self._cast.presenters
-        ]
+            presenters.append({"name": one.name, "title": one.title, "about": one.about, **pictures})
         return ok({"presenters": presenters, "backgrounds": list(self._cast.backgrounds)})
 
     def _of_one(self, draw: Callable[[str], Awaitable[bytes]], kind: str) -> Handler:

@@ -54,7 +54,8 @@ async def test_f4_presenters_are_listed_with_their_pictures(serving: Serve) -> N
     async with serving() as server, AvatarClient(server.url) as client:
         listed = await data(client, "/api/presenters")
         assert [one["name"] for one in listed["presenters"]] == ["grey", "teal"]
-        assert set(listed["presenters"][0]) == {"name", "title", "about", "picture", "preview"}
+        keys = {"name", "title", "about", "picture", "preview", "portrait", "cutout"}
+        assert set(listed["presenters"][0]) == keys
         assert listed["backgrounds"][:2] == ["studio", "transparent"]
         seen = {}
         for one in listed["presenters"]:
@@ -295,6 +296,14 @@ async def test_the_thumbnails_of_the_embedded_presenters(serving: Serve) -> None
             async with client.http.get(f"{server.url}/{one['preview']}") as response:
                 preview = await response.read()
             assert 10_000 < len(preview) < 120_000
+            for kind, channels in (("portrait", 3), ("cutout", 4)):
+                async with client.http.get(f"{server.url}/{one[kind]}") as response:
+                    webp = await response.read()
+                still = cv2.imdecode(np.frombuffer(webp, np.uint8), cv2.IMREAD_UNCHANGED)
+                assert still.shape == (512, 512, channels)
+                assert len(webp) < 90_000
+            assert still[8, 8, 3] == still[8, -8, 3] == 0
+            assert still[256, 256, 3] == 255
             frames = frames_of(preview)
             moved = [float(np.abs(a.astype(int) - b).mean()) for a, b in itertools.pairwise(frames)]
             seam = float(np.abs(frames[0].astype(int) - frames[-1]).mean())

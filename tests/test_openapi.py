@@ -181,12 +181,12 @@ class Caller:
     async def __call__(self, method: str, path: str, **more: Any) -> Any:
         async with self.http.request(method, self.url + path, **more) as response:
             text = (await response.read()).decode(errors="replace")
-            operation = DOCUMENT["paths"][path.replace("/grey.", "/{name}.")][method]
+            operation = DOCUMENT["paths"][path.replace("/grey", "/{name}")][method]
             described = operation["responses"].get(str(response.status))
             assert described, f"{method} {path} answered {response.status}: {text}"
             media = described["content"].get(response.content_type)
             assert media is not None, f"{method} {path} answered {response.content_type}"
-            self.called.add((method, path.replace("/grey.", "/{name}.")))
+            self.called.add((method, path.replace("/grey", "/{name}")))
             value = json.loads(text) if response.content_type == "application/json" else text
             if "schema" in media:
                 assert not list(problems(value, media["schema"], DOCUMENT)), (method, path, value)
@@ -202,7 +202,13 @@ async def test_g4_real_answers_fit_the_document(serving: Serve, tmp_path: Any) -
         assert not list(problems(answer, offer, DOCUMENT))
         own = {"sessionid": client.session, "token": answer["token"]}
         assert (await call("get", "/api/openapi.json"))["paths"] == DOCUMENT["paths"]
-        for path in ("/api/presenters/grey.png", "/api/presenters/grey.webp", "/api/presenters"):
+        for path in (
+            "/api/presenters/grey.png",
+            "/api/presenters/grey.webp",
+            "/api/presenters",
+            "/api/presenters/grey/portrait.webp",
+            "/api/presenters/grey/cutout.webp",
+        ):
             await call("get", path)
         for path in ("/api/config", "/healthz", "/readyz", "/metrics", "/api/admin/config", "/api/admin/sessions"):
             await call("get", path)

@@ -126,6 +126,8 @@ _TALK: dict[str, Schema] = {
             "about": text(),
             "picture": text("Address of a still (PNG).", examples=["api/presenters/mira.png"]),
             "preview": text("Address of a few seconds of motion (animated WebP)."),
+            "portrait": text("Address of a still as large as in a session (WebP)."),
+            "cutout": text("Address of the same with nothing behind (WebP with alpha)."),
         }
     ),
     "PublicConfig": obj(

@@ -203,6 +203,12 @@ TALK_PATHS: dict[str, Schema] = {
     },
     "/api/presenters/{name}.png": {"get": _picture("presenter_still", "A presenter's face", "image/png")},
     "/api/presenters/{name}.webp": {"get": _picture("presenter_preview", "A presenter who moves", "image/webp")},
+    "/api/presenters/{name}/portrait.webp": {
+        "get": _picture("presenter_portrait", "A presenter, as large as in a session", "image/webp")
+    },
+    "/api/presenters/{name}/cutout.webp": {
+        "get": _picture("presenter_cutout", "A presenter with nothing behind", "image/webp")
+    },
     "/api/hangup": {
         "post": on_session(
             "hangup",
