@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
-import numpy as np
-
-from core.frames import VISEMES, VisemeFrames
-
-_SIL = VISEMES.index("sil")
-_FLOOR = 0.02
-_MEMORY = 60.0
-"""Frames of speech after which a frame counts 1/e (0.6 s)."""
-_TRUSTED, _REFUSED = -1.0, -1.5
+_BEFORE, _BEFORE_COUNT = -0.42, 30.0
+"""Score of a text of which nothing was heard yet, and the frames of speech that it counts as much as."""
+_MEMORY = 150.0
+"""Frames of speech (1.5 s) over which the score is a mean; further on the older ones fade."""
+_TRUSTED, _REFUSED = -0.46, -0.50
 """Below the second the text is left, above the first it is taken up again."""
-_START = -0.8
 _TURN = 1 / 12
-"""Frames from one source of the mouth to the other: 120 ms, so that the change is a movement and not a jump."""
+"""Per frame from one source of the mouth to the other: in 120 ms, so that the change is a movement and not a jump."""
 
 
 class Agreement:
-    """Score and trust, frame by frame.
-
-    The score of a frame is ln of the probability that the audio model gives what the text expects, relative to what
-    it gives its own favourite; only frames with speech in them count.
-    """
+    """Score and trust, frame by frame: the mean of the evidence (`alignment.Aligned`) in frames of speech."""
 
     def __init__(self) -> None:
-        self.score = _START
+        self.score = _BEFORE
+        self._count = _BEFORE_COUNT
         self._agreed = True
         self._trust = 1.0
 
-    def of(self, expected: VisemeFrames, heard: VisemeFrames) -> tuple[list[float], list[float]]:
-        """Score and trust (0..1) at each of n frames; both arguments have shape (n, 15)."""
-        chance = np.einsum("ij,ij->i", expected, heard)
-        ratios = np.log((chance + _FLOOR) / (heard.max(axis=1) + _FLOOR)).tolist()
-        spoken = (1 - np.minimum(expected[:, _SIL], heard[:, _SIL])).tolist()
+    def of(self, evidence: Sequence[float], speech: Sequence[float]) -> tuple[list[float], list[float]]:
+        """Score and trust (0..1) at each of n frames. `speech`: how surely each is no silence, 0..1."""
         scores, trusts = [], []
-        for ratio, speech in zip(ratios, spoken, strict=True):
-            self.score += (1 - math.exp(-speech / _MEMORY)) * (ratio - self.score)
-            if self._agreed:
-                self._agreed = self.score > _REFUSED
-            else:
-                self._agreed = self.score > _TRUSTED
+        for found, share in zip(evidence, speech, strict=True):
+            self._count = min(self._count + share, _MEMORY)
+            self.score += share / self._count * (found - self.score)
+            self._agreed = self.score > (_REFUSED if self._agreed else _TRUSTED)
             self._trust = min(1.0, max(0.0, self._trust + (_TURN if self._agreed else -_TURN)))
             scores.append(self.score)
             trusts.append(self._trust)

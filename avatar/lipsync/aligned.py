@@ -12,6 +12,7 @@ import numpy as np
 from avatar.language import language_of
 from avatar.lipsync.agreement import Agreement
 from avatar.lipsync.alignment import PRIOR, Aligned, Alignment
+from avatar.lipsync.glide import Glide
 from avatar.lipsync.lattice import lattice_of
 from avatar.lipsync.network import Network
 from avatar.lipsync.posteriors import PosteriorStream
@@ -22,10 +23,6 @@ from core.frames import LISTEN_RATE, VISEMES, SpeechChunk, SpokenWord, VisemeFra
 _log = logging.getLogger(__name__)
 
 _SIL = VISEMES.index("sil")
-_BY_TEXT = 0.7
-"""Share of the text in a frame, geometrically, while it is trusted; the rest is the sound's."""
-_FLOOR = 0.01
-"""Least probability that the sound gives a viseme of the text."""
 
 
 class AlignedLipSync:
@@ -55,14 +52,14 @@ class AlignedLipSync:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Decided frames, and for each how well text and sound agree (`avatar.lipsync.agreement`); -inf without a text."""
+    """Decided frames, and how well text and sound agree in each of the frames judged now; -inf without a text."""
 
     rows: VisemeFrames
     scores: list[float]
 
 
 class AlignedLipStream:
-    """Decides frames up to 170 ms behind the sound: the model's look-ahead, then the alignment's lag."""
+    """Decides frames up to 240 ms behind the sound: the model's look-ahead, the alignment's lag, the glide's reach."""
 
     def __init__(self, network: Network, pronouncer: Pronouncer, text: str) -> None:
         self._posteriors = PosteriorStream(network)
@@ -70,6 +67,7 @@ class AlignedLipStream:
         self._alignment: Alignment | None = None
         self._begun = False
         self._agreement = Agreement()
+        self._glide = Glide()
         self._heard: VisemeFrames = np.zeros((0, len(VISEMES)), np.float32)
         """What the audio model said of the frames that are not decided."""
 
@@ -93,11 +91,11 @@ class AlignedLipStream:
 
     def conclude(self) -> Judgement:
         """As `finish`, with the scores."""
-        first = self._follow(self._posteriors.finish())
-        if self._alignment is None:
-            return first
-        rest = self._weigh(self._alignment.finish())
-        return Judgement(np.concatenate((first.rows, rest.rows)), first.scores + rest.scores)
+        parts = [self._follow(self._posteriors.finish())]
+        if self._alignment is not None:
+            parts.append(self._weigh(self._alignment.finish()))
+        rows = [part.rows for part in parts] + [self._glide.finish()]
+        return Judgement(np.concatenate(rows), [score for part in parts for score in part.scores])
 
     def _begin(self) -> None:
         """Pronounce the text; done with the first sound, in the worker thread that brings it."""
@@ -116,7 +114,7 @@ class AlignedLipStream:
 
     def _follow(self, heard: VisemeFrames) -> Judgement:
         if self._alignment is None:
-            return Judgement(heard, [-math.inf] * len(heard))
+            return Judgement(self._glide.feed(heard), [-math.inf] * len(heard))
         self._heard = np.concatenate((self._heard, heard))
         return self._weigh(self._alignment.feed(heard))
 
@@ -124,13 +122,13 @@ class AlignedLipStream:
         """The mouth between what the text expects and what is heard, by how well they agree."""
         count = len(aligned.visemes)
         heard, self._heard = self._heard[:count], self._heard[count:]
-        scores, trusts = self._agreement.of(aligned.visemes, heard)
-        both = aligned.visemes**_BY_TEXT * (heard + _FLOOR) ** (1 - _BY_TEXT)
-        both /= both.sum(axis=1, keepdims=True)
+        silent = np.minimum(aligned.visemes[:, _SIL], heard[:, _SIL])
+        scores, trusts = self._agreement.of(aligned.evidence.tolist(), (1 - silent).tolist())
         # speech that goes on after the end of the text is none of it
         beyond = aligned.ended * (1 - heard[:, _SIL])
         trust = (np.array(trusts, np.float32) * (1 - beyond))[:, None]
-        return Judgement(np.asarray(trust * both + (1 - trust) * heard, np.float32), scores)
+        rows = trust * aligned.visemes + (1 - trust) * heard
+        return Judgement(self._glide.feed(np.asarray(rows, np.float32)), scores)
 
 
 class _Script:

@@ -7,6 +7,7 @@ mouth glides over it.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -26,24 +27,37 @@ _LEFT = 1e-4
 """Probability below which the first half counts as left."""
 _BOUND_S = 0.10
 """A word begins at most this much before or after the time that the voice gives for it."""
-_SHARPNESS = 0.45
+_SHARPNESS = 0.35
 """Exponent of the audio model's likelihoods: neighbouring frames hear much the same."""
 _FLOOR = 0.05
 """Likelihood of hearing anything at all in a state; the audio model is often sure and wrong."""
 
 Floats = NDArray[np.float32]
 
-PRIOR: Floats = np.full(len(VISEMES), 1 / len(VISEMES), np.float32)
-"""How frequent each viseme is in speech."""
+PRIOR: Floats = np.array(
+    [0.44, 0.08, 0.03, 0.016, 0.09, 0.06, 0.034, 0.09, 0.096, 0.05, 0.11, 0.06, 0.14, 0.05, 0.06], np.float32
+)
+"""How often the audio model hears each viseme in speech; silence counts more, since weak sounds are taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """What the text says of some frames. `visemes`: expected viseme, shape (n, 15), rows sum to 1; `ended`, shape (n,):
-    how surely the text is over."""
+    """What the text says of some frames. `visemes`, shape (n, 15): expected viseme, rows sum to 1; `ended`, shape (n,):
+    how surely the text is over; `evidence`, shape (n,): ln of how likely each frame was, coming from those before it,
+    relative to the best that any text could have made of it."""
 
     visemes: Floats
     ended: Floats
+    evidence: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Of one frame: forward probabilities and likelihoods of the beam's states, and the evidence for the text."""
+
+    alpha: Floats
+    likelihood: Floats
+    evidence: float
 
 
 class Alignment:
@@ -57,8 +71,8 @@ class Alignment:
         self._bounds: deque[tuple[float, int]] = deque()
         """Time in seconds and first state of the words to come, in order."""
         self._first_state = 0
-        self._past: deque[tuple[Floats, Floats]] = deque()
-        """Per undecided frame: forward probabilities and likelihoods of the beam's states."""
+        self._past: deque[_Heard] = deque()
+        """The undecided frames."""
         self._low = 0
         self._look(0)
         self._alpha = np.zeros(len(self._visemes), np.float32)
@@ -97,17 +111,20 @@ class Alignment:
 
     def _step(self, posterior: Floats) -> None:
         likelihood: Floats = np.asarray((self._emission @ posterior + _FLOOR) ** _SHARPNESS, np.float32)
+        best = (float((posterior / self._prior).max()) + _FLOOR) ** _SHARPNESS
+        top = float(likelihood.max())
         # the largest is 1: the backward recursion needs no other scaling over so few frames
-        likelihood /= likelihood.max()
+        likelihood /= top
         reached: Floats = self._alpha @ self._transitions if self._frame else self._alpha
         alpha = reached * likelihood
+        evidence = math.log(max(float(alpha.sum()) * top / best, 1e-6))
         allowed = self._allowed()
         if allowed is not None and (within := alpha * allowed).sum() > _LEFT * alpha.sum():
             alpha, likelihood = within, likelihood * allowed
         total = float(alpha.sum())
         # nothing that the beam holds explains this frame: stay where we were
         self._alpha = alpha / total if total > 1e-30 else self._alpha
-        self._past.append((self._alpha, likelihood))
+        self._past.append(_Heard(self._alpha, likelihood, evidence))
         self._frame += 1
 
     def _allowed(self) -> Floats | None:
@@ -127,28 +144,29 @@ class Alignment:
     def _decide(self, count: int) -> Aligned:
         """The oldest `count` frames, by what is known of those after them."""
         beta = np.ones(len(self._alpha), np.float32)
-        occupancy = [self._past[-1][0]] if count == len(self._past) else []
+        occupancy = [self._past[-1].alpha] if count == len(self._past) else []
         for index in range(len(self._past) - 2, -1, -1):
-            beta = self._transitions @ (self._past[index + 1][1] * beta)
+            beta = self._transitions @ (self._past[index + 1].likelihood * beta)
             if index < count:
-                occupancy.append(self._past[index][0] * beta)
-        for _ in range(count):
-            self._past.popleft()
+                occupancy.append(self._past[index].alpha * beta)
+        evidence = np.array([self._past.popleft().evidence for _ in range(count)], np.float32)
         shares = np.stack(occupancy[::-1])
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-30)
         ended = shares[:, self._last] if self._last < shares.shape[1] else np.zeros(count, np.float32)
-        return Aligned(shares @ self._visemes, ended)
+        return Aligned(shares @ self._visemes, ended, evidence)
 
     def _move_on(self) -> None:
         """Shift the beam when no undecided frame may still lie in its first half."""
         half = BEAM // 2
-        if self._last < BEAM or max(float(alpha[:half].sum()) for alpha, _ in self._past) > _LEFT:
+        if self._last < BEAM or max(float(heard.alpha[:half].sum()) for heard in self._past) > _LEFT:
             return
         self._look(self._low + half)
         grown = len(self._visemes)
-        undecided = [(_shifted(a, half, grown), _shifted(b, half, grown)) for a, b in self._past]
-        self._past = deque((a / a.sum(), b) for a, b in undecided)
-        self._alpha = self._past[-1][0]
+        for _ in range(len(self._past)):
+            heard = self._past.popleft()
+            alpha = _shifted(heard.alpha, half, grown)
+            self._past.append(_Heard(alpha / alpha.sum(), _shifted(heard.likelihood, half, grown), heard.evidence))
+        self._alpha = self._past[-1].alpha
 
 
 def _shifted(values: Floats, by: int, size: int) -> Floats:
@@ -159,6 +177,10 @@ def _shifted(values: Floats, by: int, size: int) -> Floats:
 
 
 def _joined(parts: list[Aligned]) -> Aligned:
-    if not parts:
-        return Aligned(np.zeros((0, len(VISEMES)), np.float32), np.zeros(0, np.float32))
-    return Aligned(np.concatenate([p.visemes for p in parts]), np.concatenate([p.ended for p in parts]))
+    nothing = Aligned(np.zeros((0, len(VISEMES)), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    parts = [nothing, *parts]
+    return Aligned(
+        np.concatenate([part.visemes for part in parts]),
+        np.concatenate([part.ended for part in parts]),
+        np.concatenate([part.evidence for part in parts]),
+    )

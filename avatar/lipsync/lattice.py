@@ -32,7 +32,7 @@ _STATES = 3
 """States of a sound: it lasts at least as many frames (30 ms)."""
 _OMITTED = 0.02
 """How likely a sound is left out."""
-_NEAR = 0.85
+_NEAR = 0.6
 """Share of a state's expectation that lies on its viseme; the rest on the other parts of the sound's mouth."""
 
 Floats = NDArray[np.float32]
