@@ -63,7 +63,7 @@ class EyePainter:
         # How far a squint raises the lower lid, and how far sadness lowers the outer half of the upper one.
         open_ = self._lower - self._upper
         self._raised = np.asarray(0.26 * open_, np.float32)
-        self._outer = np.asarray(0.30 * open_.max() * (along * along * (3 - 2 * along) - 0.25) * inside, np.float32)
+        self._outer = np.asarray(0.5 * along * along * (3 - 2 * along) - 0.06, np.float32)
         self._inside = np.asarray(inside, np.float32)
         self._within = np.asarray(np.clip(self._lower - self._rows + 0.5, 0, 1) * inside, np.float32)
         self._rim = np.asarray(
@@ -92,7 +92,7 @@ class EyePainter:
         shut = lower + 0.5 * self.scale
         edge = shut + (self._upper - shut) * openness
         if slant:
-            edge = np.minimum(edge + np.float32(slant) * self._outer, shut)
+            edge = edge + np.float32(slant) * self._outer * (shut - edge)
         below = np.asarray(rows - edge, np.float32)
         picture = self._closed
         if openness > 0.04:

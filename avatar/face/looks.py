@@ -79,14 +79,14 @@ ACTIVITIES = {
 MOODS = {
     Expression.NEUTRAL: Look(),
     Expression.HAPPY: Look(
-        roll=0.014, zoom=0.008, brow_inner=2.5, brow_outer=4.0, squint=0.75, smile=0.78, cheeks=7.0, restless=0.15
+        roll=0.014, zoom=0.008, brow_inner=2.5, brow_outer=4.0, squint=0.75, smile=0.86, cheeks=7.0, restless=0.15
     ),
     Expression.SAD: Look(
-        roll=-0.034, pitch=8.0, zoom=-0.006, brow_inner=10.0, brow_outer=-5.0, furrow=0.55, lids=-0.17, slant=0.9,
-        smile=-1.45, shrug=-3.0, gaze_y=0.28, restless=-0.35,
+        roll=-0.034, pitch=8.0, zoom=-0.006, brow_inner=10.0, brow_outer=-5.0, furrow=0.55, lids=-0.10, slant=0.9,
+        smile=-1.35, shrug=-3.0, gaze_y=0.28, restless=-0.35,
     ),
     Expression.SURPRISED: Look(
-        pitch=-6.0, zoom=-0.012, brow_inner=14.0, brow_outer=14.0, lids=0.22, smile=-0.35, jaw=0.30, purse=0.18,
+        pitch=-6.0, zoom=-0.012, brow_inner=14.0, brow_outer=14.0, lids=0.22, smile=-0.55, jaw=0.36, purse=0.38,
         shrug=3.0, restless=-0.3,
     ),
     Expression.THINKING: Look(

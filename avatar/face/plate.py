@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from avatar.face.art import Art, Layer, to_yuv
 from avatar.face.backdrop import STUDIO, backdrop
 from avatar.face.eyes import EyePainter
+from avatar.face.folds import Folds
 from avatar.face.matte import TRANSPARENT, bled, limited, mix
 from avatar.face.mouth import MouthPainter, Place
 from avatar.face.overlay import Overlay
@@ -91,6 +92,8 @@ class Plate:
         self.field = Field(rig, self.view)
         self.eyes = tuple(EyePainter(art, self.view, eye, yuv) for eye in (rig.eyes.left, rig.eyes.right))
         self.mouth = MouthPainter(art, self.view)
+        boxes = [eye.box for eye in self.eyes]
+        self.folds = Folds(rig, self.view, rig.folds, boxes) if rig.folds else None
         self.over = None if art.over is None or not art.over[..., 3].any() else Overlay(art, art.over, self.view)
         # How the mouth's corners and middle travel with the field: three points, motions by (x, y), in art units.
         mx, my = rig.mouth.centre

@@ -124,6 +124,7 @@ class Rig:
     figure: tuple[str, ...]
     figure_over: tuple[str, ...]
     motion: float
+    folds: float
     head: Head
     jaw: Jaw
     body: Body
@@ -244,6 +245,7 @@ def load_rig(folder: Path) -> Rig:
         background_blur=top.optional_number("background_blur", 1.0, 0.0, 1.0),
         figure=top.names("figure", least=1),
         figure_over=top.names("figure_over", least=0),
+        folds=top.optional_number("folds", 0.0, 0.0, 1.0),
         motion=top.optional_number("motion", 1.0, 0.0, 2.0),
         head=_head(top.part("head")),
         jaw=_jaw(top.part("jaw")),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from avatar.face.art import Art, built_in, find_presenter
 from avatar.face.backdrop import STUDIO, check_background
-from avatar.face.lips import lips_of
+from avatar.face.lips import Lips, lips_of
 from avatar.face.matte import TRANSPARENT, mix
 from avatar.face.motion import Motion, Pose
 from avatar.face.plate import Plane, Plate, lay, planes, put
@@ -155,6 +155,7 @@ class VectorStream:
         self._grids: list[Floats | None] = [None] * len(plate.field.areas)
         """The look-ups each area was last warped with; None when it must be warped."""
         self._eyes: tuple[int, ...] | None = None
+        self._folds: list[tuple[int, ...] | None] = [None, None]
         self._count = 0
 
     def draw(self, cue: FaceCue) -> Picture:
@@ -172,6 +173,7 @@ class VectorStream:
         lips = lips_of(pose.mouth, plate.mouth.rig, plate.mouth.drop, pose.smile)
         weights = follow_lips(pose.weights, pose.mouth, lips, plate.mouth.rig, plate.mouth.drop)
         self._draw_eyes(pose)
+        self._draw_folds(pose, lips)
         self._warp(weights)
         out = self._warped.copy()
         lay(out, *plate.mouth.paint(plate.mouth_place(pose.weights), pose.mouth, lips))
@@ -190,6 +192,18 @@ class VectorStream:
             yuv = eye.paint(*values)
             put(self._rest, yuv, eye.box[0], eye.box[1])
             self._touch(eye.box[1], eye.box[1] + yuv.shape[1])
+
+    def _draw_folds(self, pose: Pose, lips: Lips) -> None:
+        folds = self._plate.folds
+        if folds is None:
+            return
+        for number, state in enumerate(folds.state(pose, pose.mouth, lips)):
+            if self._folds[number] != state:
+                self._folds[number] = state
+                x0, y0, x1, y1 = folds.boxes[number]
+                luma = planes(self._plate.base)[0][y0:y1, x0:x1]
+                planes(self._rest)[0][y0:y1, x0:x1] = folds.shaded(number, state, luma)
+                self._touch(y0, y1)
 
     def _touch(self, top: int, bottom: int) -> None:
         """These rows of the resting picture changed: the areas that show them must be warped."""
