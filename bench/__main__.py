@@ -24,6 +24,7 @@ MEASUREMENTS = {
     "presenters": "mouth opening against sound, every presenter, ten minutes of speech",
     "frames": "frame rate and inter-arrival times",
     "cpu": "CPU per speaking session, beside a minimal server's",
+    "lipsync": "CPU of the lips, per 40 ms of speech",
     "neighbour": "what one session notices of another",
     "memory": "memory with 0, 1, 4 and 8 sessions",
     "churn": "threads, files and memory after many sessions",

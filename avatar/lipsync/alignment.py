@@ -87,8 +87,11 @@ class Alignment:
     def feed(self, posteriors: Floats) -> Aligned:
         """Take posteriors of the audio model, shape (n, 15); the frames that are decided now, in whole blocks."""
         decided: list[Aligned] = []
-        for row in posteriors:
-            self._step(row)
+        at = 0
+        while at < len(posteriors):
+            taken = posteriors[at : at + BLOCK + LAG - len(self._past)]
+            self._advance(taken)
+            at += len(taken)
             if len(self._past) == BLOCK + LAG:
                 decided.append(self._decide(BLOCK))
                 self._move_on()
@@ -109,19 +112,25 @@ class Alignment:
         self._emission = self._visemes / self._prior
         self._last = len(net) - 1 - low
 
-    def _step(self, posterior: Floats) -> None:
-        likelihood: Floats = np.asarray((self._emission @ posterior + _FLOOR) ** _SHARPNESS, np.float32)
-        best = (float((posterior / self._prior).max()) + _FLOOR) ** _SHARPNESS
-        top = float(likelihood.max())
+    def _advance(self, posteriors: Floats) -> None:
+        """The forward recursion over some frames."""
+        likelihoods = np.asarray((posteriors @ self._emission.T + _FLOOR) ** _SHARPNESS, np.float32)
+        tops = likelihoods.max(axis=1)
         # the largest is 1: the backward recursion needs no other scaling over so few frames
-        likelihood /= top
+        likelihoods /= tops[:, None]
+        shares = tops / ((posteriors / self._prior).max(axis=1) + _FLOOR) ** _SHARPNESS
+        for likelihood, share in zip(likelihoods, shares.tolist(), strict=True):
+            self._step(likelihood, share)
+
+    def _step(self, likelihood: Floats, share: float) -> None:
+        """One frame; `share`: the best likelihood of the beam's states relative to the best that there could be."""
         reached: Floats = self._alpha @ self._transitions if self._frame else self._alpha
         alpha = reached * likelihood
-        evidence = math.log(max(float(alpha.sum()) * top / best, 1e-6))
-        allowed = self._allowed()
-        if allowed is not None and (within := alpha * allowed).sum() > _LEFT * alpha.sum():
-            alpha, likelihood = within, likelihood * allowed
         total = float(alpha.sum())
+        evidence = math.log(max(total * share, 1e-6))
+        allowed = self._allowed()
+        if allowed is not None and (within := alpha * allowed).sum() > _LEFT * total:
+            alpha, likelihood, total = within, likelihood * allowed, float(within.sum())
         # nothing that the beam holds explains this frame: stay where we were
         self._alpha = alpha / total if total > 1e-30 else self._alpha
         self._past.append(_Heard(self._alpha, likelihood, evidence))
@@ -158,7 +167,7 @@ class Alignment:
     def _move_on(self) -> None:
         """Shift the beam when no undecided frame may still lie in its first half."""
         half = BEAM // 2
-        if self._last < BEAM or max(float(heard.alpha[:half].sum()) for heard in self._past) > _LEFT:
+        if self._last < BEAM or any(float(heard.alpha[:half].sum()) > _LEFT for heard in self._past):
             return
         self._look(self._low + half)
         grown = len(self._visemes)

@@ -102,6 +102,8 @@ def openings(rows: VisemeFrames) -> Curve:
 def reference_opening(labels: NDArray[np.int64]) -> Curve:
     """Opening by the viseme table over `labels`, Gaussian smoothing, forced shut on p b m; shape (n,)."""
     table = openings(np.eye(len(VISEMES), dtype=np.float32))
+    if not len(labels):
+        return np.zeros(0)
     reach = math.ceil(4 * _SIGMA)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SIGMA) ** 2)
     curve = np.convolve(np.pad(table[labels], reach, mode="edge"), kernel / kernel.sum(), "valid")
