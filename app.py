@@ -37,6 +37,7 @@ from avatar.choreography import Choreography
 from avatar.diagnosis import check_media
 from avatar.guard import FrameGuard
 from avatar.ice import IceServerConfig, IceServers
+from avatar.lipsync.mouth import mouth_between
 from avatar.painter import Painter
 from avatar.poster import Posters
 from config.command_line import arguments, settings_from
@@ -95,12 +96,14 @@ from core.process import ProcessMeter
 from core.readiness import Readiness
 from core.services.asr import ASRWebSocketService
 from core.services.digital_human import DigitalHumanService
+from core.services.visemes import VisemeService
 from core.services.wsa import WSAWebSocketService, get_web_instance
 from core.sessions import Parts, Sessions
 from core.sse import EventStreams
 from core.stages import Adapter, load_adapter
 from core.transcriber import Transcriber
 from core.upload_api import Openers, Sound, UploadApi
+from core.viseme_feed import VisemeFeed
 from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
 from core.websocket_router import WebSocketRouter
@@ -130,6 +133,7 @@ class Server:
         self.tracker = RecognitionResultTracker()
         self.sockets = UnifiedWebSocketManager(resume_s=settings.lifecycle.resume_s)
         self.streams = EventStreams()
+        self.visemes = VisemeFeed(mouth_between)
         self.sessions = Sessions(
             self._build,
             lifecycle_limits(settings),
@@ -242,6 +246,7 @@ class Server:
         self._services = (
             self.wsa,
             DigitalHumanService(self.sockets, self.sessions, self._keep_history),
+            VisemeService(self.sockets, self.visemes),
             ASRWebSocketService(
                 self.sockets, self.recognizer, self.sessions, self.tracker,
                 timeout_s=settings.asr.timeout_s, max_turn_s=settings.turn.max_turn_s, failed=self._failed,
@@ -299,6 +304,7 @@ class Server:
             history_turns=settings.dialogue.history_turns,
             limits=api_limits(settings),
             clips=self.clips,
+            visemes=self.visemes,
             public_config=self._page_config,
         )
         application.add_routes(self._api.routes())
@@ -350,6 +356,7 @@ class Server:
             speech=self._speech,
             on_audio=lambda samples: ears.hear(samples),
         )
+        media.stage.watch_lips(self.visemes.viewer(session_id))
         conversation.use_stage(media.speaker)
         ears = Listener(
             recognizer=self.recognizer,

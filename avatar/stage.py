@@ -31,6 +31,7 @@ from core.frames import (
     VisemeFrames,
 )
 from core.stages import StageListener
+from core.visemes import LipPiece
 
 MAX_QUEUED_S = 20.0
 """A writer waits while this much speech is queued."""
@@ -42,6 +43,8 @@ REWIND_S = (0.1, 0.35)
 """Speech that was held goes on from the quietest moment this long before it was held: a gap between words."""
 MOUTH_WINDOW_S = (-0.02, 0.02)
 """The part of the speech around a picture's timestamp that its mouth shows."""
+LIPS_AHEAD = MEDIA_RATE // 5
+"""Samples: lips are told so long before they are seen, as the messages that carry them travel too."""
 FPS = 25
 """Pictures per second."""
 PICTURE = MEDIA_RATE // FPS
@@ -73,6 +76,8 @@ class _Placed:
     speech: Speech
     start: int
     announced: bool = False
+    shown: bool = False
+    """Its lips were told."""
     end: int = 0
 
     def __post_init__(self) -> None:
@@ -97,7 +102,7 @@ class _Placed:
             acts=(),
             offset=speech.offset + rows * _STEP,
         )
-        return _Placed(before, self.start, announced=self.announced), again
+        return _Placed(before, self.start, announced=self.announced, shown=self.shown), again
 
 
 class Backing(Protocol):
@@ -108,6 +113,16 @@ class Backing(Protocol):
 
         `free`: nobody speaks in this packet, nor pauses in the middle of a reply.
         """
+
+
+class LipViewer(Protocol):
+    """Told the lips shortly before they are seen."""
+
+    def lips(self, piece: LipPiece) -> None:
+        """The next piece; pieces come in order, each once, but after a hold some of it again at a later time."""
+
+    def lips_cleared(self, reply_id: str, at: float) -> None:
+        """What was told of the reply from `at` on (seconds after its first sound) is not seen."""
 
 
 class SpeechStage:
@@ -133,6 +148,9 @@ class SpeechStage:
         self._activity = Activity.IDLE
         self._rest = MouthShape()
         self._backing: Backing | None = None
+        self._viewer: LipViewer | None = None
+        self._lips_start: int | None = None
+        """Where the reply's first lips are on the media clock, once they were told."""
         self._played: deque[Samples] = deque([np.zeros(AUDIO_FRAME, np.int16)] * _BLOCKS_PLAYED, _BLOCKS_PLAYED)
         self.underruns = 0
         """How often speech ran dry inside an utterance (the synthesizer was slower than real time)."""
@@ -141,12 +159,16 @@ class SpeechStage:
         """What sounds while nobody speaks; set once."""
         self._backing = backing
 
+    def watch_lips(self, viewer: LipViewer) -> None:
+        """Who is told the lips; set once."""
+        self._viewer = viewer
+
     # -- writing
 
     def open(self, reply_id: str) -> None:
         """Accept pieces of this reply only; pieces of others are dropped when they arrive."""
         self._reply_id = reply_id
-        self._reply_start = None
+        self._reply_start = self._lips_start = None
         self._ended = 0
         self._queued.clear()
         self._whole.clear()
@@ -186,6 +208,7 @@ class SpeechStage:
     def clear(self) -> Progress:
         """Silence now. Returns how far the reply had come; later pieces of it are refused."""
         heard = self._heard()
+        self._hide_lips()
         self._held = None
         self._fade_out([placed for placed in self._timeline if placed.end <= self._cursor])
         self._reply_id = ""
@@ -197,7 +220,7 @@ class SpeechStage:
     def finish(self, reply_id: str) -> None:
         """The reply was played to its end: its expression goes."""
         if reply_id == self._reply_id:
-            self._reply_start = None
+            self._reply_start = self._lips_start = None
             self._acting.finish(self._cursor / MEDIA_RATE)
 
     def hold(self) -> bool:
@@ -205,6 +228,7 @@ class SpeechStage:
         if self._held is not None or self._tail <= self._cursor:
             return False
         cut = self._gap()
+        self._hide_lips()
         self._held, played = [], []
         for placed in self._timeline:
             before, after = placed.split(min(cut, self._cursor), self._cursor)
@@ -249,6 +273,7 @@ class SpeechStage:
         self._played.append(samples)
         self._cursor = position + AUDIO_FRAME
         self._announce(position)
+        self._show_lips()
         keep = position - int(KEEP_PLAYED_S * MEDIA_RATE)
         while self._timeline and self._timeline[0].end < keep and self._timeline[0].announced:
             self._timeline.popleft()
@@ -346,6 +371,27 @@ class SpeechStage:
             queued, whole = self._queued[speech.utterance], speech.utterance in self._whole
             sounded = Sounded(speech.utterance, speech.offset + now - placed.start, queued, whole)
             self._acting.follow(sounded, now / MEDIA_RATE)
+
+    def _show_lips(self) -> None:
+        if self._viewer is None:
+            return
+        for placed in self._timeline:
+            if placed.start >= self._cursor + LIPS_AHEAD:
+                break
+            speech = placed.speech
+            if not placed.shown and speech.reply_id == self._reply_id and len(speech.visemes):
+                self._lips_start = placed.start if self._lips_start is None else self._lips_start
+                at = (placed.start - self._lips_start) / MEDIA_RATE
+                self._viewer.lips(LipPiece(speech.reply_id, speech.utterance, at, speech.visemes))
+            placed.shown = True
+
+    def _hide_lips(self) -> None:
+        ahead = any(placed.shown and placed.end > self._cursor for placed in self._timeline)
+        if self._viewer is not None and self._lips_start is not None and ahead:
+            at = max(0, self._cursor - self._lips_start) / MEDIA_RATE
+            self._viewer.lips_cleared(self._reply_id, at)
+            if self._cursor <= self._lips_start:
+                self._lips_start = None  # nothing of it was heard: it begins anew
 
     def _heard(self) -> Progress:
         """Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from core.identity import Tokens, session_id_of
 from core.log import bound
 from core.sessions import Session, Sessions
 from core.sse import EventStreams
+from core.viseme_feed import VisemeFeed
+from core.visemes import VisemeFormat
 
 _SSE_LOOK_S = 2.0
 _MAX_PAGE = 64
@@ -58,6 +61,7 @@ class HttpApi:
         history_turns: int,
         limits: ApiLimits,
         clips: ClipShelf,
+        visemes: VisemeFeed,
         public_config: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._sessions = sessions
@@ -69,6 +73,7 @@ class HttpApi:
         self._history_turns = history_turns
         self._limits = limits
         self._clips = clips
+        self._visemes = visemes
         self._public_config = public_config
 
     def routes(self) -> list[web.RouteDef]:
@@ -177,12 +182,16 @@ class HttpApi:
         return ok()
 
     async def sse(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: start and end of every utterance, when it is really played."""
+        """Server-sent events: start and end of every utterance, when it is really played; `visemes` if asked for."""
         session = self._session(request, request.query)
+        form = _viseme_format(request.query.get("visemes", ""))
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         )
-        with self._streams.open(session.id) as stream:
+        with contextlib.ExitStack() as until_over:
+            stream = until_over.enter_context(self._streams.open(session.id))
+            if form is not None:
+                until_over.callback(self._visemes.subscribe(session.id, form, stream.put))
             await response.prepare(request)
             while request.transport is not None and not request.transport.is_closing():
                 try:
@@ -224,6 +233,13 @@ def _text(body: Mapping[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"{key} must be a string")
     return value
+
+
+def _viseme_format(name: str) -> VisemeFormat | None:
+    try:
+        return VisemeFormat(name) if name else None
+    except ValueError:
+        raise BadRequest(f"visemes must be one of {', '.join(VisemeFormat)}") from None
 
 
 def _whole(body: Mapping[str, Any], key: str) -> int:

@@ -119,7 +119,7 @@ class MarkupFilter:
         return spoken
 
     def _act(self, count: int, mark: str) -> str:
-        """Take a tag of `count` characters; what is around it is read as if it were not there."""
+        """Take a tag or a stage direction; what is around it is read as if it were not there."""
         self._held = self._held[count:]
         self._line_start = self._line_start or not self._solid
         return mark
@@ -224,7 +224,7 @@ class MarkupFilter:
         if label.startswith("^") or label.isdecimal():
             return self._take(close + 1, "")
         if _DIRECTION.fullmatch(label.lower()):
-            return self._take(close + 1, mark_of_direction(label))
+            return self._act(close + 1, mark_of_direction(label))
         return self._take(1, self._held[0])
 
     def _citation(self) -> str | None:
@@ -235,7 +235,7 @@ class MarkupFilter:
         if tag := mark_of_tag(label):
             return self._act(len(body) + 1, tag)
         if _DIRECTION.fullmatch(label.lower()):
-            return self._take(len(body) + 1, mark_of_direction(label))
+            return self._act(len(body) + 1, mark_of_direction(label))
         return self._take(len(body) + 1, "") if "†" in body else self._take(1, "【")
 
     def _emphasis(self) -> str | None:
@@ -261,7 +261,7 @@ class MarkupFilter:
         return None if direction is None else self._take_direction(direction)
 
     def _take_direction(self, count: int) -> str:
-        return self._take(count, mark_of_direction(self._held[1 : count - 1]))
+        return self._act(count, mark_of_direction(self._held[1 : count - 1]))
 
     def _direction(self, close: str) -> int | bool | None:
         """Length of the stage direction ("*smiles*") at the front, None while unknown, False if it is none."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -19,7 +20,10 @@ from core.identity import username_of
 Message = dict[str, Any]
 
 CHANNEL_TYPES = frozenset(
-    {"login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"}
+    {
+        "login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error",
+        "visemes_subscribed", "visemes", "visemes_clear",
+    }
 )  # fmt: skip
 """Messages about one socket: not numbered, not kept for one that comes back."""
 COMMAND_TYPES = frozenset({"control", "broadcast"})
@@ -209,6 +213,17 @@ def wsa_error(code: str, message: str, ref: str = "") -> Message:
     return {"type": "wsa_error", "code": code, "message": message, "ref": ref, "timestamp": now_ms()}
 
 
+def visemes_subscribed(session_id: str, form: str, names: Sequence[str], step_ms: int) -> Message:
+    """The socket is sent `visemes` (core/visemes.py) in this format from now on; "off": no more."""
+    return {
+        "type": "visemes_subscribed",
+        "session_id": session_id,
+        "format": form,
+        "names": list(names),
+        "step_ms": step_ms,
+    }
+
+
 def envelope(message_type: str, content: str, source: str, session_id: str, metadata: Message | None = None) -> Message:
     """A message of any type in the form of `broadcast_to_session`."""
     return {
@@ -256,6 +271,19 @@ class Storage(Incoming):
     """Whether the session's conversation is kept."""
 
     enabled: StrictBool
+
+
+class VisemeWish(BaseModel):
+    """Which names the client's figure knows; off: no more visemes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    format: Literal["ovr", "arkit", "fay", "off"]
+
+
+class SubscribeVisemes(Incoming):
+    """Asks for the timed mouths of the session."""
+
+    content: VisemeWish
 
 
 class Recognition(Incoming):

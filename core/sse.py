@@ -72,6 +72,10 @@ class EventStream:
     def __exit__(self, *exc: object) -> None:
         self._forget()
 
+    def put(self, message: dict[str, Any]) -> None:
+        """Send something of another kind to this reader."""
+        _put(self._queue, message)
+
     async def next(self, patience_s: float) -> dict[str, Any] | None:
         """The next event; None when the session has ended. Raises `TimeoutError` when none came in time."""
         async with asyncio.timeout(patience_s):

@@ -16,7 +16,7 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
            "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",
-           "core.markup", "core.acts"}  # fmt: skip
+           "core.markup", "core.acts", "core.visemes"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.sessions", "core.doctor", "core.cast", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
@@ -31,7 +31,7 @@ SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
     "upload", "upload_api", "presenter_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live",
     "monitor", "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators",
-    "openapi.schemas", "openapi.talk", "asr_api", "asr_dialect", "asr_pcm",
+    "openapi.schemas", "openapi.talk", "asr_api", "asr_dialect", "asr_pcm", "viseme_feed",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
                    "core.process": {"psutil"}}  # fmt: skip
@@ -161,7 +161,7 @@ def test_service_layer() -> None:
 
 
 def test_a8_services_know_nothing_of_each_other() -> None:
-    services = {"core.services.asr", "core.services.digital_human", "core.services.wsa"}
+    services = {"core.services.asr", "core.services.digital_human", "core.services.visemes", "core.services.wsa"}
     known = sources()
     assert services <= set(known)
     for name, imports in known.items():

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.frames import VISEMES, MouthShape, VisemeFrames
+from core.visemes import blended
 
 SHAPES = ("jaw_open", "close", "press", "funnel", "pucker", "stretch", "roll_lower", "tongue_up", "teeth")
 """The columns of the table, and the fields of `MouthShape`, in order."""
@@ -47,20 +48,11 @@ def mouth_of(weights: NDArray[np.float32]) -> MouthShape:
 
 
 def mouth_between(frames: VisemeFrames) -> MouthShape:
-    """The mouth for the interval of one picture: the mean of its `frames`, shape (k, 15), but the strongest PP.
+    """The mouth for the interval of one picture, from its `frames`, shape (k, 15).
 
-    A closure lasts two or three frames; averaged away, p, b and m would not close the lips. No frame (k = 0)
-    is a relaxed closed mouth.
+    No frame (k = 0) is a relaxed closed mouth.
     """
-    if not len(frames):
-        return MouthShape()
-    mean = frames.mean(axis=0)
-    strongest = float(frames[:, _PP].max())
-    rest = 1.0 - float(mean[_PP])
-    if strongest > mean[_PP] and rest > 0.0:
-        mean *= (1.0 - strongest) / rest
-        mean[_PP] = strongest
-    return mouth_of(mean)
+    return mouth_of(blended(frames)) if len(frames) else MouthShape()
 
 
 def opening(mouth: MouthShape) -> float:

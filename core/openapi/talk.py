@@ -180,7 +180,14 @@ TALK_PATHS: dict[str, Schema] = {
                 },
             },
             security=_SESSION,
-            parameters=_BY_ID,
+            parameters=[
+                *_BY_ID,
+                query(
+                    "visemes",
+                    text(enum=["ovr", "arkit", "fay"]),
+                    "Send the timed mouths too, in this format (docs/visemes.md).",
+                ),
+            ],
             refusals=(401,),
         )
     },
@@ -248,6 +255,7 @@ TALK_PATHS: dict[str, Schema] = {
                 {"type": "heartbeat"},
                 {"type": "wsa_register_web", "username": f"User_{ID}"},
                 {"type": "listen", "mode": "open"},
+                {"type": "subscribe_visemes", "content": {"format": "ovr"}},
             ],
         )
     },
