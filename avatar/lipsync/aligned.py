@@ -12,10 +12,10 @@ import numpy as np
 from avatar.language import language_of
 from avatar.lipsync.agreement import Agreement
 from avatar.lipsync.alignment import PRIOR, Aligned, Alignment
+from avatar.lipsync.audio import GatedPosteriors
 from avatar.lipsync.glide import Glide
 from avatar.lipsync.lattice import lattice_of
 from avatar.lipsync.network import Network
-from avatar.lipsync.posteriors import PosteriorStream
 from avatar.lipsync.pronunciation import Pronouncer, Word
 from core.errors import LipSyncError
 from core.frames import LISTEN_RATE, VISEMES, SpeechChunk, SpokenWord, VisemeFrames
@@ -62,7 +62,7 @@ class AlignedLipStream:
     """Decides frames up to 240 ms behind the sound: the model's look-ahead, the alignment's lag, the glide's reach."""
 
     def __init__(self, network: Network, pronouncer: Pronouncer, text: str) -> None:
-        self._posteriors = PosteriorStream(network)
+        self._posteriors = GatedPosteriors(network)
         self._script = _Script(text, pronouncer)
         self._alignment: Alignment | None = None
         self._begun = False
