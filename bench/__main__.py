@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "sync": "mouth opening against sound; --long again after ten minutes",
     "presenters": "mouth opening against sound, every presenter, ten minutes of speech",
     "frames": "frame rate and inter-arrival times",
+    "face": "time per picture of the embedded face: presenters, sizes, idle, transparent",
     "cpu": "CPU per speaking session, beside a minimal server's",
     "lipsync": "CPU of the lips, per 40 ms of speech",
     "neighbour": "what one session notices of another",

@@ -100,9 +100,12 @@ MOODS = {
 }  # fmt: skip
 
 
-def target(activity: Activity, expression: Expression) -> NDArray[np.float64]:
-    """What both ask for, shape (len(CHANNELS),). A mood moves the head fully only while there is nothing to say."""
+def _target(activity: Activity, expression: Expression) -> NDArray[np.float64]:
     mood = np.array(astuple(MOODS[expression]))
     if activity is Activity.SPEAKING:
-        mood[:4] *= 0.7
+        mood[:4] *= 0.7  # a mood moves the head fully only while there is nothing to say
     return np.asarray(np.array(astuple(ACTIVITIES[activity])) + mood)
+
+
+TARGETS = {(activity, mood): _target(activity, mood) for activity in Activity for mood in Expression}
+"""What both ask for together, shape (len(CHANNELS),)."""

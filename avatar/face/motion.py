@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.face.gaze import Blinks, Glances
 from avatar.face.gestures import Gestures
-from avatar.face.looks import CHANNELS, target
+from avatar.face.looks import CHANNELS, TARGETS
 from avatar.face.warp import INDEX, MOTIONS
 from core.frames import Activity, Expression, FaceCue, MouthShape
 
@@ -83,7 +83,7 @@ class Motion:
         self._glances = Glances(rng)
         self._blinks = Blinks(rng)
         self._gestures = Gestures()
-        self._value = target(Activity.IDLE, Expression.NEUTRAL)
+        self._value = TARGETS[Activity.IDLE, Expression.NEUTRAL].copy()
         self._speed = np.zeros(len(CHANNELS))
         self._time: float | None = None
         self._start = 0.0
@@ -103,7 +103,7 @@ class Motion:
         step = min(max(cue.time - self._time, 0.0), _LONGEST_STEP)
         self._time = cue.time
         time = cue.time - self._start
-        self._approach(target(cue.activity, cue.expression), step)
+        self._approach(TARGETS[cue.activity, cue.expression], step)
         self._listen(cue, time, step)
         self._gestures.show(cue.gesture, cue.gesture_start - self._start, time)
         look = dict(zip(CHANNELS, self._value.tolist(), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -49,8 +50,10 @@ class MouthPainter:
         lips = np.concatenate([layers["lip-upper"][:3], layers["lip-lower"][:3]], axis=1)
         self._lips = np.ascontiguousarray(np.clip(lips, 0, 255).astype(np.uint8))
         self._cavity = layers["cavity"][:3]
-        self._upper_teeth, self._lower_teeth = layers["teeth-upper"], layers["teeth-lower"]
-        self._tongue = layers["tongue"]
+        # Y, U, V and alpha of a pixel beside each other: one look-up moves all four.
+        self._upper_teeth, self._lower_teeth, self._tongue = (
+            np.ascontiguousarray(layers[name].transpose(1, 2, 0)) for name in ("teeth-upper", "teeth-lower", "tongue")
+        )
         # Where the drawings have the edges that `Inside` speaks of, below the resting line.
         line = (self._up + self.rig.line[0][1]) * k
         self._edges = tuple(
@@ -92,7 +95,7 @@ class MouthPainter:
         out = np.empty((4, r1 - r0, c1 - c0), np.float32)
         self._skin(out, rows, u, rest_line, edges, rest, lips)
         if lips.gap * k > 0.05:
-            self._interior(out, r0, c0, edges, (mx, my), place.tilt, u, shape)
+            self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         soft = np.float32(1 / max(1.0, self.rig.soft * k))
         alpha = np.clip((rows - (edges[0] - np.float32(0.5 / soft))) * soft, 0, 1)
         alpha *= np.clip((edges[3] + np.float32(0.5 / soft) - rows) * soft, 0, 1)
@@ -151,11 +154,12 @@ class MouthPainter:
             out[0] = (out[0] - 16) * light + 16
 
     def _interior(
-        self, out: Layer, top: int, left: int, edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
-        u: Floats, shape: MouthShape,
+        self, out: Layer, corner: tuple[int, int], edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
+        u: Floats, shape: MouthShape, lips: Lips,
     ) -> None:  # fmt: skip
         """Cavity, teeth and tongue between the lips."""
         k = self.scale
+        left, top = corner
         _, upper_in, lower_in, _ = edges
         open_ = np.flatnonzero(lower_in - upper_in > 0.02)
         if not len(open_):
@@ -167,33 +171,44 @@ class MouthPainter:
             return
         rows = self._rows[r0:r1]
         depth = rows - upper_in
-        shade = np.float32(self.rig.shade)
-        side = 1 - shade * np.minimum(np.float32(0.6) * u * u, np.float32(0.8))
-        # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
-        lit = np.clip(depth * np.float32(0.16 / k), 0, 1)
-        teeth_light = side * (1 - shade * np.float32(0.32) * (1 - lit))
-        tongue_light = side * (1 - shade * np.float32(0.45) * (1 - lit))
-        place = inside_of(shape, self.drop)
-        wanted = place.upper_teeth, place.lower_teeth, place.tongue
-        upper, lower, tongue = (want - drawn for want, drawn in zip(wanted, self._edges, strict=True))
         inside = self._cavity[:, r0:r1, left + c0 : left + c1]
-        for layer, dy, light in (
-            (self._lower_teeth, lower, teeth_light * (1 - shade * np.float32(0.2))),
-            (self._tongue, tongue, tongue_light),
-            (self._upper_teeth, upper, teeth_light),
-        ):
-            dx = middle[0] - self._side * k + 0.5 - left - c0
+        dx = middle[0] - self._side * k + 0.5 - left - c0
+        for layer, dy, light in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
             down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
             matrix = np.array([[1, 0, dx], [tilt, 1, down]], np.float32)
-            size = c1 - c0, r1 - r0
-            y, cb, cr, alpha = (cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR) for plane in layer)
+            moved = np.asarray(cv2.warpAffine(layer, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR), np.float32)
+            y, cb, cr, alpha = moved.transpose(2, 0, 1)
             dark = 16 * alpha
-            inside = inside * (1 - alpha) + np.array([(y - dark) * light + dark, cb, cr], np.float32)
+            inside = inside * (1 - alpha)
+            inside[0] += (y - dark) * light + dark
+            inside[1] += cb
+            inside[2] += cr
         mask = np.clip(depth + 0.5, 0, 1) * np.clip(lower_in - rows + 0.5, 0, 1)
         mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
         part = out[:3, r0 - top : r1 - top, c0:c1]
         part += (inside - part) * mask
+
+    def _behind(
+        self, depth: Floats, u: Floats, shape: MouthShape, lips: Lips
+    ) -> Iterator[tuple[Floats, float, Floats]]:
+        """What can be seen of lower teeth, tongue and upper teeth, in the order of painting: the layer, how far it
+        lies below where it is drawn (art units), and the light on it."""
+        shade = np.float32(self.rig.shade)
+        side = 1 - shade * np.minimum(np.float32(0.6) * u * u, np.float32(0.8))
+        side = side * (1 - np.float32(0.45) * shade * np.float32(lips.forward))
+        # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
+        shadow = shade * (1 - np.clip(depth * np.float32(0.16 / self.scale), 0, 1))
+        place = inside_of(shape, self.drop)
+        upper, lower, tongue = self._edges
+        lowest, highest = lips.down + max(0.0, -lips.lift) + 1, -lips.up - max(0.0, lips.lift) - 1
+        if place.lower_teeth < lowest:
+            light = side * (1 - np.float32(0.32) * shadow) * (1 - shade * np.float32(0.2))
+            yield self._lower_teeth, place.lower_teeth - lower, light
+        if place.tongue < lowest:
+            yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.45) * shadow)
+        if place.upper_teeth > highest:
+            yield self._upper_teeth, place.upper_teeth - upper, side * (1 - np.float32(0.32) * shadow)
 
 
 def _edge(alpha: Floats, last: bool) -> int:

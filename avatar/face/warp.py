@@ -99,7 +99,8 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     put("breath", (x - cx) / 420 * down * 0.5, -down * (0.55 + 0.45 * _smooth(430, 150, np.abs(x - cx))))
     sway = np.zeros_like(x)
     for hx, hy in rig.body.hair_tips:
-        sway = sway + _bump(x, y, hx, hy, 75, 120)
+        # A head that tilts to the right swings what hangs below its pivot to the left.
+        sway = sway + (1 if hy > py else -0.6) * _bump(x, y, hx, hy, 75, 120)
     put("sway", sway, 0)
     return out
 
