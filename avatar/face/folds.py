@@ -48,7 +48,11 @@ class Folds:
         wide = max(0.0, lips.width / self._rest_width - 1)
         grin = max(0.0, lips.lift / 15)
         upper = pose.furrow, raised / 14
-        lower = 0.75 * grin + 2.2 * wide, grin + wide - 0.5 * lips.forward, lips.forward - 0.4 * shape.press
+        lower = (
+            0.75 * grin + 2.2 * wide,
+            grin + wide - 0.5 * lips.forward,
+            lips.forward + 0.9 * shape.roll_lower - 0.4 * shape.press,
+        )
         both = [tuple(round(min(1.0, max(0.0, depth)) * _STEPS) for depth in depths) for depths in (upper, lower)]
         return tuple(both[-len(self.boxes) :])
 

@@ -99,7 +99,9 @@ class MouthPainter:
         soft = np.float32(1 / max(1.0, self.rig.soft * k))
         alpha = np.clip((rows - (edges[0] - np.float32(0.5 / soft))) * soft, 0, 1)
         alpha *= np.clip((edges[3] + np.float32(0.5 / soft) - rows) * soft, 0, 1)
-        alpha *= np.clip((1 - np.abs(u)) * np.float32(half) + np.float32(0.5), 0, 1)
+        # The corners of an almond are a point, those of an oval fade into the cheek.
+        ends = np.float32(1 / (1 + 3 * k * lips.rounded))
+        alpha *= np.clip((1 - np.abs(u)) * (np.float32(half) * ends) + np.float32(0.5) * ends, 0, 1)
         out[:3] *= alpha
         out[3] = alpha
         return out, left + c0, top + r0
@@ -172,11 +174,13 @@ class MouthPainter:
         rows = self._rows[r0:r1]
         depth = rows - upper_in
         inside = self._cavity[:, r0:r1, left + c0 : left + c1]
-        dx = middle[0] - self._side * k + 0.5 - left - c0
         for layer, dy, light in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
             down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
-            matrix = np.array([[1, 0, dx], [tilt, 1, down]], np.float32)
+            # Teeth that meet show their whole row: the lower one reaches as far as the upper one.
+            wide = 1 + 0.32 * shape.teeth if layer is self._lower_teeth else 1.0
+            dx = middle[0] - wide * (self._side * k - 0.5) - left - c0
+            matrix = np.array([[wide, 0, dx], [tilt, 1, down]], np.float32)
             moved = np.asarray(cv2.warpAffine(layer, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR), np.float32)
             y, cb, cr, alpha = moved.transpose(2, 0, 1)
             dark = 16 * alpha

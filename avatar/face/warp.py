@@ -149,7 +149,8 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     """The weights of a pose with those of the skin that the mouth takes along; shape (len(MOTIONS),)."""
     out = weights.copy()
     wider = lips.width - mouth.half_width
-    out[INDEX["jaw"]] = shape.jaw_open * drop
+    # A lower lip under the teeth bunches the chin.
+    out[INDEX["jaw"]] = shape.jaw_open * drop - 6.0 * shape.roll_lower * (1 - shape.close)
     out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
     out[INDEX["gather"]] = 0.45 * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
