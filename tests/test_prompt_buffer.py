@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtcrtpreceiver import RemoteStreamTrack
 from aiortc.rtp import RtpPacket
 
+from avatar.peer import Peer
 from avatar.prompt_buffer import PromptBuffer
 
 
@@ -44,3 +46,14 @@ def test_sequence_numbers_wrap(first: int) -> None:
 
 def test_a_packet_without_sound_is_dropped() -> None:
     assert handed_on(PromptBuffer(), [5], b"") == [None]
+
+
+async def test_the_ears_get_it_in_place_of_aiortcs_own() -> None:
+    peer = Peer([], codec="vp8", on_audio=lambda samples: None)
+    receiver = peer._pc.addTransceiver("audio").receiver
+    receiver._track = RemoteStreamTrack(kind="audio")
+    own = vars(receiver)["_RTCRtpReceiver__jitter_buffer"]
+    assert isinstance(own, JitterBuffer)
+    peer._hurry(receiver.track)
+    assert isinstance(vars(receiver)["_RTCRtpReceiver__jitter_buffer"], PromptBuffer)
+    await peer.close()
