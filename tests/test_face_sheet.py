@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avatar.face.art import PRESENTERS
-from avatar.face.sheet import MOUTHS, babble, main, table
+from avatar.face.sheet import COLUMNS, HEADING, MOUTHS, PARTS, babble, main, table
 
 
 @pytest.fixture
@@ -25,14 +25,21 @@ def quick(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("part", "tiles"), [("mouths", len(MOUTHS)), ("eyes", 10), ("activities", 4), ("strip", 24)])
-def test_draws_each_part(quick: Path, tmp_path: Path, part: str, tiles: int) -> None:
+TILES = {
+    "mouths": len(MOUTHS), "expressions": 24, "gestures": 24, "activities": 7, "transitions": 48, "turns": 8,
+    "eyes": 10, "strip": 24,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", list(PARTS))
+def test_draws_each_part(quick: Path, tmp_path: Path, part: str) -> None:
     out = tmp_path / "sheet.png"
     assert main([str(quick), "-o", str(out), "--size", "128", "--part", part, "--background", "#ffffff"]) == 0
     image = cv2.imread(str(out))
     assert image is not None
-    columns = 8 if tiles > 8 else 4
-    assert image.shape == (128 * -(-tiles // columns), 128 * columns, 3)
+    assert image.shape == (HEADING + 128 * -(-TILES[part] // COLUMNS), 128 * COLUMNS, 3)
+    tiles = image[HEADING:].reshape(-1, 128, COLUMNS, 128, 3).swapaxes(1, 2).reshape(-1, 128, 128, 3)
+    assert len({tile[24:].tobytes() for tile in tiles[: TILES[part]]}) == TILES[part], "no two pictures are the same"
 
 
 def test_unknown_presenter_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert lips["PP"].upper < 0.75 * lips["sil"].upper
     assert lips["PP"].lower < 0.75 * lips["sil"].lower
     oh = lips["oh"]
-    assert 0.6 < oh.gap / (2 * oh.width * oh.inner) < 1.2, "about as tall as wide"
+    assert 0.55 < oh.gap / (2 * oh.width * oh.inner) < 1.2, "about as tall as wide"
     ou = lips["ou"]
     assert ou.width < 0.55 * lips["sil"].width
     assert 0 < ou.gap < 0.6 * oh.gap
@@ -74,7 +74,8 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     th = inside["TH"]
     assert th.upper_teeth - 1 < th.tongue < lips["TH"].down - 3, "the tongue between them"
     assert inside["aa"].tongue > inside["DD"].tongue + 5
-    assert lips["aa"].gap == max(found.gap for found in lips.values())
+    areas = {viseme: found.gap * found.width * found.inner for viseme, found in lips.items()}
+    assert max(areas, key=lambda viseme: areas[viseme]) == "aa", "the largest opening"
 
 
 @pytest.mark.parametrize("presenter", built_in())

@@ -45,7 +45,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     apart = (1 - shape.close) * (1 - shape.press)
     rounded = min(1.0, shape.pucker + 0.75 * shape.funnel)
     open_ = shape.jaw_open * drop * (0.86 - 0.26 * shape.pucker)
-    open_ += 25 * shape.funnel * (0.35 + shape.jaw_open) + 3.5 * shape.pucker
+    open_ += 0.45 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 3.5 * shape.pucker
     open_ += 7.5 * shape.teeth + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart

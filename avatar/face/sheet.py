@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import cv2
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.face.vector import VectorFace, VectorStream
+from avatar.face.warp import INDEX, MOTIONS
 from avatar.lipsync.mouth import mouth_of
 from core.errors import FaceError
 from core.frames import VISEMES, Activity, Expression, FaceCue, Gesture, MouthShape, Picture
@@ -76,10 +77,11 @@ def mouths(face: VectorFace, size: int) -> list[Bgr]:
     """Each mouth of `MOUTHS` on an otherwise equal face, close up."""
     tiles = []
     side = min(3 * size, 1080) // 2 * 2
-    cut = side * 46 // 100, side * 74 // 100, side * 36 // 100, side * 64 // 100
     for name, mouth in MOUTHS.items():
         stream = face.open(side, side, seed=3)
-        near = to_bgr(stream.draw(FaceCue(0.0, mouth, Activity.SPEAKING)))[cut[0] : cut[1], cut[2] : cut[3]]
+        (x, y), half = stream.mouth_at, side * 14 // 100
+        top, left = max(0, round(y) - half * 9 // 10), max(0, round(x) - half)
+        near = to_bgr(stream.draw(FaceCue(0.0, mouth, Activity.SPEAKING)))[top : top + 2 * half, left : left + 2 * half]
         tiles.append(label(np.asarray(cv2.resize(near, (size, size)), np.uint8), name))
     return tiles
 
@@ -87,7 +89,7 @@ def mouths(face: VectorFace, size: int) -> list[Bgr]:
 def activities(face: VectorFace, size: int) -> list[Bgr]:
     """Each activity once its look is reached."""
     tiles = []
-    for activity in (Activity.IDLE, Activity.LISTENING, Activity.THINKING, Activity.SPEAKING):
+    for activity in Activity:
         stream = face.open(size, size, seed=3)
         end = settle(stream, activity, 0.0)
         cue = FaceCue(end, activity=activity, loudness=0.2 if activity is Activity.SPEAKING else 0.0)
@@ -95,11 +97,48 @@ def activities(face: VectorFace, size: int) -> list[Bgr]:
     return tiles
 
 
+def transitions(face: VectorFace, size: int) -> list[Bgr]:
+    """Eight moments of one second after a change of activity or mood."""
+    changes = [
+        (FaceCue(0.0, activity=Activity.IDLE), FaceCue(0.0, activity=Activity.LISTENING)),
+        (FaceCue(0.0, activity=Activity.LISTENING), FaceCue(0.0, activity=Activity.THINKING)),
+        (FaceCue(0.0, activity=Activity.THINKING), FaceCue(0.0, activity=Activity.SPEAKING, loudness=0.1)),
+        (FaceCue(0.0), FaceCue(0.0, expression=Expression.HAPPY)),
+        (FaceCue(0.0, expression=Expression.HAPPY), FaceCue(0.0, expression=Expression.SAD)),
+        (FaceCue(0.0, expression=Expression.SAD), FaceCue(0.0, expression=Expression.SURPRISED)),
+    ]
+    tiles = []
+    for before, after in changes:
+        stream = face.open(size, size, seed=3)
+        start = settle(stream, before.activity, 0.0, expression=before.expression)
+        for i in range(25):
+            picture = stream.draw(replace(after, time=start + i * 0.04))
+            if i % 3 == 1:
+                what = after.expression if after.expression is not before.expression else after.activity
+                tiles.append(label(to_bgr(picture), f"to {what.value} {i * 0.04:.2f} s"))
+    return tiles
+
+
+def turns(face: VectorFace, size: int) -> list[Bgr]:
+    """The head turned to each side, up, down and tilted, further than it goes by itself."""
+    stream = face.open(size, size, seed=3)
+    still = replace(stream.pose(FaceCue(0.0)), mouth=MouthShape(), weights=np.zeros(len(MOTIONS), np.float32))
+    tiles = []
+    for name, value in (
+        ("yaw", -26), ("yaw", -13), ("yaw", 13), ("yaw", 26),
+        ("pitch", -18), ("pitch", 22), ("roll", -0.1), ("roll", 0.1),
+    ):  # fmt: skip
+        weights = still.weights.copy()
+        weights[INDEX[name]] = value
+        tiles.append(label(to_bgr(stream.render(replace(still, weights=weights))), f"{name} {value:g}"))
+    return tiles
+
+
 def expressions(face: VectorFace, size: int) -> list[Bgr]:
-    """Each mood once it is reached, silent and while an "aa", a "PP" and an "ou" are spoken."""
+    """Each mood once it is reached, silent and while "aa", "PP" and "ou" are spoken."""
     tiles = []
     for expression in Expression:
-        for name, activity in (("", Activity.IDLE), ("aa", Activity.SPEAKING), ("PP", Activity.SPEAKING)):
+        for name, activity in (("", Activity.IDLE), *((viseme, Activity.SPEAKING) for viseme in ("aa", "PP", "ou"))):
             stream = face.open(size, size, seed=3)
             end = settle(stream, activity, 0.0, expression=expression)
             cue = FaceCue(end, MOUTHS.get(name, MouthShape()), activity, expression=expression)
@@ -140,11 +179,26 @@ PARTS: dict[str, Callable[[VectorFace, int], list[Bgr]]] = {
     "mouths": mouths,
     "expressions": expressions,
     "gestures": gestures,
-    "eyes": eyes,
     "activities": activities,
+    "transitions": transitions,
+    "turns": turns,
+    "eyes": eyes,
     "strip": strip,
 }
 """What a sheet can show."""
+
+COLUMNS = 8
+HEADING = 32
+"""Rows of pixels above each part."""
+
+
+def sheet(face: VectorFace, parts: Sequence[str], size: int) -> Bgr:
+    """The parts (of `PARTS`) below each other, each under its name. Raises `FaceError`."""
+    rows = []
+    for name in parts:
+        heading = np.full((HEADING, COLUMNS * size, 3), 40, np.uint8)
+        rows += [label(heading, name), table(PARTS[name](face, size), COLUMNS)]
+    return np.asarray(np.vstack(rows), np.uint8)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -162,11 +216,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(face.start())
         wanted = list(PARTS) if options.part == "all" else [options.part]
-        tiles = [tile for name in wanted for tile in PARTS[name](face, options.size)]
+        image = sheet(face, wanted, options.size)
     except FaceError as error:
         print(error, file=sys.stderr)
         return 1
-    if not cv2.imwrite(options.output, table(tiles, 8 if len(tiles) > 8 else 4)):
+    if not cv2.imwrite(options.output, image):
         print(f"could not write {options.output}", file=sys.stderr)
         return 1
     return 0

@@ -181,6 +181,12 @@ class VectorStream:
             lay(out, *plate.over.at(weights))
         return out
 
+    @property
+    def mouth_at(self) -> tuple[float, float]:
+        """Pixel column and row of the resting mouth."""
+        view, (x, y) = self._plate.view, self._plate.mouth.rig.centre
+        return view.x(x), view.y(y)
+
     def _draw_eyes(self, pose: Pose) -> None:
         wanted = (*pose.gaze, pose.openness, pose.squint, pose.slant)
         state = tuple(round(value * steps) for value, steps in zip(wanted, _EYE_STEPS, strict=True))
