@@ -35,9 +35,15 @@ SERVICE = {f"core.{name}" for name in (
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
                    "core.process": {"psutil"}}  # fmt: skip
-SHARED = {"avatar.language", "avatar.espeak.library", "avatar.espeak.text"}
-"""What several adapters build on: an engine that a process can load only once, and what is known of languages."""
-SHARED_VENDORS = {"espeakng_loader"}
+SHARED = {
+    "avatar.language",
+    "avatar.espeak.library",
+    "avatar.espeak.text",
+    "avatar.opus.library",
+    "avatar.opus.packets",
+}
+"""What several adapters build on: an engine that a process can load only once, what is known of languages, a codec."""
+SHARED_VENDORS = {"espeakng_loader", "opuslib"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
 COMMANDS = {"asr.__main__", "avatar.__main__", "avatar.face.sheet", "avatar.lipsync.evaluate"}
 """Programs of their own: composition roots beside app.py. They run without a server, so they read the settings and
@@ -57,6 +63,8 @@ VENDORS = {
     "asr.funasr": {"websockets"},
     "asr.funasr.audio": {"av"},
     "core.dialogue.openai": {"openai", "httpx2"},
+    "core.dialogue.xiaozhi": {"websockets"},
+    "core.dialogue.xiaozhi.ota": {"aiohttp"},
     "avatar.lipsync.pinyin": {"pypinyin"},
     "avatar.face": {"cv2", "resvg_py", "yaml"},
 }

@@ -1,0 +1,1 @@
+"""Opus packets, without a container: what voice services send over their sockets."""

@@ -1,0 +1,1 @@
+"""The xiaozhi WebSocket protocol: a remote service that hears, thinks and speaks."""
