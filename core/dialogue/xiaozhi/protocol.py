@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from core.dialogue.xiaozhi.framing import VERSIONS
 
@@ -268,10 +268,11 @@ def encode(message: Mapping[str, Any]) -> str | None:
 
 # -- reading
 
-_Reader = Callable[[Json], Any]
+_Value = TypeVar("_Value")
+_Reader = Callable[[Json], _Value]
 
 
-def _read(text: str, readers: Mapping[str, _Reader]) -> Any:
+def _read(text: str, readers: Mapping[str, _Reader[_Value]]) -> _Value | Unknown | Malformed:
     try:
         message = json.loads(text)
     except _NOT_JSON:
@@ -385,7 +386,7 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-_FROM_SERVER: dict[str, _Reader] = {
+_FROM_SERVER: dict[str, _Reader[ServerMessage]] = {
     "hello": _server_hello,
     "stt": _stt,
     "llm": _llm,
@@ -398,7 +399,7 @@ _FROM_SERVER: dict[str, _Reader] = {
     "goodbye": lambda _: Goodbye(),
     "pong": lambda _: Pong(),
 }
-_FROM_CLIENT: dict[str, _Reader] = {
+_FROM_CLIENT: dict[str, _Reader[ClientMessage]] = {
     "hello": _client_hello,
     "listen": _listen,
     "abort": lambda message: Abort(_text(message, "reason") or ""),

@@ -1,0 +1,360 @@
+"""A remote voice: a client of a xiaozhi server that stays connected.
+
+`connect` once, read `events` in one task, call the `send_…` methods from wherever; all on one event loop. Every
+`send_…` says whether the message is with the server; none raises. What belongs to a recording (start, sound, stop) is
+kept while there is no connection and sent as soon as there is one, though the method said False.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from avatar.opus import packets
+from avatar.opus.packets import PacketEncoder, PacketError
+from core.dialogue.xiaozhi import framing, protocol
+from core.dialogue.xiaozhi.connection import Connection, Message
+from core.dialogue.xiaozhi.downlink import Downlink
+from core.dialogue.xiaozhi.endpoint import NAME, Endpoint, Options
+from core.dialogue.xiaozhi.event_queue import EventQueue
+from core.dialogue.xiaozhi.events import Connected, Disconnected, Event, Failed
+from core.dialogue.xiaozhi.failure import Backoff, Failure, Reason
+from core.dialogue.xiaozhi.framing import Frame, FrameError, Kind
+from core.dialogue.xiaozhi.protocol import Goodbye, Malformed, Mcp, Mode, Stt, TtsStart, Unknown, read_from_server
+from core.dialogue.xiaozhi.recording import Recording
+from core.dialogue.xiaozhi.session import Session, State
+from core.dialogue.xiaozhi.tools import Tools
+from core.errors import DialogueError
+from core.frames import Samples
+
+log = logging.getLogger(__name__)
+
+_TOOLS_AT_ONCE = 4
+"""Calls that run; further requests wait in the socket."""
+
+
+class XiaozhiClient:
+    """See above. `tools` are offered to the server's mind. `backoff` and `tls` may be replaced."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: Options | None = None,
+        *,
+        tools: Tools | None = None,
+        backoff: Backoff | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._options = options or Options()
+        self._tools = tools or Tools(self._options.tool_timeout_s)
+        self._backoff = backoff or Backoff()
+        self._tls = tls
+        self._queue = EventQueue(self._options.queued_s)
+        self._encoder: PacketEncoder | None = None
+        self._recording: Recording | None = None
+        self._connection: Connection | None = None
+        self._session: Session | None = None
+        self._without = State.DISCONNECTED
+        self._replies = 0
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._told: Reason | None = None
+        self.sessions = 0
+        """Sessions that were opened."""
+
+    # -- life
+
+    async def connect(self) -> None:
+        """Begin: returns at once, `Connected` or `Failed` is told. After a final failure it begins again.
+
+        Raises `DialogueError` for wrong settings, `AdapterError` where there is no libopus.
+        """
+        self._endpoint.check()
+        if self._encoder is None:
+            self._encoder = await asyncio.to_thread(PacketEncoder, protocol.UPLINK_RATE, self._options.frame_ms)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="xiaozhi client")
+
+    async def close(self) -> None:
+        """End the session and free everything; what was told so far can still be read. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._recording = None
+        self._queue.close()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens, in order, for one listener at a time; ends after `close`.
+
+        While the listener is slow the server has to wait. Nothing of an aborted reply is told after the abort.
+        """
+        while (event := await self._queue.get()) is not None:
+            yield event
+
+    @property
+    def state(self) -> State:
+        """What the client is doing."""
+        return self._session.state if self._session else self._without
+
+    @property
+    def session_id(self) -> str:
+        """The server's name for the session; "" without one."""
+        return self._connection.hello.session_id if self._connection else ""
+
+    # -- what the user does
+
+    async def send_start_listening(self, mode: str = "auto") -> bool:
+        """A recording begins, in mode "auto", "manual" or "realtime" (see `Mode`). A reply that sounds is aborted
+        (not in realtime mode). After a reply in auto mode the next recording begins with this again.
+        """
+        if mode not in tuple(Mode):
+            log.warning("xiaozhi: no such listening mode")
+            return False
+        if self.state is State.SPEAKING and mode != Mode.REALTIME:
+            await self.send_abort()
+        if self._encoder is not None:
+            self._encoder.drop()
+        self._recording = Recording(Mode(mode), self._options.kept_s, self._now())
+        if self._session is None or self._connection is None:
+            self._hurry.set()
+            return False
+        self._session.listen(Mode(mode))
+        return await self._send_json(protocol.listen_start(self.session_id, Mode(mode)))
+
+    async def send_stop_listening(self) -> bool:
+        """The user's turn is over (manual mode; in the others it turns the microphone off). False without a recording,
+        too."""
+        recording = self._recording
+        if recording is None or recording.stopped:
+            return False
+        if self._encoder is not None:
+            for packet in self._encoder.finish():
+                self._offer(packet)
+        recording.stopped = True
+        if self._session is None:
+            return False
+        self._session.stop()
+        return await self._send_json(protocol.listen_stop(self.session_id))
+
+    async def send_audio(self, data: bytes) -> bool:
+        """One Opus packet of 16 kHz sound. False, too, when none is wanted: no recording, it was stopped, or the
+        server speaks (but in realtime mode)."""
+        sent = self._offer(data)
+        return sent is not None and await sent
+
+    async def send_pcm(self, samples: Samples) -> bool:
+        """As `send_audio`, for sound that is still to be encoded: int16, 16 kHz, any length. True for less than a
+        packet, which waits for more."""
+        if self._encoder is None or self._recording is None or self._recording.stopped:
+            return False
+        offered = [self._offer(packet) for packet in self._encoder.encode(samples)]
+        return all([sent is not None and await sent for sent in offered])
+
+    async def send_detect(self, text: str) -> bool:
+        """A wake word, or what the user typed."""
+        if self._session is not None:
+            self._session.detect()
+        return await self._send_json(protocol.listen_detect(self.session_id, text))
+
+    async def send_abort(self, reason: str = "") -> bool:
+        """Stop the reply; `reason` "" is the user's interruption, else "wake_word_detected". Nothing of the reply is
+        told any more, and the server is asked to be silent."""
+        self._queue.drop_reply(self._session.reply if self._session else self._replies)
+        if self._session is None:
+            return False
+        self._tell(self._session.abort())
+        return await self._send_json(protocol.abort(self.session_id, reason))
+
+    async def send_message(self, message: Mapping[str, Any]) -> bool:
+        """Any JSON object, as it is."""
+        return await self._send_json(message)
+
+    # -- sending
+
+    def _offer(self, packet: bytes) -> asyncio.Future[bool] | None:
+        """Keep a packet of the recording and have it sent if that can be. None if it is not wanted."""
+        recording = self._recording
+        if recording is None or recording.stopped or (self._session is not None and not self._session.takes_audio):
+            return None
+        try:
+            recording.add(packet, packets.seconds(packet), self._now())
+        except PacketError as error:
+            log.debug("xiaozhi: not sent: %s", error)
+            return None
+        return self._connection.send(self._framed(packet)) if self._connection else None
+
+    async def _send_json(self, message: Mapping[str, Any]) -> bool:
+        text = protocol.encode(message)
+        if text is None:
+            log.warning("xiaozhi: not sent: no JSON")
+            return False
+        return await self._connection.send(text) if self._connection else False
+
+    def _framed(self, packet: bytes) -> Message:
+        return framing.encode(Frame(packet), self._endpoint.version)
+
+    def _resume(self, connection: Connection, session: Session) -> None:
+        """A new session: it gets the recording that the last one did not understand."""
+        recording = self._recording
+        if recording is None:
+            return
+        if self._now() - recording.at > self._options.stale_s:
+            self._recording = None
+            return
+        session.listen(recording.mode)
+        start = protocol.listen_start(connection.hello.session_id, recording.mode)
+        connection.send(protocol.encode(start) or "")
+        for packet in recording.packets:
+            connection.send(self._framed(packet))
+        if recording.stopped:
+            session.stop()
+            connection.send(protocol.encode(protocol.listen_stop(connection.hello.session_id)) or "")
+
+    # -- staying connected
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._queue.room()
+                self._hurry.clear()
+                failure = await self._attempt()
+                log.log(logging.INFO if failure.normal else logging.WARNING, "xiaozhi: %s", failure)
+                if failure.final:
+                    self._without = State.ERROR
+                    return
+                self._without = State.DISCONNECTED
+                await self._rest(self._backoff.pause())
+        except Exception:  # a fault of ours: the owner is told, and may connect again
+            log.exception("the xiaozhi client stopped")
+            self._queue.put(Failed(DialogueError("xiaozhi voice service: an internal error", adapter=NAME)))
+            self._without = State.ERROR
+        except asyncio.CancelledError:
+            self._without = State.DISCONNECTED
+            raise
+
+    async def _attempt(self) -> Failure:
+        """One connection, from its opening to its end."""
+        self._without = State.CONNECTING
+        try:
+            connection = await Connection.open(self._endpoint, self._options, tls=self._tls)
+        except Failure as failure:
+            self._failed(failure)
+            return failure
+        self._told = None
+        end = Failure(Reason.CLOSED)
+        try:
+            end = await self._serve(connection)
+        finally:
+            self._forget(end)
+            await connection.close()
+        if end.final:
+            self._failed(end)
+        return end
+
+    async def _serve(self, connection: Connection) -> Failure:
+        self.sessions += 1
+        opened = self._now()
+        session = self._session = Session(self._replies)
+        self._connection = connection
+        self._queue.put(Connected(connection.hello.session_id))
+        self._resume(connection, session)
+        end = Failure(Reason.CLOSED)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(connection.write(), name="xiaozhi writer")
+                tasks.create_task(connection.beat(), name="xiaozhi heartbeat")
+                tasks.create_task(self._read(connection, session, tasks), name="xiaozhi reader")
+        except* Failure as group:
+            end = next(error for error in group.exceptions if isinstance(error, Failure))
+        if session.reply > self._replies or self._now() - opened >= self._options.useful_s:
+            self._backoff.succeeded()
+        return end
+
+    def _failed(self, failure: Failure) -> None:
+        """Told once, however often it is tried again."""
+        if failure.reason is not self._told:
+            self._told = failure.reason
+            self._queue.put(Failed(failure.error()))
+
+    def _forget(self, failure: Failure) -> None:
+        """The session is over: its state goes, the owner is told."""
+        session, self._session, self._connection = self._session, None, None
+        if session is not None:
+            self._replies = session.reply
+            self._tell(session.end())
+        self._queue.put(Disconnected(failure.reason, failure.normal))
+
+    async def _rest(self, pause: float) -> None:
+        """Until the next attempt; who begins to speak does not wait."""
+        try:
+            async with asyncio.timeout(pause):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+    # -- reading
+
+    async def _read(self, connection: Connection, session: Session, tasks: asyncio.TaskGroup) -> None:
+        downlink = Downlink(connection.hello.audio.sample_rate)
+        slots = asyncio.Semaphore(_TOOLS_AT_ONCE)
+        while True:
+            connection.paused = True
+            await self._queue.room()
+            connection.paused = False
+            message = await connection.receive()
+            if isinstance(message, bytes):
+                try:
+                    frame = framing.decode(message, self._endpoint.version)
+                except FrameError as error:
+                    log.debug("xiaozhi: a message was left out: %s", error)
+                    continue
+                if frame.kind is Kind.OPUS:
+                    if session.gives_audio:
+                        self._tell(session.sound(downlink.sound(frame)))
+                    continue
+                message = frame.payload.decode("utf-8", "replace")
+            await self._take(message, session, tasks, slots)
+
+    async def _take(self, text: str, session: Session, tasks: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
+        message = read_from_server(text)
+        match message:
+            case Mcp(payload):
+                await slots.acquire()
+                tasks.create_task(self._use_tool(payload, slots), name="xiaozhi tool")
+            case Goodbye():
+                raise Failure(Reason.ENDED, "goodbye")
+            case Unknown() | Malformed():
+                log.debug("xiaozhi: left out: %s", message)
+            case _:
+                self._tell(session.take(message))
+                self._understood(message, session)
+
+    def _understood(self, message: object, session: Session) -> None:
+        """Whether the recording is not needed any more."""
+        recording = self._recording
+        if recording is None or not (
+            isinstance(message, Stt) or (isinstance(message, TtsStart) and session.gives_audio)
+        ):
+            return
+        recording.understood()
+        if recording.stopped or (recording.mode is Mode.AUTO and isinstance(message, TtsStart)):
+            self._recording = None
+
+    async def _use_tool(self, payload: dict[str, Any], slots: asyncio.Semaphore) -> None:
+        try:
+            answer = await self._tools.answer(payload)
+        finally:
+            slots.release()
+        if answer is not None:
+            await self._send_json(protocol.mcp(self.session_id, answer))
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            self._queue.put(event)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
