@@ -19,11 +19,14 @@ import numpy as np
 from avatar.clip import ClipPlayer
 from avatar.stage import PICTURE, added
 from core.clips import FIRST_CUSTOM, Clip
+from core.errors import BadRequest
 from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue, Picture, Samples
 from core.stages import FaceStream
 
 FADE_S = 0.24
 """Seconds in which a clip and the presenter fade into each other."""
+PATIENCE_S = 10.0
+"""Files that take longer to open are given up."""
 MOST_LAYERS = 3
 """Clips that are on their way in or out at once; with more, the oldest is cut off."""
 _WHITE, _GREY = 235, 128
@@ -89,7 +92,7 @@ class _Layer:
 class Choreography:
     """The clips of one session. `width`, `height`: as its faces are opened with. Everything on the event loop."""
 
-    def __init__(self, width: int, height: int, clips: Iterable[Clip] = ()) -> None:
+    def __init__(self, width: int, height: int, clips: Iterable[Clip] = (), *, patience_s: float = PATIENCE_S) -> None:
         self._size = (width, height)
         self._clips: dict[int, Clip] = {}
         self._layers: tuple[_Layer, ...] = ()
@@ -97,6 +100,7 @@ class Choreography:
         self._choosing = asyncio.Lock()
         self._time: float | None = None
         self._closed = False
+        self._patience_s = patience_s
         self.stock(clips)
 
     def stock(self, clips: Iterable[Clip]) -> None:
@@ -124,7 +128,11 @@ class Choreography:
         async with self._choosing:
             player = ClipPlayer(clip, *self._size)
             try:
-                await asyncio.wrap_future(player.ready)
+                async with asyncio.timeout(self._patience_s):
+                    await asyncio.wrap_future(player.ready)
+            except TimeoutError:
+                player.close()
+                raise BadRequest(f"clip {clip.title} takes too long to open", code="bad_clip") from None
             except BaseException:
                 player.close()
                 raise

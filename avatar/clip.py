@@ -34,6 +34,7 @@ class ClipPlayer:
     def __init__(self, clip: Clip, width: int, height: int) -> None:
         self.clip = clip
         self.ready: Future[None] = Future()
+        self.ready.set_running_or_notify_cancel()  # who waits may give up; this thread's answer then goes nowhere
         self._size = (width, height)
         self._changed = threading.Condition()
         self._pictures: deque[tuple[int, Picture]] = deque()

@@ -359,6 +359,8 @@ class SpeechStage:
                         break
                 if speech.first or speech.acts:
                     self._acting.begin(speech.utterance, speech.text, speech.acts)
+            if speech.reply_id != self._reply_id:
+                continue  # of an earlier reply, and only kept for late pictures
             self._act(placed, position)
             if speech.last and placed.end <= self._cursor and self._ended <= speech.utterance:
                 self._ended = speech.utterance + 1
@@ -366,7 +368,7 @@ class SpeechStage:
 
     def _act(self, placed: _Placed, position: int) -> None:
         speech = placed.speech
-        if speech.reply_id == self._reply_id and placed.end >= position:
+        if placed.end >= position:
             now = min(self._cursor, placed.end)
             queued, whole = self._queued[speech.utterance], speech.utterance in self._whole
             sounded = Sounded(speech.utterance, speech.offset + now - placed.start, queued, whole)

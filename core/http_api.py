@@ -13,7 +13,7 @@ from aiohttp import web
 
 from core.access import Access
 from core.cast import Cast
-from core.clips import ClipShelf
+from core.clips import Clip, ClipShelf
 from core.envelope import json_body, ok, spoken_text
 from core.errors import BadRequest, SessionNotFound, Unauthorized
 from core.frames import FaceChoice, LinkState, Utterance
@@ -95,15 +95,14 @@ class HttpApi:
         sdp, kind = body.get("sdp"), body.get("type", "offer")
         if not isinstance(sdp, str) or kind != "offer":
             raise BadRequest('expected {"sdp": "<text>", "type": "offer"}')
-        clips = await asyncio.to_thread(self._clips.wanted, body.get("custom_config"))
         if body.get("sessionid") in (None, ""):
             self._access.may_open(request, _text(body, "token"))
             self._sessions.check_room()
-            face = await self._face(body, FaceChoice())
+            face, clips = await self._face(body, FaceChoice()), await self._wanted_clips(body)
             session, answer = await self._sessions.open(sdp, page=_page(body), face=face)
+            session.media.stock(clips)
         else:
             session, answer = await self._come_back(request, body, sdp)
-        session.media.stock(clips)
         if isinstance(storage := body.get("storage"), bool):
             self.keep_history(session.id, storage)
         token = self._tokens.issue(session.id, session.face)
@@ -123,16 +122,26 @@ class HttpApi:
         session = self._sessions.get(session_id)
         if session is not None:
             self._access.may_use(request, session_id, token)
-            face = await self._face(body, session.face)
-            return session, await self._sessions.resume(session, sdp, page=_page(body), face=face)
+            face, clips = await self._face(body, session.face), await self._wanted_clips(body)
+            answer = await self._sessions.resume(session, sdp, page=_page(body), face=face)
+            session.media.stock(clips)
+            return session, answer
         try:
             earlier = self._tokens.check(token, session_id)
         except Unauthorized:
             raise SessionNotFound("session not found") from None
         # ours, from before a restart: the same id and face, and what was kept of the conversation
-        face = await self._face(body, await self._cast.kept(earlier))
+        face, clips = await self._face(body, await self._cast.kept(earlier)), await self._wanted_clips(body)
         memory = await self._memory.utterances(session_id, self._history_turns)
-        return await self._sessions.open(sdp, page=_page(body), face=face, session_id=session_id, memory=memory)
+        session, answer = await self._sessions.open(
+            sdp, page=_page(body), face=face, session_id=session_id, memory=memory
+        )
+        session.media.stock(clips)
+        return session, answer
+
+    async def _wanted_clips(self, body: Mapping[str, Any]) -> tuple[Clip, ...]:
+        """The clips that an offer brings. Raises `BadRequest`. Only for who may open or use a session."""
+        return await asyncio.to_thread(self._clips.wanted, body.get("custom_config"))
 
     async def _face(self, body: Mapping[str, Any], now: FaceChoice) -> FaceChoice:
         """Which face an offer wants; what it does not name stays. Raises `BadRequest`, `FaceError`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -402,6 +403,17 @@ async def test_what_was_given_away_is_never_given_again(scene: Scene) -> None:
     first = scene.screen.draw(cue)
     second = scene.screen.draw(replace(cue, time=cue.time + 0.04))
     assert not np.may_share_memory(first, second)
+
+
+async def test_a_file_that_never_opens_is_given_up(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    choreography = Choreography(WIDTH, HEIGHT, [Clip(8, pipe), Clip(2, folder(tmp_path / "a", [1]))], patience_s=3)
+    with pytest.raises(BadRequest, match="too long"):
+        await choreography.perform(8)
+    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go
+    assert await choreography.perform(2)
+    choreography.close()
 
 
 async def test_closing_ends_the_threads(scene: Scene) -> None:

@@ -88,6 +88,28 @@ def test_the_listener_is_told_what_is_really_heard() -> None:
     assert log.lines[3:] == [("end", "r1", 1, "u1")]
 
 
+def test_replies_that_follow_at_once_are_not_counted_into_each_other() -> None:
+    """What the first one played stays on the timeline for a second."""
+    log = Log()
+    stage = SpeechStage(log)
+    stage.open("r1")
+    stage.put(speech(0.1, utterance=0))
+    stage.put(speech(0.1, utterance=1))
+    play(stage, 12)
+    log.lines.clear()
+    stage.open("r2")
+    stage.put(speech(0.2, reply="r2"))
+    play(stage, 5, start=12)
+    assert log.lines == [("start", "r2", 0, "u0", 0.0)]
+    heard = stage.clear()
+    assert heard.utterances == 0
+    assert abs(heard.fraction - 0.5) < 0.01
+    stage.open("r3")
+    stage.put(speech(0.2, reply="r3"))
+    play(stage, 15, start=17)
+    assert log.lines[1:] == [("start", "r3", 0, "u0", 0.0), ("end", "r3", 0, "u0")]
+
+
 def test_clear_silences_within_a_packet_without_a_click() -> None:
     stage = SpeechStage(Log())
     stage.open("r1")
