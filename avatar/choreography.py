@@ -74,19 +74,19 @@ class _Layer:
         if not running and not goes_on:
             self.over = self.over or self.leaving
             return None
+        run = self.run if running and self.run is not None else _Run(position, self._offset(position))
         samples = self.player.sound(AUDIO_FRAME)
-        if samples is None:  # not decoded yet: its clock waits, and the pictures with it
-            if running and self.run is not None:
-                self.run = _Run(position + AUDIO_FRAME, self.run.sample(position))
-            return None
-        if not running:
-            offset = self.run.sample(position) if self.run is not None else 0
-            self.run = _Run(position, offset)
-        assert self.run is not None
-        self.over = self.player.ended(self.run.sample(position + AUDIO_FRAME)) or self.leaving
+        passed = 0 if samples is None else AUDIO_FRAME
+        self.over = self.player.ended(run.sample(position + passed)) or self.leaving
         if self.over or not goes_on:
-            self.run = replace(self.run, stop=position + AUDIO_FRAME)
-        return _enveloped(samples, rising=not running, falling=not goes_on)
+            run = replace(run, stop=position + passed)
+        elif samples is None:  # not decoded yet: its clock waits, and the pictures with it
+            run = _Run(position + AUDIO_FRAME, run.sample(position))
+        self.run = run
+        return None if samples is None else _enveloped(samples, rising=not running, falling=not goes_on)
+
+    def _offset(self, position: int) -> int:
+        return self.run.sample(position) if self.run is not None else 0
 
 
 class Choreography:
@@ -94,18 +94,20 @@ class Choreography:
 
     def __init__(self, width: int, height: int, clips: Iterable[Clip] = (), *, patience_s: float = PATIENCE_S) -> None:
         self._size = (width, height)
-        self._clips: dict[int, Clip] = {}
+        self._clips = {clip.audiotype: clip for clip in clips}
+        self._asked: dict[int, Clip] = {}
         self._layers: tuple[_Layer, ...] = ()
         self._lock = threading.Lock()
         self._choosing = asyncio.Lock()
+        self._wish = 0
         self._time: float | None = None
         self._closed = False
         self._patience_s = patience_s
-        self.stock(clips)
 
     def stock(self, clips: Iterable[Clip]) -> None:
-        """Add clips, in place of earlier ones of the same audiotype."""
-        self._clips |= {clip.audiotype: clip for clip in clips}
+        """Clips of the client, before those of the settings with the same audiotype; they replace its earlier ones."""
+        if asked := {clip.audiotype: clip for clip in clips}:
+            self._asked = asked
 
     @property
     def playing(self) -> str:
@@ -119,13 +121,18 @@ class Choreography:
         Raises `BadRequest` when its files can't be read; what is shown goes on.
         """
         if audiotype < FIRST_CUSTOM:
+            self._wish += 1
             self._leave()
             return True
-        clip = self._clips.get(audiotype)
+        clip = self._asked.get(audiotype) or self._clips.get(audiotype)
         if clip is None:
             logger.info("audiotype %d: no such clip", audiotype)
             return False
+        self._wish += 1
+        wish = self._wish
         async with self._choosing:
+            if wish != self._wish:
+                return True  # somebody wants something else by now
             player = ClipPlayer(clip, *self._size)
             try:
                 async with asyncio.timeout(self._patience_s):
@@ -136,7 +143,10 @@ class Choreography:
             except BaseException:
                 player.close()
                 raise
-            self._show(player)
+            if wish == self._wish and not self._closed:
+                self._show(player)
+            else:
+                player.close()
         return True
 
     def sound(self, position: int, free: bool) -> Samples | None:
@@ -174,9 +184,6 @@ class Choreography:
     # -- inside
 
     def _show(self, player: ClipPlayer) -> None:
-        if self._closed:
-            player.close()
-            return
         self._leave()
         with self._lock:
             cut, self._layers = self._layers[: 1 - MOST_LAYERS], (*self._layers[1 - MOST_LAYERS :], _Layer(player))

@@ -40,7 +40,7 @@ class Media(Protocol):
         """Close the connection; the avatar stays."""
 
     def stock(self, clips: Sequence[Clip]) -> None:
-        """Clips that `perform` may show, besides those that there are."""
+        """The client's own clips for `perform`, in place of its earlier ones; with none everything stays."""
 
     async def perform(self, audiotype: int) -> bool:
         """Show a clip, or the presenter again (0, 1). False when there is no such clip. Raises `BadRequest`."""

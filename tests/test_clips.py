@@ -375,6 +375,25 @@ async def test_f5_an_unknown_audiotype_changes_nothing_and_a_broken_clip_says_so
     assert scene.run(12)[0][-1] == FACE_LEVEL
 
 
+async def test_the_last_wish_counts_however_long_a_clip_takes_to_open(scene: Scene) -> None:
+    await asyncio.gather(*(scene.choreography.perform(number) for number in (2, 5, 3, 0)))
+    assert scene.choreography.playing == ""
+    await asyncio.gather(*(scene.choreography.perform(number) for number in (0, 2, 3, 5)))
+    assert scene.choreography.playing == "audiotype 5"
+
+
+@pytest.mark.parametrize("sound", [False, True])
+async def test_a_clip_that_breaks_gives_way_to_the_presenter(tmp_path: Path, sound: bool) -> None:
+    files = folder(tmp_path / "a", [200] * 60)
+    (files / "30.png").write_bytes(b"no picture")
+    scene = Scene(Clip(2, files, tone(tmp_path / "t.wav", 9.0) if sound else None))
+    assert await scene.choreography.perform(2)
+    seen, _ = scene.run(70)
+    assert luma(200) in seen
+    assert seen[-1] == FACE_LEVEL
+    assert scene.choreography.playing == ""
+
+
 async def test_the_microphone_is_told_how_loud_a_clip_is(scene: Scene) -> None:
     assert await scene.choreography.perform(3)
     scene.run(5)
