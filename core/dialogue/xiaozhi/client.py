@@ -108,13 +108,13 @@ class XiaozhiClient:
     # -- what the user does
 
     async def send_start_listening(self, mode: str = "auto") -> bool:
-        """A recording begins, in mode "auto", "manual" or "realtime" (see `Mode`). A reply that sounds is aborted
-        (not in realtime mode). After a reply in auto mode the next recording begins with this again.
+        """A recording begins, in mode "auto", "manual" or "realtime" (see `Mode`). A reply that sounds or is awaited
+        is aborted (not in realtime mode). After a reply in auto mode the next recording begins with this again.
         """
         if mode not in tuple(Mode):
             log.warning("xiaozhi: no such listening mode")
             return False
-        if self.state is State.SPEAKING and mode != Mode.REALTIME:
+        if self.state in (State.SPEAKING, State.PROCESSING) and mode != Mode.REALTIME:
             await self.send_abort()
         if self._encoder is not None:
             self._encoder.drop()
@@ -162,7 +162,10 @@ class XiaozhiClient:
 
     async def send_abort(self, reason: str = "") -> bool:
         """Stop the reply; `reason` "" is the user's interruption, else "wake_word_detected". Nothing of the reply is
-        told any more, and the server is asked to be silent."""
+        told any more, and the server is asked to be silent. A recording that ended but was not understood yet is
+        forgotten."""
+        if self._recording is not None and self._recording.stopped:
+            self._recording = None
         self._queue.drop_reply(self._session.reply if self._session else self._replies)
         if self._session is None:
             return False
@@ -183,7 +186,7 @@ class XiaozhiClient:
         try:
             recording.add(packet, packets.seconds(packet), self._now())
         except PacketError as error:
-            log.debug("xiaozhi: not sent: %s", error)
+            log.debug("xiaozhi: not sent: %s", str(error))
             return None
         return self._connection.send(self._framed(packet)) if self._connection else None
 
@@ -222,7 +225,8 @@ class XiaozhiClient:
                 await self._queue.room()
                 self._hurry.clear()
                 failure = await self._attempt()
-                log.log(logging.INFO if failure.normal else logging.WARNING, "xiaozhi: %s", failure)
+                # as text: the log leaves the words of unknown exceptions out, and a record would keep all they hold
+                log.log(logging.INFO if failure.normal else logging.WARNING, "xiaozhi: %s", str(failure))
                 if failure.final:
                     self._without = State.ERROR
                     return
@@ -310,7 +314,7 @@ class XiaozhiClient:
                 try:
                     frame = framing.decode(message, self._endpoint.version)
                 except FrameError as error:
-                    log.debug("xiaozhi: a message was left out: %s", error)
+                    log.debug("xiaozhi: a message was left out: %s", str(error))
                     continue
                 if frame.kind is Kind.OPUS:
                     if session.gives_audio:

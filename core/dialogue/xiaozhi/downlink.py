@@ -28,7 +28,7 @@ class Downlink:
             pcm = self._decoder.decode(frame.payload)
         except PacketError as error:
             self.concealed += 1
-            log.debug("xiaozhi: %s", error)
+            log.debug("xiaozhi: %s", str(error))
             pcm = self._decoder.conceal(frame.payload)
         self.packets += 1
         if self.packets % _TOLD_EVERY == 0:
