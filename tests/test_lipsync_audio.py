@@ -136,7 +136,7 @@ def test_gate_holds_through_closures_and_follows_the_level() -> None:
     opened = np.concatenate((gate.feed(np.concatenate((pause, vowel, closure, vowel, pause))), gate.finish()))
     assert opened[:45].max() == 0
     assert opened[52:114].min() == 1
-    assert opened[126:].max() == 0
+    assert opened[128:].max() == 0
     assert len(SpeechGate().feed(hum(1.0))) == 100 - AHEAD
 
 

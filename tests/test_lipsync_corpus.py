@@ -25,6 +25,7 @@ from avatar.lipsync.train.disturb import (
     stretched,
     with_noise,
 )
+from avatar.lipsync.train.export import arrays_of, model_of, read, save
 from avatar.lipsync.train.phones import TABLES, ipa_of
 from avatar.lipsync.train.speech import Speech
 from avatar.lipsync.train.texts import sentences
@@ -277,6 +278,19 @@ def test_training_learns_and_is_reproducible() -> None:
         assert bool((a == b).all())
     short = train([shard], Noises(bank, bank), Plan(steps=1, batch=4, frames=100, width=16, dilations=(1, 2)), _ignore)
     assert accuracy(models[0], shard) > 0.8 > accuracy(short, shard)
+
+
+def test_training_goes_on_from_exported_weights(tmp_path: Path) -> None:
+    shard = tiny_shard()
+    bank = np.asarray(shard.mel[:1000], np.float32)
+    plan = Plan(steps=30, batch=4, frames=100, width=16, dilations=(1, 2), seed=3)
+    first = train([shard], Noises(bank, bank), plan, _ignore)
+    save(arrays_of(first), tmp_path / "weights.npz")
+    start = model_of(read(tmp_path / "weights.npz"))
+    few = Plan(steps=3, batch=4, frames=100, width=16, dilations=(1, 2), rate=1e-4)
+    on = train([shard], Noises(bank, bank), few, _ignore, start)
+    assert accuracy(on, shard) > 0.8
+    assert any(bool((a != b).any()) for a, b in zip(on.parameters(), start.parameters(), strict=True))
 
 
 def _ignore(step: int, loss: float, model: object) -> None:

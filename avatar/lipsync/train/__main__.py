@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avatar.lipsync.network import WEIGHTS
 from avatar.lipsync.train import corpus
-from avatar.lipsync.train.export import arrays_of, save
+from avatar.lipsync.train.export import arrays_of, model_of, read, save
 from avatar.lipsync.train.model import LipNetwork
 from avatar.lipsync.train.train import Plan, train
 
@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Plan.steps)
     parser.add_argument("--batch", type=int, default=Plan.batch)
     parser.add_argument("--width", type=int, default=Plan.width)
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate")
+    parser.add_argument("--start", type=Path, help="weights to go on from, of the same width")
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--threads", type=int, default=Plan.threads)
     parser.add_argument("--processes", type=int, default=2, help="for synthesis")
@@ -28,7 +30,7 @@ def main() -> None:
     corpus.make(given.corpus, corpus.Amount(), seed=given.seed, processes=given.processes)
     if given.corpus_only:
         return
-    plan = Plan(given.steps, given.batch, width=given.width, seed=given.seed, threads=given.threads)
+    plan = Plan(given.steps, given.batch, width=given.width, rate=given.rate, seed=given.seed, threads=given.threads)
     shards, noises = corpus.load(given.corpus)
     hours = sum(len(shard.mel) for shard in shards) / 360_000
     print(f"{len(shards)} voices, {hours:.1f} h of features")
@@ -36,7 +38,7 @@ def main() -> None:
     def keep(step: int, loss: float, model: LipNetwork) -> None:
         save(arrays_of(model), given.out)
 
-    model = train(shards, noises, plan, keep)
+    model = train(shards, noises, plan, keep, model_of(read(given.start)) if given.start else None)
     save(arrays_of(model), given.out)
     print(f"wrote {given.out}")
 

@@ -48,6 +48,12 @@ def save(arrays: Arrays, path: Path) -> None:
     np.savez(path, **{name: a if name in exact else a.astype(np.float16) for name, a in arrays.items()})  # type: ignore[arg-type]
 
 
+def read(path: Path) -> Arrays:
+    """Weights that `save` wrote, in single precision."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name].astype(np.float32) for name in file.files}
+
+
 def _put_conv(arrays: Arrays, name: str, layer: CausalConv) -> None:
     norm = layer.norm
     assert norm.running_var is not None

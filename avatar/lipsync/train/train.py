@@ -55,13 +55,23 @@ class Plan:
 
 
 def train(
-    shards: list[Shard], noises: Noises, plan: Plan, report: Callable[[int, float, LipNetwork], None]
+    shards: list[Shard],
+    noises: Noises,
+    plan: Plan,
+    report: Callable[[int, float, LipNetwork], None],
+    start: LipNetwork | None = None,
 ) -> LipNetwork:
-    """The trained model with averaged weights, in evaluation mode. `report` hears step, loss and model now and then."""
+    """The trained model with averaged weights, in evaluation mode. `report` hears step, loss and model now and then.
+
+    `start`: an exported model (`export.model_of`) to go on from; its normalisations stay folded.
+    """
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
-    model = LipNetwork(plan.width, plan.dilations, dropout=plan.dropout)
-    _normalise(model, shards)
+    if start is None:
+        model = LipNetwork(plan.width, plan.dilations, dropout=plan.dropout)
+        _normalise(model, shards)
+    else:
+        model = _unfrozen(start)
     averaged = deepcopy(model).eval()
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=plan.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps, pct_start=0.15)
@@ -133,6 +143,15 @@ def _sequence(
     piece = shard.mel[start : start + length].astype(np.float32)
     mel, classes = stretched(piece, shard.classes[start : start + length], plan.frames, factor)
     return masked(disturbed(mel, noises, rng), rng), soft_targets(classes)
+
+
+def _unfrozen(model: LipNetwork) -> LipNetwork:
+    """In evaluation mode but for dropout: batch statistics would undo the folding."""
+    model = deepcopy(model).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.train()
+    return model
 
 
 def _normalise(model: LipNetwork, shards: list[Shard]) -> None:
