@@ -130,14 +130,24 @@ def test_mouth_shuts_at_once_when_the_sound_stops(held_out: list[Speech]) -> Non
     assert mouth[cut // 160 + 12 :].max() < 0.1
 
 
-def test_gate_holds_through_closures_and_follows_the_level() -> None:
+def test_gate_holds_through_closures_and_a_clear_voice_is_no_silence() -> None:
     vowel, closure, pause = hum(0.3), np.zeros(960, np.int16), np.zeros(8000, np.int16)
     gate = SpeechGate()
-    opened = np.concatenate((gate.feed(np.concatenate((pause, vowel, closure, vowel, pause))), gate.finish()))
-    assert opened[:45].max() == 0
-    assert opened[52:114].min() == 1
-    assert opened[128:].max() == 0
-    assert len(SpeechGate().feed(hum(1.0))) == 100 - AHEAD
+    parts = [gate.feed(np.concatenate((pause, vowel, closure, vowel, pause))), gate.finish()]
+    may, must = np.concatenate([p.may for p in parts]), np.concatenate([p.must for p in parts])
+    assert may[:45].max() == 0
+    assert may[52:114].min() == 1
+    assert may[128:].max() == 0
+    assert must[54:78].min() == 1
+    assert must[81:85].max() == 0
+    assert must[90:114].min() == 1
+    assert must[117:].max() == 0
+    assert len(SpeechGate().feed(hum(1.0)).may) == 100 - AHEAD
+
+
+def test_steady_noise_may_be_silence() -> None:
+    noise = RNG.normal(0, 300, 3 * LISTEN_RATE).astype(np.int16)
+    assert SpeechGate().feed(noise).must[5:].max() == 0
 
 
 def test_frames_lag_by_the_look_ahead_and_no_more() -> None:

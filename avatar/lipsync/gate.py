@@ -1,9 +1,10 @@
-"""How surely there is speech at each moment, by loudness: the mouth stays shut in silence and in noise."""
+"""What loudness says of speech: the mouth stays shut in silence and in noise, and no clear voice is silence."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ _REMEMBERED = 2 * VISEME_RATE
 _OVER_NOISE = 12.0
 _UNDER_VOICE, _RANGE = 14.0, 38.0
 """dB between a speaker's vowels and what is no longer speech: in noise, and at most."""
+_CLEAR = 26.0
+"""dB below the vowels down to which a sound is no silence."""
+_SUDDEN = 2
+"""Frames in a row that must be so loud."""
 _FIRST_LOUD = -16.0
 """dBFS of the vowels before any was heard: as loud as the program's voices are."""
 _SLOPE = 5.0
@@ -33,8 +38,17 @@ _FALL = 3.0 / VISEME_RATE
 """dB per frame by which the speaker's level is forgotten."""
 
 
+class Presence(NamedTuple):
+    """Of each frame, shape (n,), float32, 0..1."""
+
+    may: Floats
+    """Speech is possible: loud enough here or so near that this may be a closure within it."""
+    must: Floats
+    """It can't be silence: clearly above the noise, and not far below the speaker's vowels."""
+
+
 class SpeechGate:
-    """One piece of sound, `VISEME_RATE` values a second; adapts to the speaker's level and to the noise.
+    """One piece of sound, `VISEME_RATE` frames a second; adapts to the speaker's level and to the noise.
 
     Some values at a time are quicker in Python's own numbers than in arrays.
     """
@@ -46,29 +60,33 @@ class SpeechGate:
         self._frame = 0
         self._quietest: deque[tuple[int, float]] = deque()
         """Frame and level of what may yet be the quietest of the last two seconds, quietest first."""
-        self._open = [0.0] * HOLD
+        self._recent: deque[float] = deque(maxlen=_SUDDEN)
+        self._may = [0.0] * HOLD
+        self._must: list[float] = []
 
-    def feed(self, samples: Samples) -> Floats:
-        """Take int16 samples, shape (n,), at `LISTEN_RATE`; values 0..1 that are decided, `AHEAD` frames late."""
+    def feed(self, samples: Samples) -> Presence:
+        """Take int16 samples, shape (n,), at `LISTEN_RATE`; the frames that are decided, `AHEAD` frames late."""
         audio: Floats = np.concatenate((self._left, samples.astype(np.float32) * _TO_FULL_SCALE))
         count = len(audio) // HOP
         self._left = audio[count * HOP :]
         return self._decide(audio[: count * HOP])
 
-    def finish(self) -> Floats:
+    def finish(self) -> Presence:
         """The rest, at least up to the last hop begun; silence follows."""
         return self._decide(np.concatenate((self._left, np.zeros((AHEAD + 2) * HOP - len(self._left), np.float32))))
 
-    def _decide(self, audio: Floats) -> Floats:
+    def _decide(self, audio: Floats) -> Presence:
         hops = audio.reshape(-1, HOP)
-        self._open += [self._opened(power + _SILENT_POWER) for power in np.einsum("ij,ij->i", hops, hops).tolist()]
-        count = max(0, len(self._open) - HOLD - AHEAD)
-        decided = [max(self._open[i : i + HOLD + 1 + AHEAD]) for i in range(count)]
-        self._open = self._open[count:]
-        return np.array(decided, np.float32)
+        for power in np.einsum("ij,ij->i", hops, hops).tolist():
+            self._hear(power + _SILENT_POWER)
+        count = max(0, len(self._may) - HOLD - AHEAD)
+        may = [max(self._may[i : i + HOLD + 1 + AHEAD]) for i in range(count)]
+        must = self._must[:count]
+        self._may, self._must = self._may[count:], self._must[count:]
+        return Presence(np.array(may, np.float32), np.array(must, np.float32))
 
-    def _opened(self, power: float) -> float:
-        """The next frame, from the sum of its squares."""
+    def _hear(self, power: float) -> None:
+        """The next frame, by the sum of its squares."""
         level = 10 * math.log10(power / HOP)
         if level > self._loud:
             self._loud += 0.3 * (level - self._loud)
@@ -77,7 +95,10 @@ class SpeechGate:
         steady = self._steady(power)
         noise = self._noise(steady)
         gate = max(min(noise + _OVER_NOISE, self._loud - _UNDER_VOICE), _QUIETEST, self._loud - _RANGE)
-        return min(1.0, max(0.0, (steady - gate) / _SLOPE + 0.5))
+        self._may.append(_ramp(steady - gate))
+        self._recent.append(power)
+        weakest = 10 * math.log10(min(self._recent) / HOP)
+        self._must.append(_ramp(weakest - max(noise + _OVER_NOISE, self._loud - _CLEAR, _QUIETEST)))
 
     def _steady(self, power: float) -> float:
         """Level of the last frames in dBFS: voices in the background are loud for a moment at times."""
@@ -93,3 +114,8 @@ class SpeechGate:
         if self._quietest[0][0] < self._frame - _REMEMBERED:
             self._quietest.popleft()
         return self._quietest[0][1]
+
+
+def _ramp(above: float) -> float:
+    """From 0 to 1 over `_SLOPE` dB around nothing."""
+    return min(1.0, max(0.0, above / _SLOPE + 0.5))

@@ -1,15 +1,30 @@
-"""Viseme posteriors of speech as it comes: features, then the network, then its delay taken out."""
+"""Viseme posteriors of speech as it comes: features, then the network, its delay taken out, loudness considered."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from avatar.lipsync.features import BEFORE, HOP, LogMelStream, silence
+from avatar.lipsync.gate import AHEAD, Presence, SpeechGate
 from avatar.lipsync.network import LOOK_AHEAD_FRAMES, STEP, Network
 from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Samples, VisemeFrames
 
 LOOK_AHEAD = (LOOK_AHEAD_FRAMES + STEP - 1) / VISEME_RATE + BEFORE / LISTEN_RATE
 """Seconds of sound after a frame's end that must have come before the frame is returned, at most."""
+assert AHEAD <= LOOK_AHEAD_FRAMES, "the gate must never make the network wait"
+_HARDLY = 0.02
+"""Weight of the network's silence where the sound is too loud for it: it takes people's fading vowels for silence."""
+_SIL = VISEMES.index("sil")
+
+
+class Heard(NamedTuple):
+    """Decided frames: posteriors, shape (n, 15), and whether there may be speech, shape (n,), 0..1 (`gate.py`)."""
+
+    rows: VisemeFrames
+    may: NDArray[np.float32]
 
 
 class PosteriorStream:
@@ -18,24 +33,41 @@ class PosteriorStream:
     def __init__(self, network: Network) -> None:
         self._mel = LogMelStream()
         self._network = network.open()
+        self._gate = SpeechGate()
+        self._presence = Presence(np.zeros(0, np.float32), np.zeros(0, np.float32))
         self._samples = 0
         self._returned = 0
         self._early = LOOK_AHEAD_FRAMES
 
     def feed(self, samples: Samples) -> VisemeFrames:
         """Take int16 samples, shape (n,), at `LISTEN_RATE`; posteriors, shape (m, 15), of what is decided."""
-        self._samples += len(samples)
-        return self._take(self._network.feed(self._mel.feed(samples)))
+        return self.hear(samples).rows
 
     def finish(self) -> VisemeFrames:
         """The rest; ceil(seconds * VISEME_RATE) rows in all. Silence is taken to follow."""
+        return self.conclude().rows
+
+    def hear(self, samples: Samples) -> Heard:
+        """As `feed`, with the gate."""
+        self._samples += len(samples)
+        return self._take(self._network.feed(self._mel.feed(samples)), self._gate.feed(samples))
+
+    def conclude(self) -> Heard:
+        """As `finish`, with the gate."""
         missing = -(-self._samples // HOP) - self._returned
         rest = np.concatenate((self._mel.finish(), silence(LOOK_AHEAD_FRAMES + STEP)))
-        return self._take(self._network.feed(rest))[:missing]
+        heard = self._take(self._network.feed(rest)[: self._early + missing], self._gate.finish())
+        return Heard(heard.rows[:missing], heard.may[:missing])
 
-    def _take(self, log_posteriors: VisemeFrames) -> VisemeFrames:
+    def _take(self, log_posteriors: VisemeFrames, presence: Presence) -> Heard:
+        may, must = (np.concatenate(pair) for pair in zip(self._presence, presence, strict=True))
         skipped = min(self._early, len(log_posteriors))
         self._early -= skipped
-        rows = np.exp(log_posteriors[skipped:])
-        self._returned += len(rows)
-        return np.asarray(rows, np.float32) if len(rows) else np.zeros((0, len(VISEMES)), np.float32)
+        rows: VisemeFrames = np.exp(log_posteriors[skipped:])
+        count = len(rows)
+        self._returned += count
+        self._presence = Presence(may[count:], must[count:])
+        if count:
+            rows[:, _SIL] *= 1 - (1 - _HARDLY) * must[:count]
+            rows /= rows.sum(axis=1, keepdims=True)
+        return Heard(rows, may[:count])

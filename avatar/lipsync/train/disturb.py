@@ -94,9 +94,9 @@ def disturbed(mel: Mel, noises: Noises, rng: np.random.Generator) -> Mel:
     if rng.random() < 0.7:
         mel = equalised(mel, 1.0, rng)
     if rng.random() < 0.25:
-        mel = reverberated(mel, float(rng.uniform(0.1, 0.7)), float(10 ** rng.uniform(-1.2, 0.6)))
+        mel = reverberated(mel, float(rng.uniform(0.1, 0.5)), float(10 ** rng.uniform(-1.5, -0.3)))
     if rng.random() < 0.5:
-        mel = with_noise(mel, _noise(len(mel), noises, rng), float(rng.uniform(4, 40)))
+        mel = with_noise(mel, *_noise(len(mel), noises, rng))
     if rng.random() < 0.25:
         low, high = float(rng.uniform(60, 350)), float(rng.uniform(3200, 7500))
         mel = band_limited(mel, low, high, float(rng.uniform(3, 9)))
@@ -117,11 +117,14 @@ def masked(mel: Mel, rng: np.random.Generator) -> Mel:
     return mel
 
 
-def _noise(count: int, noises: Noises, rng: np.random.Generator) -> Mel:
+def _noise(count: int, noises: Noises, rng: np.random.Generator) -> tuple[Mel, float]:
+    """A noise and its distance in dB: loud babble would teach that quiet voices are silence."""
     kind = rng.random()
     if kind < 0.5:
-        return hiss(count, rng)
-    bank = noises.babble if kind < 0.8 else noises.music
-    voices = int(rng.integers(3, 7)) if kind < 0.8 else 1
-    starts = rng.integers(0, len(bank) - count, voices)
-    return np.asarray(np.logaddexp.reduce([bank[start : start + count] for start in starts]), np.float32)
+        return hiss(count, rng), float(rng.uniform(5, 40))
+    if kind < 0.75:
+        starts = rng.integers(0, len(noises.music) - count, 1)
+        return noises.music[starts[0] : starts[0] + count], float(rng.uniform(10, 40))
+    starts = rng.integers(0, len(noises.babble) - count, int(rng.integers(3, 7)))
+    babble = np.logaddexp.reduce([noises.babble[start : start + count] for start in starts])
+    return np.asarray(babble, np.float32), float(rng.uniform(16, 40))
