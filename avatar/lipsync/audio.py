@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from avatar.lipsync.gate import SpeechGate
 from avatar.lipsync.glide import REACH, Glide
 from avatar.lipsync.network import Network
 from avatar.lipsync.posteriors import LOOK_AHEAD as POSTERIOR_LOOK_AHEAD
-from avatar.lipsync.posteriors import PosteriorStream
+from avatar.lipsync.posteriors import Heard, PosteriorStream
 from core.errors import LipSyncError
 from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Samples, SpeechChunk, VisemeFrames
 
@@ -63,24 +61,18 @@ class GatedPosteriors:
 
     def __init__(self, network: Network) -> None:
         self._posteriors = PosteriorStream(network)
-        self._gate = SpeechGate()
-        self._rows = np.zeros((0, len(VISEMES)), np.float32)
-        self._open = np.zeros(0, np.float32)
 
     def feed(self, samples: Samples) -> VisemeFrames:
         """Take int16 samples, shape (n,), at `LISTEN_RATE`; the frames that are now decided, shape (m, 15)."""
-        return self._advance(self._posteriors.feed(samples), self._gate.feed(samples))
+        return _shut(self._posteriors.hear(samples))
 
     def finish(self) -> VisemeFrames:
         """The rest, ceil(seconds * VISEME_RATE) frames in all."""
-        return self._advance(self._posteriors.finish(), self._gate.finish())
+        return _shut(self._posteriors.conclude())
 
-    def _advance(self, rows: VisemeFrames, opened: NDArray[np.float32]) -> VisemeFrames:
-        """The rows for which both are known."""
-        self._rows = np.concatenate((self._rows, rows))
-        self._open = np.concatenate((self._open, opened))
-        count = min(len(self._rows), len(self._open))
-        gated = self._rows[:count] * self._open[:count, None]
-        gated[:, _SIL] += 1 - self._open[:count]
-        self._rows, self._open = self._rows[count:], self._open[count:]
-        return gated
+
+def _shut(heard: Heard) -> VisemeFrames:
+    """Silence where there can be no speech."""
+    rows = heard.rows * heard.may[:, None]
+    rows[:, _SIL] += 1 - heard.may
+    return rows
