@@ -16,6 +16,10 @@ _SPREADS = (0.05, 0.012, 0.004, 0.0015)
 """How far colours are spread beyond the outline, coarse to fine, as shares of the picture's height."""
 
 
+_STEEP = np.clip((np.arange(256) - 64) * 2, 0, 255).astype(np.uint8)
+"""Twice the slope about the middle of a matte."""
+
+
 def bled(figure: Floats) -> Floats:
     """The colours of a premultiplied B G R A figure (h, w, 4), 0..255, not multiplied, going on beyond its outline.
 
@@ -53,3 +57,9 @@ def mix(front: Plane, back: Plane, matte: Plane, out: Plane) -> None:
     covered = cv2.multiply(front, matte, scale=1 / 255)
     rest = cv2.multiply(back, cv2.bitwise_not(matte), scale=1 / 255)
     cv2.add(covered, rest, dst=out)
+
+
+def sharpened(matte: Plane) -> Plane:
+    """A matte of twice the size, its outline about a pixel wide again: a quarter of the work of moving a large one."""
+    size = 2 * matte.shape[1], 2 * matte.shape[0]
+    return np.asarray(cv2.LUT(cv2.resize(matte, size, interpolation=cv2.INTER_LINEAR), _STEEP), np.uint8)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from avatar.face.art import Art, built_in, find_presenter
 from avatar.face.backdrop import STUDIO, check_background
 from avatar.face.lips import Lips, lips_of
-from avatar.face.matte import TRANSPARENT, mix
+from avatar.face.matte import TRANSPARENT, mix, sharpened
 from avatar.face.motion import Motion, Pose
 from avatar.face.plate import Plane, Plate, lay, planes, put
 from avatar.face.rig import load_rig
@@ -238,16 +238,27 @@ class VectorStream:
         x0, y0, x1, y1 = area
         whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
         fine, coarse = (slice(y0, y1), slice(x0, x1)), (slice(y0 // 2, y1 // 2), slice(x0 // 2, x1 // 2))
+        mattes = self._mattes(area, full, (whole, part))
         for number, (source, target) in enumerate(zip(planes(self._rest), planes(self._warped), strict=True)):
-            to, where = (target[coarse], (whole, part)) if number else (target[fine], (full, _NONE))
-            if plate.backdrop is None or plate.matte is None:
-                _look_up(source, where, to)
-                continue
-            back, matte = planes(plate.backdrop)[number], plate.matte[min(number, 1)]
-            mix(_look_up(source, where), back[coarse if number else fine], _look_up(matte, where), to)
-        if plate.transparent and plate.matte is not None:
+            box, where = (coarse, (whole, part)) if number else (fine, (full, _NONE))
+            if plate.backdrop is None or mattes is None:
+                _look_up(source, where, target[box])
+            else:
+                mix(_look_up(source, where), planes(plate.backdrop)[number][box], mattes[min(number, 1)], target[box])
+
+    def _mattes(self, area: Area, full: Floats, half: tuple[Any, Any]) -> tuple[Plane, Plane] | None:
+        """Where the figure is now, for luma and chroma, when it is laid over a background that stays; a transparent
+        picture gets its matte."""
+        plate = self._plate
+        if plate.matte is None:
+            return None
+        if plate.transparent:
+            x0, y0, x1, y1 = area
             width = plate.view.width
             _look_up(plate.matte[0], (full, _NONE), planes(self._warped)[0][y0:y1, width + x0 : width + x1])
+            return None
+        coarse = _look_up(plate.matte[1], half)
+        return sharpened(coarse), coarse
 
 
 def _look_up(source: Plane, where: tuple[Any, Any], out: Plane | None = None) -> Plane:
