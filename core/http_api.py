@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -113,7 +114,7 @@ class HttpApi:
                 "sessionid": session.id,
                 "token": token,
                 "avatar": session.face.presenter or self._cast.default,
-                "background": self._cast.background(session.face),
+                "background": PurePath(self._cast.background(session.face)).name,  # never where a file lies
             }
         )
 

@@ -51,7 +51,18 @@ export async function readConfig() {
   return { ...DEFAULTS, ...answer.data };
 }
 
-/** Send an SDP offer. @returns {Promise<{sdp: string, type: string, sessionid: string, token?: string}>} */
+/** Whom a session may show, and before what; nothing where the server doesn't say. */
+export async function readPresenters() {
+  const nothing = { presenters: [], backgrounds: [] };
+  try {
+    const response = await fetch(address("./api/presenters"), { cache: "no-store" });
+    return response.ok ? { ...nothing, ...unwrap(await body(response), response.status).data } : nothing;
+  } catch {
+    return nothing;
+  }
+}
+
+/** Send an SDP offer. @returns {Promise<{sdp: string, type: string, sessionid: string, token?: string, avatar?: string, background?: string}>} */
 export async function sendOffer(offer, signal) {
   const answer = await post("./offer", offer, signal);
   if (!answer.sdp) throw new ApiError("unknown", answer.msg);

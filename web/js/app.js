@@ -15,17 +15,22 @@ import { describe, describeMicrophone } from "./failure.js";
 import { currentLanguage, define, fill, languageNames, onLanguage, switchLanguage, t } from "./i18n.js";
 import { Latency } from "./latency.js";
 import { Memory } from "./memory.js";
+import { Look } from "./look.js";
 import { Menu } from "./menu.js";
 import { Meter, wakeAudio } from "./meter.js";
 import { Microphone } from "./microphone.js";
 import { Notices } from "./notice.js";
+import { Picker } from "./picker.js";
 import { Room } from "./room.js";
 import { Stage } from "./stage.js";
+import { Stills } from "./stills.js";
 import { ChatStorage } from "./storage.js";
 import { Subtitles } from "./subtitles.js";
 import { linkOf } from "./ticket.js";
 import { Upload } from "./upload.js";
 import { UploadChoice } from "./upload_choice.js";
+
+const RESTYLE_MS = 300;
 
 const $ = (id) => document.getElementById(id);
 
@@ -38,7 +43,11 @@ const memory = new Memory(
 const latency = new Latency($("latency"));
 const subtitles = new Subtitles($("subtitle"));
 const activity = new Activity($("state"), document.querySelector(".portrait"));
-const stage = new Stage($("video"), $("unmute"), $("ambient"));
+const stage = new Stage({ video: $("video"), unmute: $("unmute"), ambient: $("ambient"), cutout: $("cutout"), frozen: $("frozen") });
+const link = new URLSearchParams(location.search);
+const look = new Look(() => memory.enabled, link);
+const stills = new Stills(look, [$("poster"), $("still")]);
+for (const id of ["cast", "look-picker"]) new Picker($(id), look);
 const composer = new Composer($("composer"));
 const uploadChoice = new UploadChoice($("upload-choice"));
 const upload = new Upload(chat, $("file"), uploadChoice);
@@ -67,8 +76,8 @@ const controls = new Controls(
 );
 
 const call = new Call(
-  { room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer },
-  { config: serverConfig, link: new URLSearchParams(location.search), acquireMicrophone, interrupt, wanted: () => $("use-microphone").checked },
+  { room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer, look },
+  { config: serverConfig, link, acquireMicrophone, interrupt, wanted: () => $("use-microphone").checked },
 );
 
 let config = null;
@@ -83,6 +92,7 @@ async function serverConfig() {
   upload.limitMegabytes = config.max_upload_mb;
   upload.limitMinutes = config.max_upload_minutes;
   memory.server = Boolean(config.history);
+  if (config.video) stage.ratio = config.video.width / config.video.height;
   define({ avatar: config.avatar_name });
   return config;
 }
@@ -98,11 +108,11 @@ function describeServer() {
   $("microphone-note").textContent = named ? t("welcome.note.languages", { languages: languageNames(languages) }) : t("welcome.note.any");
 }
 
-/** The face's own picture, where the server has one; otherwise the drawn silhouette stays. */
-function loadPoster() {
-  const picture = new Image();
-  picture.onload = () => { for (const id of ["poster", "still"]) $(id).src = picture.src; };
-  picture.src = "./poster.png";
+/** Who moves through the faces with the keys passes some: only the one that is stayed with is called. */
+let restyling = 0;
+function restyle() {
+  clearTimeout(restyling);
+  restyling = setTimeout(() => call.restyle(), RESTYLE_MS);
 }
 
 /* The microphone ------------------------------------------------------------------------------------------------ */
@@ -200,8 +210,13 @@ chat.onChange = () => {
   $("copy").disabled = chat.empty;
   $("clear").disabled = memory.empty;
 };
-memory.onSwitch = (enabled) => call.tellStorage(enabled);
+memory.onSwitch = (enabled) => { call.tellStorage(enabled); setTimeout(() => look.keep()); };
+look.addEventListener("chosen", restyle);
+look.addEventListener("offered", () => { $("look-open").hidden = look.presenters.length === 0; });
 new Menu($("more"), $("menu"));
+$("look-open").addEventListener("click", () => $("look").showModal());
+$("look-close").addEventListener("click", () => $("look").close());
+$("look").addEventListener("click", ({ target }) => target === $("look") && $("look").close());
 onLanguage(describeServer);
 $("start").addEventListener("click", () => call.start());
 $("retry").addEventListener("click", () => call.again());
@@ -232,7 +247,8 @@ Object.defineProperty(window, "eman", {
 
 room.enter("welcome");
 fill();
-loadPoster();
+stills.begin();
+look.load();
 chat.changed();
 const resuming = call.resume();
 // The phase itself hides the first screen now; see early.js.

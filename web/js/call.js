@@ -1,6 +1,7 @@
 /** The call: from Start or a link, over losses, reloads and other windows, to hanging up. */
 import { Awake } from "./awake.js";
 import { ControlChannel } from "./control.js";
+import { describe } from "./failure.js";
 import { t } from "./i18n.js";
 import { wakeAudio } from "./meter.js";
 import { Session } from "./session.js";
@@ -32,7 +33,7 @@ export class Call {
   #untold = false;
 
   /**
-   * @param {object} parts room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer
+   * @param {object} parts room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer, look
    * @param {{config: () => Promise<object>, link: URLSearchParams, acquireMicrophone: (mode: string) => Promise<void>,
    *          interrupt: () => void, wanted: () => boolean}} actions `wanted`: whether a new call is to use the microphone
    */
@@ -78,6 +79,11 @@ export class Call {
   again() {
     if (this.#again) return this.#again();
     return this.#parts.room.phase === "elsewhere" ? this.#call() : this.#connect();
+  }
+
+  /** The user chose another presenter or background. */
+  restyle() {
+    this.#session?.restyle();
   }
 
   hangUp() {
@@ -157,10 +163,9 @@ export class Call {
   }
 
   #newSession(config, ticket = null) {
-    const { conversation, memory, stage, theirVoice } = this.#parts;
-    const { link } = this.#actions;
+    const { conversation, memory, stage, theirVoice, look, notices } = this.#parts;
     const options = {
-      iceServers: config.ice_servers ?? [], avatar: link.get("avatar"), token: this.#invitation,
+      iceServers: config.ice_servers ?? [], look: () => look.wish, token: this.#invitation,
       page: this.#page, storage: () => memory.enabled,
     };
     const session = new Session(options, ticket);
@@ -174,7 +179,8 @@ export class Call {
     });
     on("gap", () => memory.fill());
     on("socket", (state) => this.#channel(session, state));
-    on("opened", ({ renewed }) => this.#opened(session, renewed));
+    on("refused", (failure) => { look.revert(); notices.show({ kind: "error", ...describe(failure) }); });
+    on("opened", ({ renewed, ...shown }) => { look.tell(shown); this.#opened(session, renewed); });
     return session;
   }
 
@@ -189,7 +195,7 @@ export class Call {
   }
 
   #phase(detail) {
-    const { room, conversation, notices } = this.#parts;
+    const { room, conversation, notices, look } = this.#parts;
     const { phase, error } = detail;
     if (this.#takingUp && phase === "failed" && OVER.has(error.code)) { this.#begin(); return; }
     if (phase === "reconnecting" && room.phase !== "reconnecting") {
@@ -198,6 +204,7 @@ export class Call {
     }
     const healed = room.phase === "reconnecting" && phase === "connected";
     if (phase === "elsewhere") this.#avatarLeft();
+    if (phase === "failed" && error.code.startsWith("unknown_")) look.revert(); // so that trying again helps
     this.#enter(phase, detail);
     if (healed && Date.now() - this.#missedSince > MISSED_MS) notices.show({ code: "reconnected", title: t("notice.reconnected") });
     if (!room.joined) return;

@@ -9,6 +9,8 @@ const RECONNECT_MS = 8_000;
 const GAP_MS = 3_000;
 /** What the server says when it no longer knows a conversation, or not with this token. */
 const GONE = new Set(["session_not_found", "auth_failed"]);
+/** What the server says when it shows nobody else. */
+const REFUSED = new Set(["unknown_presenter", "unknown_background", "bad_request", "rate_limited", "face_failed", "network"]);
 /** The first wait is long enough to hear that the avatar was called to another window, and not lost. */
 const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000];
 /** A restarted server says nothing to a media connection; so after a lost channel the media are looked at. */
@@ -20,7 +22,9 @@ const CHANNEL_MS = 2_000;
  * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?, moved?}], stream [MediaStream],
  * message [{message, number}], replay [{messages: [{message, number}], whole, gap}], gap [null: the kept history knows more],
  * socket ["open" | "lost" | "refused"],
- * opened [{renewed}: the server gave credentials, renewed when they are not those of the conversation that was].
+ * refused [error: the other face that was wanted can't be had],
+ * opened [{renewed, avatar, background}: the server gave credentials, renewed when they are not those of the conversation
+ * that was, and says who is shown before what].
  * Phases: idle, connecting, connected, reconnecting, elsewhere (another window has the avatar), failed, ended.
  */
 export class Session extends EventTarget {
@@ -33,6 +37,9 @@ export class Session extends EventTarget {
   #expired = false;
   /** The channel was lost and came back. */
   #lost = false;
+  /** Number of the look that is wanted, and of the one that an offer brought about. */
+  #wanted = 0;
+  #had = 0;
   /** What the next replay is: all of a conversation that just began (fresh), or that this page shows nothing of (whole), or what it missed. */
   #replay = "fresh";
   /** Each attempt has its number; whatever returns to an older one finds that it is no longer wanted. */
@@ -42,8 +49,8 @@ export class Session extends EventTarget {
   phase = "idle";
 
   /**
-   * @param {{iceServers: RTCIceServer[], avatar?: string, token?: string, page: string, storage: () => boolean}} options
-   *        `page`: a name of this page; `storage`: whether the conversation may be kept
+   * @param {{iceServers: RTCIceServer[], look: () => object, token?: string, page: string, storage: () => boolean}} options
+   *        `page`: a name of this page; `storage`: whether the conversation may be kept; `look`: who is to be shown before what
    * @param {{sessionid: string, token?: string} | null} ticket of a conversation to take part in
    */
   constructor(options, ticket = null) {
@@ -95,6 +102,28 @@ export class Session extends EventTarget {
     if (this.phase === "connected" && !(await this.#peer.replaceTrack(track))) await this.open(track);
   }
 
+  /**
+   * Show another face: over a new connection beside the old one, which is given up when the new one stands. Where there is
+   * none, the next offer asks for it. When the server refuses, all is as it was.
+   */
+  async restyle() {
+    this.#wanted += 1;
+    if (this.phase === "connected") await this.#connectBeside();
+  }
+
+  async #connectBeside() {
+    const run = this.#begin();
+    try {
+      await this.#connect(run, RECONNECT_MS, { beside: true });
+    } catch (failure) {
+      if (run !== this.#run) return;
+      const error = asError(failure);
+      if (!REFUSED.has(error.code)) { this.#reconnect(); return; }
+      this.#had = this.#wanted;
+      this.#tell("refused", error);
+    }
+  }
+
   /** @returns {boolean} whether it was handed to an open channel */
   send(message) {
     return this.#socket?.send(message) ?? false;
@@ -140,35 +169,55 @@ export class Session extends EventTarget {
     return ++this.#run;
   }
 
-  async #connect(run, limit) {
-    this.#peer?.close();
+  async #connect(run, limit, { beside = false } = {}) {
+    if (!beside) this.#peer?.close();
     const peer = new Peer(
       this.#options.iceServers,
       this.#track,
-      (state) => this.#watch(run, state),
+      (state) => this.#watch(peer, state),
       (stream) => run === this.#run && this.#tell("stream", stream),
     );
+    if (!beside) this.#peer = peer;
+    try {
+      const offer = { type: "offer", sdp: await peer.offer(), ...this.#request() };
+      const look = this.#wanted;
+      if (run !== this.#run) return;
+      const answer = await sendOffer(offer, this.#abort.signal);
+      if (run !== this.#run) return;
+      this.#had = look;
+      this.#adopt(answer);
+      await peer.answer(answer.sdp);
+      await peer.connected(limit);
+      if (run !== this.#run) return;
+      if (beside) this.#exchange(peer);
+      else this.#enter("connected");
+      if (this.#had !== this.#wanted) this.#connectBeside(); // the user chose again meanwhile
+    } finally {
+      if (this.#peer !== peer) peer.close();
+    }
+  }
+
+  /** What an offer says beside its SDP. A conversation that there is keeps its look unless it is to change. */
+  #request() {
+    const { page, storage, look, token } = this.#options;
+    const request = { page, storage: storage(), ...(this.id ? this.credentials : {}) };
+    if (token && !request.token) request.token = token;
+    return this.id && this.#had === this.#wanted ? request : { ...request, ...look() };
+  }
+
+  #exchange(peer) {
+    const before = this.#peer;
     this.#peer = peer;
-    const { page, storage } = this.#options;
-    const offer = { type: "offer", sdp: await peer.offer(), page, storage: storage(), ...(this.id ? this.credentials : {}) };
-    if (this.#options.token && !offer.token) offer.token = this.#options.token;
-    if (this.#options.avatar) offer.avatar = this.#options.avatar;
-    if (run !== this.#run) return;
-    const answer = await sendOffer(offer, this.#abort.signal);
-    if (run !== this.#run) return;
-    this.#adopt(answer);
-    await peer.answer(answer.sdp);
-    await peer.connected(limit);
-    if (run === this.#run) this.#enter("connected");
+    before?.close();
   }
 
   /** Take over the id that the server gave, and open its message channel unless it is open already. */
-  #adopt({ sessionid, token }) {
+  #adopt({ sessionid, token, avatar = "", background = "" }) {
     const renewed = this.#expired || Boolean(this.id && this.id !== sessionid);
     this.#expired = false;
     this.id = sessionid;
     this.#token = token ?? "";
-    this.#tell("opened", { renewed });
+    this.#tell("opened", { renewed, avatar, background });
     if (this.#socket?.sessionid === sessionid) this.#socket.credentials = this.credentials;
     else this.#openSocket();
   }
@@ -227,8 +276,8 @@ export class Session extends EventTarget {
     this.#enter("elsewhere", { moved: true });
   }
 
-  #watch(run, state) {
-    if (run !== this.#run || this.phase !== "connected") return;
+  #watch(peer, state) {
+    if (peer !== this.#peer || this.phase !== "connected") return;
     clearTimeout(this.#gap);
     if (state === "failed") this.#reconnect();
     if (state === "disconnected") this.#gap = setTimeout(() => this.#reconnect(), GAP_MS);
