@@ -18,8 +18,9 @@ from core.frames import AUDIO_FRAME, MEDIA_RATE, Samples
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """File name endings → FFmpeg's names of containers that hold H.264 and AAC."""
-_QUALITY = "19"
-"""x264's constant rate factor: no visible loss on drawings."""
+_X264 = {"preset": "superfast", "crf": "19", "x264-params": "mbtree=1:rc-lookahead=10"}
+"""No visible loss on drawings (CRF 19). The short look-ahead halves the size for hardly any time: 1.4 ms per picture at
+512×512, where `veryfast` takes 2.3 ms for files that are a tenth smaller."""
 _SMPTE_170M = 6
 _LIMITED = 1
 """FFmpeg's numbers for the colours of our pictures (core.frames.Picture): BT.601, 16..235."""
@@ -42,7 +43,7 @@ class VideoFile:
         self._container = av.open(str(self._draft), "w", format=FORMATS[path.suffix.lower()], options={
             "movflags": "+faststart"
         } if path.suffix.lower() != ".mkv" else {})  # fmt: skip
-        video = self._container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": _QUALITY})
+        video = self._container.add_stream("libx264", rate=FPS, options=_X264)
         assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.color_range = _LIMITED

@@ -22,6 +22,7 @@ MEASUREMENTS = {
     "asr": "hearing: word errors, our share of the wait, numbering, large uploads",
     "sync": "mouth opening against sound; --long again after ten minutes",
     "presenters": "mouth opening against sound, every presenter, ten minutes of speech",
+    "offline": "videos without a server, against real time",
     "frames": "frame rate and inter-arrival times",
     "face": "time per picture of the embedded face: presenters, sizes, idle, transparent",
     "cpu": "CPU per speaking session, beside a minimal server's",
