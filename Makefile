@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check bench doctor clean browser
+.PHONY: run test check bench lipsync-eval doctor clean browser
 
 run: $(VENV)/.run  ## serve on http://localhost:8010 (PORT=… HOST=… ARGS="--set …")
 	@$(PY) app.py $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -22,6 +22,10 @@ check: $(VENV)/.test  ## style and types
 
 bench: $(VENV)/.test browser  ## measure; writes bench/results/*.json
 	$(PY) -m bench $(ARGS)
+
+lipsync-eval: $(VENV)/.test  ## score the lips on held-out sets made now; writes docs/lipsync-results.md
+	$(PY) -m avatar.lipsync.train.sets $(or $(SETS),/tmp/eman-lipsync-sets)
+	$(PY) -m avatar.lipsync.train.results $(or $(SETS),/tmp/eman-lipsync-sets)
 
 browser:
 	@sh tests/install_tools.sh
