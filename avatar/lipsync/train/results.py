@@ -195,7 +195,8 @@ def document(lines: Sequence[str], command: str) -> str:
         "",
         f"Made by `{command}` at commit `{commit}`; {Network.load().parameters:,} parameters. What each figure is "
         "stands in `avatar/lipsync/metrics.py`; a goal stands in brackets. The baselines see whole clips, "
-        "ours runs as in the server, in pieces of 200 ms. Labels of the human set come from PocketSphinx's forced alignment.",
+        "ours runs as in the server, in pieces of 200 ms. The human set is labelled by PocketSphinx's "
+        "forced alignment.",
         "",
     ]
     return "\n".join([*head, *lines]).rstrip() + "\n"
