@@ -156,7 +156,7 @@ async def test_h1_nothing_of_an_aborted_reply_is_told() -> None:
         events = client.events()
         assert isinstance(await anext(events), Connected)
         await talk.turn(spoken(2))
-        await poll(lambda: len(client._queue._events) > 50)  # it waits for the listener
+        await poll(lambda: client.waiting_s > 3.0)  # it waits for the listener
         assert await client.send_abort("wake_word_detected")
         await poll(lambda: server.visits[0].states()[-1] == "abort")
         assert await client.send_detect("more")
@@ -189,9 +189,9 @@ async def test_h1_a_slow_listener_makes_the_server_wait() -> None:
     async with XiaozhiServer(reply=LONG) as server, talking(server, Options(queued_s=3.0), listens=False) as talk:
         await poll(lambda: talk.client.session_id)
         await talk.turn(spoken(2))
-        await poll(lambda: talk.client._queue._seconds >= 3.0)
+        await poll(lambda: talk.client.waiting_s >= 3.0)
         await asyncio.sleep(0.2)
-        assert talk.client._queue._seconds < 3.2
+        assert talk.client.waiting_s < 3.2
         told = 0
         async for event in talk.client.events():
             told += isinstance(event, ReplyAudio)

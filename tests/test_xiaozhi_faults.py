@@ -12,7 +12,7 @@ import pytest
 
 from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.connection import Connection
-from core.dialogue.xiaozhi.endpoint import Options
+from core.dialogue.xiaozhi.endpoint import Endpoint, Options
 from core.dialogue.xiaozhi.events import (
     Connected,
     Disconnected,
@@ -26,7 +26,7 @@ from core.dialogue.xiaozhi.failure import Backoff, Failure, Reason, failure_of_c
 from core.dialogue.xiaozhi.protocol import Mode
 from core.dialogue.xiaozhi.recording import MOST_PACKETS, Recording
 from core.dialogue.xiaozhi.session import State
-from tests.simulators.xiaozhi import TOKEN, Close, Drop, Fault, Sentence, Stall, Trouble, XiaozhiServer
+from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, Close, Drop, Fault, Sentence, Stall, Trouble, XiaozhiServer
 from tests.xiaozhi_talk import Talk, pitch_of, poll, spoken, talking, tone
 
 LONG = (Sentence("Long.", 440.0, (60,) * 400),)
@@ -241,9 +241,7 @@ async def test_h1_who_begins_to_speak_does_not_wait_for_the_next_attempt() -> No
             return 3600.0
 
     server = XiaozhiServer(statuses=[503])
-    async with server, talking(server, connect=False) as talk:
-        talk.client._backoff = Slow()
-        await talk.client.connect()
+    async with server, talking(server, backoff=Slow()) as talk:
         await talk.told(Failed)
         await poll(lambda: talk.client.state is State.DISCONNECTED)
         await talk.turn(spoken(2))
@@ -301,12 +299,11 @@ async def test_h1_neither_token_nor_words_are_logged(caplog: Any) -> None:
             await talk.client.send_detect("typed words")
             await talk.client.send_message({"words": object()})
             await talk.told(SpeakingStopped, 2)
-            repr(talk.client._endpoint)
     ours = [record for record in caplog.records if not record.name.startswith("websockets.server")]
     assert any("close code 1006" in record.getMessage() for record in ours)
     for secret in (TOKEN, "my words", "typed words", "One."):
         assert not [record for record in ours if secret in record.getMessage()]
-    assert TOKEN not in repr(talk.client._endpoint)
+    assert TOKEN not in repr(Endpoint(server.url, DEVICE, CLIENT, TOKEN))
 
 
 async def test_h1_a_fault_of_our_own_is_told() -> None:
@@ -314,9 +311,7 @@ async def test_h1_a_fault_of_our_own_is_told() -> None:
         def pause(self) -> float:
             raise ZeroDivisionError
 
-    async with XiaozhiServer(statuses=[503]) as server, talking(server, connect=False) as talk:
-        talk.client._backoff = Broken()
-        await talk.client.connect()
+    async with XiaozhiServer(statuses=[503]) as server, talking(server, backoff=Broken()) as talk:
         assert "internal" in str((await talk.told(Failed, 2)).error)
         await poll(lambda: talk.client.state is State.ERROR)
 

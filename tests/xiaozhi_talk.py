@@ -97,16 +97,15 @@ async def talking(
     version: int = 1,
     token: str = TOKEN,
     tools: Tools | None = None,
-    connect: bool = True,
+    backoff: Backoff | None = None,
     listens: bool = True,
 ) -> AsyncIterator[Talk]:
     """A client of a server that runs, or will."""
     endpoint = Endpoint(server.url, DEVICE, CLIENT, token, version)
-    talk = Talk(XiaozhiClient(endpoint, options, tools=tools, backoff=Impatient()))
+    talk = Talk(XiaozhiClient(endpoint, options, tools=tools, backoff=backoff or Impatient()))
     listener = asyncio.create_task(talk.listen()) if listens else None
     try:
-        if connect:
-            await talk.client.connect()
+        await talk.client.connect()
         yield talk
     finally:
         await talk.client.close()

@@ -61,6 +61,7 @@ class XiaozhiClient:
         self._without = State.DISCONNECTED
         self._replies = 0
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self._hurry = asyncio.Event()
         self._told: Reason | None = None
         self.sessions = 0
@@ -69,7 +70,8 @@ class XiaozhiClient:
     # -- life
 
     async def connect(self) -> None:
-        """Begin: returns at once, `Connected` or `Failed` is told. After a final failure it begins again.
+        """Begin: returns at once, `Connected` or `Failed` is told. After a final failure it begins again, after `close`
+        it doesn't.
 
         Raises `DialogueError` for wrong settings, `AdapterError` where there is no libopus.
         """
@@ -81,6 +83,7 @@ class XiaozhiClient:
 
     async def close(self) -> None:
         """End the session and free everything; what was told so far can still be read. Idempotent."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -104,6 +107,11 @@ class XiaozhiClient:
     def session_id(self) -> str:
         """The server's name for the session; "" without one."""
         return self._connection.hello.session_id if self._connection else ""
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of sound that wait for the listener."""
+        return self._queue.seconds
 
     # -- what the user does
 
@@ -221,7 +229,7 @@ class XiaozhiClient:
 
     async def _run(self) -> None:
         try:
-            while True:
+            while not self._closed:  # a task group that fails at that moment swallows the cancellation
                 await self._queue.room()
                 self._hurry.clear()
                 failure = await self._attempt()

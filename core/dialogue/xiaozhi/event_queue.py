@@ -20,7 +20,8 @@ class EventQueue:
     def __init__(self, max_s: float) -> None:
         self._max = max_s
         self._events: deque[Event] = deque()
-        self._seconds = 0.0
+        self.seconds = 0.0
+        """Of sound that is queued."""
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -30,7 +31,7 @@ class EventQueue:
         """Append. Callers that can wait do so before, with `room`."""
         self._events.append(event)
         if isinstance(event, ReplyAudio):
-            self._seconds += event.pcm.seconds
+            self.seconds += event.pcm.seconds
         self._changed()
 
     async def room(self) -> None:
@@ -63,13 +64,13 @@ class EventQueue:
 
     def _taken(self, event: Event) -> Event:
         if isinstance(event, ReplyAudio):
-            self._seconds -= event.pcm.seconds
+            self.seconds -= event.pcm.seconds
         self._changed()
         return event
 
     def _changed(self) -> None:
         self._more.set()
-        if self._closed or (self._seconds < self._max and len(self._events) < _MOST):
+        if self._closed or (self.seconds < self._max and len(self._events) < _MOST):
             self._room.set()
         else:
             self._room.clear()
