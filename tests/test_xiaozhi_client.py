@@ -272,7 +272,7 @@ async def test_h1_a_refused_token_is_told_and_not_tried_again() -> None:
         assert not failed.error.retryable
         assert "token" in str(failed.error)
         await talk.client.connect()
-        await talk.told(Failed, 1)
+        assert (await talk.told(Failed, 2)).error.code == "xiaozhi_refused"
         assert server.visits == []
 
 

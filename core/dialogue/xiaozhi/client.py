@@ -79,6 +79,7 @@ class XiaozhiClient:
         if self._encoder is None:
             self._encoder = await asyncio.to_thread(PacketEncoder, protocol.UPLINK_RATE, self._options.frame_ms)
         if self._task is None or self._task.done():
+            self._told = None
             self._task = asyncio.create_task(self._run(), name="xiaozhi client")
 
     async def close(self) -> None:
