@@ -8,7 +8,7 @@ _BEFORE, _BEFORE_COUNT = -0.42, 30.0
 """Score of a text of which nothing was heard yet, and the frames of speech that it counts as much as."""
 _MEMORY = 150.0
 """Frames of speech (1.5 s) over which the score is a mean; further on the older ones fade."""
-_TRUSTED, _REFUSED = -0.46, -0.50
+_TRUSTED, _REFUSED = -0.48, -0.55
 """Below the second the text is left, above the first it is taken up again."""
 _TURN = 1 / 12
 """Per frame from one source of the mouth to the other: in 120 ms, so that the change is a movement and not a jump."""

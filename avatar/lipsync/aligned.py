@@ -59,7 +59,7 @@ class Judgement:
 
 
 class AlignedLipStream:
-    """Decides frames up to 240 ms behind the sound: the model's look-ahead, the alignment's lag, the glide's reach."""
+    """Decides frames up to 280 ms behind the sound: the model's look-ahead, the alignment's lag, the glide's."""
 
     def __init__(self, network: Network, pronouncer: Pronouncer, text: str) -> None:
         self._posteriors = GatedPosteriors(network)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatar.lipsync.glide import REACH, Glide
+from avatar.lipsync.glide import AHEAD, Glide
 from avatar.lipsync.network import Network
 from avatar.lipsync.posteriors import LOOK_AHEAD as POSTERIOR_LOOK_AHEAD
 from avatar.lipsync.posteriors import Heard, PosteriorStream
 from core.errors import LipSyncError
 from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Samples, SpeechChunk, VisemeFrames
 
-LOOK_AHEAD = POSTERIOR_LOOK_AHEAD + REACH / VISEME_RATE
+LOOK_AHEAD = POSTERIOR_LOOK_AHEAD + AHEAD / VISEME_RATE
 """Seconds of sound after a frame's end that must have come before the frame is returned, at most."""
 _SIL = VISEMES.index("sil")
 
