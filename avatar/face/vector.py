@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ class VectorFace:
         return self._plates.get((presenter, width, height, background), make)
 
 
+@cache
 def _information(name: str) -> PresenterInfo:
     rig = load_rig(find_presenter(name))
     return PresenterInfo(name, rig.title, rig.about)
