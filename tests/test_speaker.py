@@ -241,7 +241,7 @@ class _BrokenStream(_LevelStream):
         self._fed += 1
         if self._when == "shape":
             return np.zeros((4, 3), np.float32)
-        if self._when == "feed" and self._fed == 3:
+        if self._when == "feed" and self._fed == 4:
             raise ValueError("lost")
         return super().feed(chunk)
 
