@@ -13,7 +13,6 @@ from core.events import Failed, Heard, ReplyState, Timed, Uploaded, UploadState
 from core.frames import Activity, Transcript
 from core.messages import AudioData, Login, Message, Register, StartRecognition, parse
 
-
 COLLECTED = time.time()
 """The messages below are made then, which in a long run is a while ago."""
 
