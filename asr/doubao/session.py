@@ -226,7 +226,7 @@ class Session:
         """Wait for the next attempt, or end the turn."""
         rule = failure.rule
         self._stats.errors[rule.code] += 1
-        log.warning("doubao failed: %s; X-Tt-Logid %s", failure, failure.log_id or self._log_id)
+        log.warning("doubao failed: %s; X-Tt-Logid %s", str(failure), failure.log_id or self._log_id)
         if self.done.done():
             return
         if rule.action is Action.NO_SPEECH:
