@@ -6,18 +6,18 @@ import numpy as np
 
 from core.frames import VISEMES, VisemeFrames
 
-BEHIND, AHEAD = 3, 6
+BEHIND, AHEAD = 4, 6
 """Frames before and after a frame that shape it; it waits for the latter."""
-_MOVE = np.array([1, 2, 3, 4, 3, 2, 1, 0, 0, 0], np.float32)
-"""Standard deviation 16 ms; with the doubt in the posteriors themselves, movements are as quick as real ones."""
-_ROUND = np.array([1, 2, 3, 4, 4, 4, 3.5, 3, 2, 1], np.float32)
+_MOVE = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0], np.float32)
+"""Standard deviation 20 ms; with the doubt in the posteriors themselves, movements are as quick as real ones."""
+_ROUND = np.array([1, 2, 3, 4, 5, 5, 4.5, 4, 3, 2, 1], np.float32)
 """Lips begin to round 60 ms before a rounded vowel sounds."""
 _ROUNDED = ("oh", "ou")
 _SURE = 0.45
 """A closure this probable is kept as it is: smoothing would part the lips again."""
 _PP = VISEMES.index("PP")
 _KERNELS = np.stack([k / k.sum() for k in (_ROUND if viseme in _ROUNDED else _MOVE for viseme in VISEMES)], axis=1)
-"""Shape (10, 15): weight of each neighbour, for each viseme."""
+"""Shape (11, 15): weight of each neighbour, for each viseme."""
 
 
 class Glide:
