@@ -1,6 +1,7 @@
 """The labels, sounds and features that the lip model is trained on."""
 
 import shutil
+import wave
 from itertools import islice
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from avatar.espeak.library import Voice
+from avatar.lipsync.evaluate import read_folder
 from avatar.lipsync.features import MEL_BANDS
 from avatar.lipsync.labels import Timed, classes_of, frames_of, segments_of, visemes_of
 from avatar.lipsync.train import espeak_speech, recorded_speech
@@ -27,6 +29,7 @@ from avatar.lipsync.train.disturb import (
 )
 from avatar.lipsync.train.export import arrays_of, model_of, read, save
 from avatar.lipsync.train.phones import TABLES, ipa_of
+from avatar.lipsync.train.sets import read_sound
 from avatar.lipsync.train.speech import Speech
 from avatar.lipsync.train.texts import sentences
 from avatar.lipsync.train.train import Plan, Shard, soft_targets, train
@@ -180,6 +183,27 @@ def test_pocketsphinx_finds_the_phones_of_a_known_text() -> None:
     speaking = mine != 0
     assert np.mean(mine[speaking] == theirs[speaking]) > 0.7
     assert found.segments[-1][1] <= speech.seconds + 0.01
+
+
+def test_a_set_is_read_as_it_was_written(tmp_path: Path, speech: Speech) -> None:
+    speech.write(tmp_path / "set", "0001")
+    (clip,) = read_folder(tmp_path / "set")
+    np.testing.assert_array_equal(clip.samples, speech.samples)
+    assert clip.text == TEXT
+    assert [name for _, _, name in clip.segments] == [name for _, _, name in speech.segments]
+    np.testing.assert_array_equal(read_sound(tmp_path / "set" / "0001.wav"), speech.samples)
+
+
+def test_sounds_of_any_rate_are_read_at_16_khz(tmp_path: Path) -> None:
+    t = np.arange(8000) / 8000
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes((8000 * np.sin(2 * np.pi * 500 * t)).astype(np.int16).tobytes())
+    samples = read_sound(tmp_path / "tone.wav")
+    assert len(samples) == LISTEN_RATE
+    assert np.abs(np.fft.rfft(samples)).argmax() == 500
 
 
 def test_prompts_are_those_with_a_text_and_a_file(tmp_path: Path) -> None:

@@ -38,10 +38,10 @@ class Shard:
 class Plan:
     """How to train."""
 
-    steps: int = 6000
+    steps: int = 7000
     batch: int = 32
     frames: int = 400
-    width: int = 80
+    width: int = 96
     dilations: tuple[int, ...] = DILATIONS
     dropout: float = 0.1
     rate: float = 3e-3
