@@ -13,7 +13,7 @@ import av
 from aiortc import RTCRtpSender
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.opus import OpusEncoder
-from aiortc.codecs.vpx import Vp8Encoder
+from aiortc.codecs.vpx import MAX_BITRATE, MIN_BITRATE, Vp8Encoder
 from av.frame import Frame
 
 from core.frames import MEDIA_RATE
@@ -31,11 +31,28 @@ _OPTIONS = {
     "overshoot-pct": "15",
     "undershoot-pct": "100",
 }
+_LESS, _MORE = 0.9, 1.4
+"""A wished bit rate is followed outside these parts of the present one: each change costs a key frame."""
 _VOICE_BITS = 64_000
 
 
 class FaceEncoder(Vp8Encoder):
     """VP8 (RFC 7741) for drawn pictures: half the CPU and half the bits of aiortc's settings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rate = super().target_bitrate
+
+    @property
+    def target_bitrate(self) -> int:
+        """Bits per second. Wishes that are a little higher are not followed; aiortc's own would begin anew for each."""
+        return self._rate
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        wish = max(MIN_BITRATE, min(bitrate, MAX_BITRATE))
+        if not _LESS * self._rate <= wish <= _MORE * self._rate:
+            self._rate = wish
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """See `aiortc.codecs.base.Encoder`. The base class encodes with the codec that it finds open."""

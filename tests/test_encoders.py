@@ -101,6 +101,18 @@ def test_another_size_or_bit_rate_begins_anew(pictures: list[Picture]) -> None:
     assert [is_key(item) for item in encoded(encoder, small, 4)] == [True, False]
 
 
+def test_small_changes_of_the_bit_rate_cost_no_key_frame(pictures: list[Picture]) -> None:
+    """A browser's estimate rises by some percent a second, from its first report on."""
+    encoder = FaceEncoder()
+    encoded(encoder, pictures[:1])
+    keys = []
+    for number, picture in enumerate(pictures[1:], 1):
+        encoder.target_bitrate = round(500_000 * 1.03**number)
+        keys += [is_key(item) for item in encoded(encoder, [picture], number)]
+    assert sum(keys) <= 3
+    assert encoder.target_bitrate > 1_000_000
+
+
 def test_a_lower_bit_rate_is_kept(pictures: list[Picture]) -> None:
     encoder = FaceEncoder()
     encoder.target_bitrate = 250_000
