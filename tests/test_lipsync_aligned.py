@@ -42,7 +42,8 @@ def aligned(words: tuple[Word, ...], rows: VisemeFrames, cut: int = 20) -> Align
     return Aligned(
         np.concatenate([p.visemes for p in parts]),
         np.concatenate([p.ended for p in parts]),
-        np.concatenate([p.evidence for p in parts]),
+        np.concatenate([p.score for p in parts]),
+        np.concatenate([p.trust for p in parts]),
     )
 
 
@@ -173,15 +174,22 @@ def test_no_frame_is_lost_however_the_sound_is_cut(
     assert np.all((whole.ended >= 0) & (whole.ended <= 1.001))
 
 
-def test_evidence_is_higher_for_what_is_said() -> None:
+def test_score_is_higher_for_what_is_said() -> None:
     said, other = aligned(WORDS, regular()), aligned(WORDS[::-1] * 3, regular())
-    assert said.evidence.mean() > other.evidence.mean() + 0.2
-    assert said.evidence.max() <= 0.01
+    assert said.score[-1] > other.score[-1] + 0.1
+
+
+def trusted(agreement: Agreement, evidence: float, count: int, speech: float = 1.0) -> list[float]:
+    trusts = []
+    for _ in range(count):
+        agreement.hear(evidence, speech)
+        trusts += agreement.trust(1)
+    return trusts
 
 
 def test_agreement_falls_and_recovers_without_jumps() -> None:
     agreement = Agreement()
-    trust = np.concatenate([agreement.of([found] * 300, [1.0] * 300)[1] for found in (-0.3, -0.9, -0.3)])
+    trust = np.array([t for found in (-0.3, -1.2, -0.3) for t in trusted(agreement, found, 300)])
     assert trust[:300].min() == 1
     assert trust[400] == 0, "within a second"
     assert trust[599] == 0
@@ -191,15 +199,15 @@ def test_agreement_falls_and_recovers_without_jumps() -> None:
 
 def test_agreement_does_not_flutter_between_its_thresholds() -> None:
     agreement = Agreement()
-    agreement.of([-0.9] * 300, [1.0] * 300)
-    agreement.of([-0.5] * 600, [1.0] * 600)
-    assert agreement.of([-0.5], [1.0])[1] == [0.0]
+    trusted(agreement, -1.2, 300)
+    assert trusted(agreement, -0.57, 600)[-1] == 0
 
 
 def test_silence_neither_agrees_nor_disagrees() -> None:
     agreement = Agreement()
     before = agreement.score
-    assert agreement.of([-2.0] * 500, [0.0] * 500)[0][-1] == pytest.approx(before)
+    trusted(agreement, -2.0, 500, speech=0.0)
+    assert agreement.score == pytest.approx(before)
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from avatar.language import language_of
-from avatar.lipsync.agreement import Agreement
 from avatar.lipsync.alignment import PRIOR, Aligned, Alignment
 from avatar.lipsync.audio import GatedPosteriors
 from avatar.lipsync.glide import Glide
@@ -66,7 +65,6 @@ class AlignedLipStream:
         self._script = _Script(text, pronouncer)
         self._alignment: Alignment | None = None
         self._begun = False
-        self._agreement = Agreement()
         self._glide = Glide()
         self._heard: VisemeFrames = np.zeros((0, len(VISEMES)), np.float32)
         """What the audio model said of the frames that are not decided."""
@@ -122,13 +120,11 @@ class AlignedLipStream:
         """The mouth between what the text expects and what is heard, by how well they agree."""
         count = len(aligned.visemes)
         heard, self._heard = self._heard[:count], self._heard[count:]
-        silent = np.minimum(aligned.visemes[:, _SIL], heard[:, _SIL])
-        scores, trusts = self._agreement.of(aligned.evidence.tolist(), (1 - silent).tolist())
         # speech that goes on after the end of the text is none of it
         beyond = aligned.ended * (1 - heard[:, _SIL])
-        trust = (np.array(trusts, np.float32) * (1 - beyond))[:, None]
+        trust = (aligned.trust * (1 - beyond))[:, None]
         rows = trust * aligned.visemes + (1 - trust) * heard
-        return Judgement(self._glide.feed(np.asarray(rows, np.float32)), scores)
+        return Judgement(self._glide.feed(np.asarray(rows, np.float32)), aligned.score.tolist())
 
 
 class _Script:

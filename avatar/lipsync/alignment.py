@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.lipsync.agreement import Agreement
 from avatar.lipsync.lattice import Lattice
 from core.frames import VISEME_RATE, VISEMES
 
@@ -32,6 +33,8 @@ _SHARPNESS = 0.35
 _FLOOR = 0.05
 """Likelihood of hearing anything at all in a state; the audio model is often sure and wrong."""
 
+_SIL = VISEMES.index("sil")
+
 Floats = NDArray[np.float32]
 
 PRIOR: Floats = np.array(
@@ -43,21 +46,21 @@ PRIOR: Floats = np.array(
 @dataclass(frozen=True, slots=True)
 class Aligned:
     """What the text says of some frames. `visemes`, shape (n, 15): expected viseme, rows sum to 1; `ended`, shape (n,):
-    how surely the text is over; `evidence`, shape (n,): ln of how likely each frame was, coming from those before it,
-    relative to the best that any text could have made of it."""
+    how surely the text is over; `score` and `trust`, shape (n,): see `agreement.Agreement`, by all that was heard
+    when they were decided."""
 
     visemes: Floats
     ended: Floats
-    evidence: Floats
+    score: Floats
+    trust: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """Of one frame: forward probabilities and likelihoods of the beam's states, and the evidence for the text."""
+    """Of one frame: forward probabilities and likelihoods of the beam's states."""
 
     alpha: Floats
     likelihood: Floats
-    evidence: float
 
 
 class Alignment:
@@ -67,6 +70,7 @@ class Alignment:
         """`prior`, shape (15,): how frequent each viseme was in the audio model's training."""
         self._lattice = lattice
         self._prior = prior
+        self._agreement = Agreement()
         self._frame = 0
         self._bounds: deque[tuple[float, int]] = deque()
         """Time in seconds and first state of the words to come, in order."""
@@ -119,11 +123,17 @@ class Alignment:
         # the largest is 1: the backward recursion needs no other scaling over so few frames
         likelihoods /= tops[:, None]
         shares = tops / ((posteriors / self._prior).max(axis=1) + _FLOOR) ** _SHARPNESS
-        for likelihood, share in zip(likelihoods, shares.tolist(), strict=True):
-            self._step(likelihood, share)
+        speech = 1 - posteriors[:, _SIL]
+        for likelihood, share, spoken in zip(likelihoods, shares.tolist(), speech.tolist(), strict=True):
+            evidence = self._step(likelihood, share)
+            self._agreement.hear(evidence, spoken)
 
-    def _step(self, likelihood: Floats, share: float) -> None:
-        """One frame; `share`: the best likelihood of the beam's states relative to the best that there could be."""
+    def _step(self, likelihood: Floats, share: float) -> float:
+        """One frame; `share`: the best likelihood of the beam's states relative to the best that there could be.
+
+        Gives the evidence for the text: ln of how likely the frame was, coming from those before it, relative to the
+        best that any text could have made of it.
+        """
         reached: Floats = self._alpha @ self._transitions if self._frame else self._alpha
         alpha = reached * likelihood
         total = float(alpha.sum())
@@ -133,8 +143,9 @@ class Alignment:
             alpha, likelihood, total = within, likelihood * allowed, float(within.sum())
         # nothing that the beam holds explains this frame: stay where we were
         self._alpha = alpha / total if total > 1e-30 else self._alpha
-        self._past.append(_Heard(self._alpha, likelihood, evidence))
+        self._past.append(_Heard(self._alpha, likelihood))
         self._frame += 1
+        return evidence
 
     def _allowed(self) -> Floats | None:
         """1 for the states of the beam that the words' times allow now, 0 for the others; None without such times."""
@@ -158,11 +169,13 @@ class Alignment:
             beta = self._transitions @ (self._past[index + 1].likelihood * beta)
             if index < count:
                 occupancy.append(self._past[index].alpha * beta)
-        evidence = np.array([self._past.popleft().evidence for _ in range(count)], np.float32)
+        for _ in range(count):
+            self._past.popleft()
         shares = np.stack(occupancy[::-1])
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-30)
         ended = shares[:, self._last] if self._last < shares.shape[1] else np.zeros(count, np.float32)
-        return Aligned(shares @ self._visemes, ended, evidence)
+        score = np.full(count, self._agreement.score, np.float32)
+        return Aligned(shares @ self._visemes, ended, score, np.array(self._agreement.trust(count), np.float32))
 
     def _move_on(self) -> None:
         """Shift the beam when no undecided frame may still lie in its first half."""
@@ -174,7 +187,7 @@ class Alignment:
         for _ in range(len(self._past)):
             heard = self._past.popleft()
             alpha = _shifted(heard.alpha, half, grown)
-            self._past.append(_Heard(alpha / alpha.sum(), _shifted(heard.likelihood, half, grown), heard.evidence))
+            self._past.append(_Heard(alpha / alpha.sum(), _shifted(heard.likelihood, half, grown)))
         self._alpha = self._past[-1].alpha
 
 
@@ -186,10 +199,11 @@ def _shifted(values: Floats, by: int, size: int) -> Floats:
 
 
 def _joined(parts: list[Aligned]) -> Aligned:
-    nothing = Aligned(np.zeros((0, len(VISEMES)), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
-    parts = [nothing, *parts]
+    none = np.zeros(0, np.float32)
+    parts = [Aligned(np.zeros((0, len(VISEMES)), np.float32), none, none, none), *parts]
     return Aligned(
         np.concatenate([part.visemes for part in parts]),
         np.concatenate([part.ended for part in parts]),
-        np.concatenate([part.evidence for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.trust for part in parts]),
     )
