@@ -24,7 +24,7 @@ _SHARPEST = 12
 _OPTIONS = {
     # Drawings have no camera noise to remove; pixels that did not change need no search; speed 12 of 16.
     "noise-sensitivity": "0",
-    "static-thresh": "300",
+    "static-thresh": "100",
     "cpu-used": "-12",
     "deadline": "realtime",
     "lag-in-frames": "0",
