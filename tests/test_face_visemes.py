@@ -64,9 +64,12 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert 0.55 < oh.gap / (2 * oh.width * oh.inner) < 1.2, "about as tall as wide"
     ou = lips["ou"]
     assert ou.width < 0.55 * lips["sil"].width
+    thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
+    assert 2 * ou.width > 0.95 * (sum(thick) + ou.gap), "no taller than wide"
     assert 0 < ou.gap < 0.6 * oh.gap
     assert ou.forward > 0.9
-    assert lips["FF"].lower < 0.3 * lips["sil"].lower, "the lower lip is under the teeth"
+    assert 0.4 < lips["FF"].lower / lips["sil"].lower < 0.75, "the lower lip is drawn in under the teeth, and shows"
+    assert lips["FF"].tucked > 0.9 > 0 == lips["SS"].tucked
     assert inside["FF"].upper_teeth >= lips["FF"].down, "and they reach it"
     ss = inside["SS"]
     assert 0 < ss.lower_teeth - ss.upper_teeth < 1.5, "teeth together"

@@ -106,5 +106,7 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     corner = 24 * _bell(side - hw - 7, 5) * _bell(y - my - rig.mouth.line[-1][1] + 2, 8)
     thick = rig.mouth.lower[0][1]
     under = 15 * _bell(side, hw * 0.55) * _bell(y - my - thick - 9, 8)
+    # Where the skin gathers beside rounded lips.
     under += 9 * _bell(side - hw * 0.75, 14) * _bell(y - my, 20)
+    under += 13 * _bell(side - hw * 0.60, 6) * _bell(y - my - 2, 12)
     return [np.asarray(fold, np.float32), np.asarray(corner, np.float32), np.asarray(under, np.float32)]

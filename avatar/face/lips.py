@@ -30,6 +30,8 @@ class Lips:
     """How far the outline is an oval instead of an almond, 0..1."""
     forward: float
     """How far the lips are pushed forward, 0..1."""
+    tucked: float
+    """How far the lower lip is drawn in under the upper teeth, 0..1."""
 
     @property
     def gap(self) -> float:
@@ -50,24 +52,25 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart
     share = 0.24 + 0.16 * rounded
-    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 8.0 * roll
-    down = (1 - share) * open_ * apart * (1 - roll) - 1.0 * roll
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 9.5 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) + 1.5 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
-    width = 1 + 0.15 * shape.stretch - 0.50 * shape.pucker - 0.36 * shape.funnel - 0.07 * shape.jaw_open - 0.05 * roll
-    full = 0.22 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
+    width = 1 + 0.15 * shape.stretch - 0.44 * shape.pucker - 0.37 * shape.funnel - 0.07 * shape.jaw_open - 0.05 * roll
+    full = 0.12 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.40, 1 - 0.52 * shape.pucker**1.5 - 0.22 * shape.funnel),
+        inner=max(0.40, 1 - 0.52 * shape.pucker**1.5 - 0.22 * shape.funnel - 0.12 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.20 * roll),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.86 * roll),
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.22 * roll - 0.10 * rounded),
+        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.36 * roll),
         lift=lift + 1.5 * shape.stretch - 0.30 * max(0.0, down) - 2.5 * rounded,
         rounded=rounded,
         forward=rounded * apart,
+        tucked=roll,
     )
 
 
@@ -90,7 +93,7 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth)
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 4.0 * shape.roll_lower - 14.0 * covered
+    upper += 1.6 * shape.roll_lower - 14.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 16.0 * covered
     rest = 6 + 0.34 * jaw + 5 * rounded
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

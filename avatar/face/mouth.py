@@ -96,12 +96,13 @@ class MouthPainter:
         self._skin(out, rows, u, rest_line, edges, rest, lips)
         if lips.gap * k > 0.05:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
+        # The edge is as soft across a steep contour as across a level one.
         soft = np.float32(1 / max(1.0, self.rig.soft * k))
-        alpha = np.clip((rows - (edges[0] - np.float32(0.5 / soft))) * soft, 0, 1)
-        alpha *= np.clip((edges[3] + np.float32(0.5 / soft) - rows) * soft, 0, 1)
-        # The corners of an almond are a point, those of an oval fade into the cheek.
-        ends = np.float32(1 / (1 + 3 * k * lips.rounded))
-        alpha *= np.clip((1 - np.abs(u)) * (np.float32(half) * ends) + np.float32(0.5) * ends, 0, 1)
+        alpha = np.clip((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5), 0, 1)
+        alpha *= np.clip((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5), 0, 1)
+        # The point of an almond and the side of an oval fade into the cheek.
+        ends = np.clip(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / np.float32(1 + 7 * k), 0, 1)
+        alpha *= ends * (2 - ends)
         out[:3] *= alpha
         out[3] = alpha
         return out, left + c0, top + r0
@@ -113,13 +114,14 @@ class MouthPainter:
         in the texture."""
         k = self.scale
         rest_up, rest_low, oval = rest
-        inner = np.minimum(v * np.float32((1.04 + 0.10 * lips.rounded) / lips.inner), 1)
+        inner = np.minimum(v / np.float32(_reach(lips)), 1)
         profile = np.power(1 - np.power(inner, 2.2 - 0.2 * lips.rounded), 0.75 - 0.25 * lips.rounded)
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
-        much = np.float32(0.8 * lips.rounded)
-        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * much
-        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * much
+        much = np.float32(lips.rounded)
+        # Cupid's bow stays in the upper lip.
+        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.5) + 0.4 * v))
+        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.8) * much)
         # Towards the corners of a rounded mouth the lips go around the opening, not along the line.
         around = oval * np.float32(lips.rounded * k)
         upper_out = np.minimum(upper_in, line - around * np.float32(lips.up)) - rest_up * np.float32(lips.upper)
@@ -139,6 +141,12 @@ class MouthPainter:
         above, below = rows - upper_in, rows - lower_in
         up = above * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + line
         low = below * (rest[1] / np.maximum(lower_out - lower_in, 0.5)) + (line + self.size[1])
+        # Past the opening of rounded lips the texture runs outwards sideways as well: no line where they meet.
+        reach = np.float32(_reach(lips))
+        aside = np.clip((np.abs(u) - reach) / (1 - reach), 0, 1)
+        past = aside * np.float32(lips.rounded)
+        up += past * (line - rest[0] - up)
+        low += past * (line + (self.size[1] + rest[1]) - low)
         texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -148,12 +156,23 @@ class MouthPainter:
             plane[:] = cv2.remap(texture, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if self.rig.shade:
             near = np.minimum(np.abs(above), np.abs(below))
+            if lips.rounded:
+                near = np.hypot(near, past * np.float32((1 - reach) * lips.width * k))
             # Lips that come forward curl around the opening: their inner wall lies in the shade.
             curled = np.float32(lips.forward) * np.clip((lower_in - upper_in) * np.float32(0.4 / k), 0, 1)
             wide = (1.5 + 2.6 * curled) * np.float32(k)
             dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
             light = 1 - dark * np.exp(near * near * (-1 / (wide * wide)))
+            if lips.tucked:
+                # The teeth throw a shadow on the lip they rest on.
+                light *= 1 - np.float32(0.42 * lips.tucked) * np.exp(np.square(below) * np.float32(-0.25 / (k * k)))
             out[0] = (out[0] - 16) * light + 16
+        if lips.rounded > 0.05:
+            # Upper and lower lip go over into each other around the corners.
+            both = past * np.exp(np.square(above + below) * np.float32(-1 / (12 * k) ** 2))
+            tall = 2 * round(4 * k) + 1
+            for plane in out[:3]:
+                plane += (cv2.blur(plane, (1, tall), borderType=cv2.BORDER_REPLICATE) - plane) * both
 
     def _interior(
         self, out: Layer, corner: tuple[int, int], edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
@@ -188,7 +207,8 @@ class MouthPainter:
             inside[0] += (y - dark) * light + dark
             inside[1] += cb
             inside[2] += cr
-        mask = np.clip(depth + 0.5, 0, 1) * np.clip(lower_in - rows + 0.5, 0, 1)
+        mask = np.clip(depth / _steepness(upper_in) + np.float32(0.5), 0, 1)
+        mask *= np.clip((lower_in - rows) / _steepness(lower_in) + np.float32(0.5), 0, 1)
         mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
         part = out[:3, r0 - top : r1 - top, c0:c1]
         part += (inside - part) * mask
@@ -212,7 +232,22 @@ class MouthPainter:
         if place.tongue < lowest:
             yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.45) * shadow)
         if place.upper_teeth > highest:
-            yield self._upper_teeth, place.upper_teeth - upper, side * (1 - np.float32(0.32) * shadow)
+            # Over a lip that is drawn in only the front teeth catch the light.
+            away = np.clip((np.abs(u) - np.float32(0.46)) * np.float32(4), 0, 1)
+            front = 1 - np.float32(0.85 * lips.tucked) * away * away * (3 - 2 * away)
+            yield self._upper_teeth, place.upper_teeth - upper, side * front * (1 - np.float32(0.32) * shadow)
+
+
+def _steepness(edge: Floats) -> Floats:
+    """Rows along a contour per row across it, by column."""
+    if len(edge) < 2:
+        return np.ones_like(edge)
+    return np.asarray(np.hypot(np.float32(1), np.gradient(edge)), np.float32)
+
+
+def _reach(lips: Lips) -> float:
+    """Where the opening ends, relative to half the width of the mouth."""
+    return min(0.97, lips.inner / (1.04 + 0.10 * lips.rounded))
 
 
 def _edge(alpha: Floats, last: bool) -> int:
