@@ -129,7 +129,7 @@ def test_rounded_lips_show_no_line_at_their_corners(face: VectorFace, viseme: st
     for side in (-1, 1):
         column = round(x + 0.84 * side * half)
         rows = picture[round(y) - 8 : round(y) + 12, column - 1 : column + 2].mean(axis=1)
-        assert (np.minimum(rows[:-6], rows[6:]) - rows[3:-3]).max() < 14
+        assert (np.minimum(rows[:-4], rows[4:]) - rows[2:-2]).max() < 9
 
 
 def test_lower_lip_rolls_under_the_teeth(face: VectorFace) -> None:

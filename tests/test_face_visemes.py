@@ -65,7 +65,7 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     ou = lips["ou"]
     assert ou.width < 0.55 * lips["sil"].width
     thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
-    assert 2 * ou.width > 0.95 * (sum(thick) + ou.gap), "no taller than wide"
+    assert 2 * ou.width > 1.05 * (sum(thick) + ou.gap), "wider than tall"
     assert 0 < ou.gap < 0.6 * oh.gap
     assert ou.forward > 0.9
     assert 0.4 < lips["FF"].lower / lips["sil"].lower < 0.75, "the lower lip is drawn in under the teeth, and shows"

@@ -57,7 +57,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
     width = 1 + 0.15 * shape.stretch - 0.44 * shape.pucker - 0.37 * shape.funnel - 0.07 * shape.jaw_open - 0.05 * roll
-    full = 0.12 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
+    full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open)
     return Lips(
@@ -65,8 +65,8 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
         inner=max(0.40, 1 - 0.52 * shape.pucker**1.5 - 0.22 * shape.funnel - 0.12 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.22 * roll - 0.10 * rounded),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.36 * roll),
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.22 * roll - 0.12 * rounded),
+        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.40 * roll),
         lift=lift + 1.5 * shape.stretch - 0.30 * max(0.0, down) - 2.5 * rounded,
         rounded=rounded,
         forward=rounded * apart,

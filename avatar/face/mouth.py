@@ -145,8 +145,9 @@ class MouthPainter:
         reach = np.float32(_reach(lips))
         aside = np.clip((np.abs(u) - reach) / (1 - reach), 0, 1)
         past = aside * np.float32(lips.rounded)
-        up += past * (line - rest[0] - up)
-        low += past * (line + (self.size[1] + rest[1]) - low)
+        if lips.rounded:
+            up += past * (line - rest[0] - up)
+            low += past * (line + (self.size[1] + rest[1]) - low)
         texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -156,18 +157,18 @@ class MouthPainter:
             plane[:] = cv2.remap(texture, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if self.rig.shade:
             near = np.minimum(np.abs(above), np.abs(below))
-            if lips.rounded:
-                near = np.hypot(near, past * np.float32((1 - reach) * lips.width * k))
+            near *= near
+            near += np.square(past * np.float32((1 - reach) * lips.width * k))
             # Lips that come forward curl around the opening: their inner wall lies in the shade.
             curled = np.float32(lips.forward) * np.clip((lower_in - upper_in) * np.float32(0.4 / k), 0, 1)
             wide = (1.5 + 2.6 * curled) * np.float32(k)
             dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
-            light = 1 - dark * np.exp(near * near * (-1 / (wide * wide)))
+            light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
             if lips.tucked:
                 # The teeth throw a shadow on the lip they rest on.
                 light *= 1 - np.float32(0.42 * lips.tucked) * np.exp(np.square(below) * np.float32(-0.25 / (k * k)))
             out[0] = (out[0] - 16) * light + 16
-        if lips.rounded > 0.05:
+        if lips.rounded:
             # Upper and lower lip go over into each other around the corners.
             both = past * np.exp(np.square(above + below) * np.float32(-1 / (12 * k) ** 2))
             tall = 2 * round(4 * k) + 1
@@ -240,9 +241,9 @@ class MouthPainter:
 
 def _steepness(edge: Floats) -> Floats:
     """Rows along a contour per row across it, by column."""
-    if len(edge) < 2:
-        return np.ones_like(edge)
-    return np.asarray(np.hypot(np.float32(1), np.gradient(edge)), np.float32)
+    slope = np.zeros_like(edge)
+    slope[1:-1] = edge[2:] - edge[:-2]
+    return np.asarray(np.sqrt(1 + np.float32(0.25) * slope * slope), np.float32)
 
 
 def _reach(lips: Lips) -> float:
