@@ -128,7 +128,7 @@ def test_rounded_lips_show_no_line_at_their_corners(face: VectorFace, viseme: st
     half = lips_of(shape, rig.mouth, rig.jaw.drop, 0.5).width * view.scale
     for side in (-1, 1):
         column = round(x + 0.84 * side * half)
-        rows = picture[round(y) - 8 : round(y) + 12, column - 1 : column + 2].mean(axis=1)
+        rows = picture[round(y) - 5 : round(y) + 11, column - 1 : column + 2].mean(axis=1)
         assert (np.minimum(rows[:-4], rows[4:]) - rows[2:-2]).max() < 9
 
 

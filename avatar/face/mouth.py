@@ -170,7 +170,7 @@ class MouthPainter:
             out[0] = (out[0] - 16) * light + 16
         if lips.rounded:
             # Upper and lower lip go over into each other around the corners.
-            both = past * np.exp(np.square(above + below) * np.float32(-1 / (12 * k) ** 2))
+            both = np.minimum(3 * past, 1) * np.exp(np.square(above + below) * np.float32(-1 / (12 * k) ** 2))
             tall = 2 * round(4 * k) + 1
             for plane in out[:3]:
                 plane += (cv2.blur(plane, (1, tall), borderType=cv2.BORDER_REPLICATE) - plane) * both
