@@ -29,6 +29,6 @@ export class Menu {
   #show(open) {
     this.#panel.hidden = !open;
     this.#button.setAttribute("aria-expanded", String(open));
-    if (open) this.#panel.querySelector("button:not(:disabled), input")?.focus();
+    if (open) this.#panel.querySelector("button:not(:disabled, [hidden]), input")?.focus();
   }
 }
