@@ -80,7 +80,8 @@ async def test_the_avatars_own_voice_leaking_back_does_not_interrupt(serving: Se
         await client.message("reply", state="end")
         leak.cancel()
         assert not [m for m in client.messages if m.get("state") == "interrupted"]
-        assert not [m for m in client.messages if m["type"] == "asr_result" and m["text"]]
+        # on a machine that stalls the echo jumps: it may be listened to for a moment, and is then withdrawn
+        assert not [m for m in client.messages if m["type"] == "asr_result" and m["is_final"] and m["text"]]
 
 
 async def _leak(client: AvatarClient, microphone: WavMicrophone) -> None:
