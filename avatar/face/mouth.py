@@ -139,15 +139,12 @@ class MouthPainter:
         upper_out, upper_in, lower_in, lower_out = edges
         line = rest_line + np.float32(self._up * k - 0.5)
         above, below = rows - upper_in, rows - lower_in
-        up = above * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + line
-        low = below * (rest[1] / np.maximum(lower_out - lower_in, 0.5)) + (line + self.size[1])
         # Past the opening of rounded lips the texture runs outwards sideways as well: no line where they meet.
         reach = np.float32(_reach(lips))
-        aside = np.clip((np.abs(u) - reach) / (1 - reach), 0, 1)
-        past = aside * np.float32(lips.rounded)
-        if lips.rounded:
-            up += past * (line - rest[0] - up)
-            low += past * (line + (self.size[1] + rest[1]) - low)
+        past = np.clip((np.abs(u) - reach) / (1 - reach), 0, 1) * np.float32(lips.rounded)
+        less = 1 - past
+        up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
+        low = below * (rest[1] * less / np.maximum(lower_out - lower_in, 0.5)) + (line + past * rest[1] + self.size[1])
         texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -158,7 +155,8 @@ class MouthPainter:
         if self.rig.shade:
             near = np.minimum(np.abs(above), np.abs(below))
             near *= near
-            near += np.square(past * np.float32((1 - reach) * lips.width * k))
+            if lips.rounded:
+                near += np.square(past * np.float32((1 - reach) * lips.width * k))
             # Lips that come forward curl around the opening: their inner wall lies in the shade.
             curled = np.float32(lips.forward) * np.clip((lower_in - upper_in) * np.float32(0.4 / k), 0, 1)
             wide = (1.5 + 2.6 * curled) * np.float32(k)
@@ -169,11 +167,22 @@ class MouthPainter:
                 light *= 1 - np.float32(0.42 * lips.tucked) * np.exp(np.square(below) * np.float32(-0.25 / (k * k)))
             out[0] = (out[0] - 16) * light + 16
         if lips.rounded:
-            # Upper and lower lip go over into each other around the corners.
-            both = np.minimum(3 * past, 1) * np.exp(np.square(above + below) * np.float32(-1 / (12 * k) ** 2))
-            tall = 2 * round(4 * k) + 1
+            self._join(out, past, above + below)
+
+    def _join(self, out: Layer, past: Floats, off: Floats) -> None:
+        """Upper and lower lip go over into each other beside a rounded opening, where `past` is above 0; `off`:
+        twice the rows below the line between them."""
+        k = self.scale
+        tall = 2 * round(4 * k) + 1
+        opening = np.flatnonzero(past == 0)
+        ends = (opening[0], opening[-1] + 1) if len(opening) else (len(past), len(past))
+        for side in (slice(0, ends[0]), slice(ends[1], len(past))):
+            if side.start == side.stop:
+                continue
+            both = np.minimum(3 * past[side], 1) * np.exp(np.square(off[:, side]) * np.float32(-1 / (12 * k) ** 2))
             for plane in out[:3]:
-                plane += (cv2.blur(plane, (1, tall), borderType=cv2.BORDER_REPLICATE) - plane) * both
+                part = plane[:, side]
+                part += (cv2.blur(part, (1, tall), borderType=cv2.BORDER_REPLICATE) - part) * both
 
     def _interior(
         self, out: Layer, corner: tuple[int, int], edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
@@ -208,8 +217,8 @@ class MouthPainter:
             inside[0] += (y - dark) * light + dark
             inside[1] += cb
             inside[2] += cr
-        mask = np.clip(depth / _steepness(upper_in) + np.float32(0.5), 0, 1)
-        mask *= np.clip((lower_in - rows) / _steepness(lower_in) + np.float32(0.5), 0, 1)
+        mask = np.clip(depth * (1 / _steepness(upper_in)) + np.float32(0.5), 0, 1)
+        mask *= np.clip((lower_in - rows) * (1 / _steepness(lower_in)) + np.float32(0.5), 0, 1)
         mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
         part = out[:3, r0 - top : r1 - top, c0:c1]
         part += (inside - part) * mask
