@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from avatar.clip import ClipPlayer
-from avatar.stage import PICTURE, added
+from avatar.speech import added
+from avatar.stage import PICTURE
 from core.clips import FIRST_CUSTOM, Clip
 from core.errors import BadRequest
 from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue, Picture, Samples

@@ -17,7 +17,8 @@ from av import VideoFrame
 
 from avatar.guard import FrameGuard
 from avatar.speaker import Speaker
-from avatar.stage import FPS, PICTURE, Speech, SpeechStage
+from avatar.speech import Speech
+from avatar.stage import FPS, PICTURE, SpeechStage
 from avatar.video_file import VideoFile
 from core.acts import weight
 from core.errors import EmanError

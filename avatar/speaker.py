@@ -11,7 +11,8 @@ import numpy as np
 from avatar.guard import owned_samples
 from avatar.lips import Lips
 from avatar.resampler import Resampler
-from avatar.stage import Speech, SpeechStage
+from avatar.speech import Speech
+from avatar.stage import SpeechStage
 from core.acts import Act
 from core.errors import SynthesizerError
 from core.frames import LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, Progress, Samples, SpeechChunk, VisemeFrames

@@ -8,21 +8,19 @@ All methods run on the event loop's thread.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from avatar.acting import Acting, Sounded
-from avatar.lipsync.mouth import mouth_between
-from core.acts import Act
+from avatar.lipsync.mouth import mouth_between, relaxed
+from avatar.speech import FADE, STEP, Placed, Speech, added, faded_in, rms
 from core.frames import (
     AUDIO_FRAME,
     MEDIA_RATE,
-    VISEME_RATE,
     Activity,
     FaceCue,
     MouthShape,
@@ -37,8 +35,6 @@ MAX_QUEUED_S = 20.0
 """A writer waits while this much speech is queued."""
 KEEP_PLAYED_S = 1.0
 """Played speech is kept this long for pictures that are drawn late."""
-FADE = MEDIA_RATE // 200
-"""Samples (5 ms) over which a cleared queue fades, so that it does not click."""
 REWIND_S = (0.1, 0.35)
 """Speech that was held goes on from the quietest moment this long before it was held: a gap between words."""
 MOUTH_WINDOW_S = (-0.02, 0.02)
@@ -49,60 +45,8 @@ FPS = 25
 """Pictures per second."""
 PICTURE = MEDIA_RATE // FPS
 """Media samples per picture."""
-_STEP = MEDIA_RATE // VISEME_RATE
 _BLOCKS_PLAYED = 20
 """Played frames (0.4 s) that are kept for the echo guard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """A queued piece: `samples` at `MEDIA_RATE`, `visemes` covering them, and the utterance it belongs to."""
-
-    reply_id: str
-    utterance: int
-    text: str
-    samples: Samples
-    visemes: VisemeFrames
-    first: bool = False
-    last: bool = False
-    acts: tuple[Act, ...] = ()
-    """What the face does in this utterance; on its first piece."""
-    offset: int = 0
-    """Samples of the utterance before this piece; set by the stage."""
-
-
-@dataclass(slots=True)
-class _Placed:
-    speech: Speech
-    start: int
-    announced: bool = False
-    shown: bool = False
-    """Its lips were told."""
-    end: int = 0
-
-    def __post_init__(self) -> None:
-        self.end = self.start + len(self.speech.samples)
-
-    def split(self, cut: int, cursor: int) -> tuple[_Placed | None, Speech | None]:
-        """What was played before `cursor`, and what is to be played again or for the first time, from `cut` on."""
-        if self.end <= cut or not self.speech.reply_id:
-            return self, None
-        if self.start >= cursor:
-            return None, self.speech
-        rows = max(0, cut - self.start) // _STEP  # sound and lips stay together
-        speech, count = self.speech, cursor - self.start
-        before = replace(
-            speech, samples=speech.samples[:count], visemes=speech.visemes[: -(-count // _STEP)], last=False
-        )
-        again = replace(
-            speech,
-            samples=speech.samples[rows * _STEP :],
-            visemes=speech.visemes[rows:],
-            first=False,
-            acts=(),
-            offset=speech.offset + rows * _STEP,
-        )
-        return _Placed(before, self.start, announced=self.announced, shown=self.shown), again
 
 
 class Backing(Protocol):
@@ -130,7 +74,7 @@ class SpeechStage:
 
     def __init__(self, listener: StageListener) -> None:
         self._listener = listener
-        self._timeline: deque[_Placed] = deque()
+        self._timeline: deque[Placed] = deque()
         self._held: list[Speech] | None = None
         self._cursor = 0
         self._tail = 0
@@ -194,7 +138,7 @@ class SpeechStage:
         start = max(self._tail, self._cursor)
         if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
-        self._timeline.append(_Placed(speech, start))
+        self._timeline.append(Placed(speech, start))
         self._tail = start + len(speech.samples)
 
     async def room(self) -> None:
@@ -244,7 +188,7 @@ class SpeechStage:
         held, self._held = self._held, None
         self._tail = self._cursor
         for number, speech in enumerate(held):
-            self._place(speech if number else replace(speech, samples=_faded_in(speech.samples)))
+            self._place(speech if number else replace(speech, samples=faded_in(speech.samples)))
         return True
 
     @property
@@ -289,10 +233,10 @@ class SpeechStage:
         if len(frames):
             self._rest = mouth_between(frames)
         else:
-            self._rest = _relaxed(self._rest)
+            self._rest = relaxed(self._rest)
         activity = Activity.SPEAKING if len(frames) else self._activity
         expression, gesture, since = self._acting.at(time)
-        return FaceCue(time, self._rest, activity, _rms(samples), expression, gesture, since)
+        return FaceCue(time, self._rest, activity, rms(samples), expression, gesture, since)
 
     def show(self, activity: Activity) -> None:
         """What the avatar is doing while it does not speak."""
@@ -337,8 +281,8 @@ class SpeechStage:
             if placed.start >= hi:
                 break
             if placed.end > lo and len(placed.speech.visemes):
-                first = max(0, (lo - placed.start) // _STEP)
-                last = max(first + 1, -((placed.start - hi) // _STEP))
+                first = max(0, (lo - placed.start) // STEP)
+                last = max(first + 1, -((placed.start - hi) // STEP))
                 rows.append(placed.speech.visemes[first:last])
         frames = np.concatenate(rows) if rows else np.zeros((0, 15), np.float32)
         return frames, self._samples(lo, hi - lo)
@@ -366,7 +310,7 @@ class SpeechStage:
                 self._ended = speech.utterance + 1
                 self._listener.utterance_ended(speech.reply_id, speech.utterance, speech.text)
 
-    def _act(self, placed: _Placed, position: int) -> None:
+    def _act(self, placed: Placed, position: int) -> None:
         speech = placed.speech
         if placed.end >= position:
             now = min(self._cursor, placed.end)
@@ -404,7 +348,7 @@ class SpeechStage:
                 waiting += placed.end - min(max(self._cursor, placed.start), placed.end)
         return Progress(self._ended, min(1.0, max(0.0, 1 - waiting / total)) if total else 0.0)
 
-    def _fade_out(self, played: Iterable[_Placed]) -> None:
+    def _fade_out(self, played: Iterable[Placed]) -> None:
         """Leave only what was played, and let what would have come next die away."""
         tail = self._samples(self._cursor, FADE)
         self._timeline = deque(played)
@@ -412,7 +356,7 @@ class SpeechStage:
         if tail.any():
             ramp = np.linspace(1.0, 0.0, FADE, dtype=np.float32)
             faded = Speech("", 0, "", (tail * ramp).astype(np.int16), np.zeros((0, 15), np.float32))
-            self._timeline.append(_Placed(faded, self._cursor, announced=True))
+            self._timeline.append(Placed(faded, self._cursor, announced=True))
             self._tail += FADE
 
     def _gap(self) -> int:
@@ -422,44 +366,8 @@ class SpeechStage:
         earliest = max(max(ended, default=0), min(begun, default=self._cursor))
         first = max(earliest, self._cursor - int(REWIND_S[1] * MEDIA_RATE))
         last = self._cursor - int(REWIND_S[0] * MEDIA_RATE)
-        if last < first + _STEP:
+        if last < first + STEP:
             return first
         sound = self._samples(first, last - first)
-        blocks = sound[: len(sound) // _STEP * _STEP].reshape(-1, _STEP).astype(np.float32)
-        return first + int(np.argmin(np.mean(blocks**2, axis=1))) * _STEP
-
-
-def added(one: Samples, other: Samples) -> Samples:
-    """The sum of two sounds of one length, limited to what 16 bits hold."""
-    return np.asarray(np.clip(one.astype(np.int32) + other, -32768, 32767), np.int16)
-
-
-def _faded_in(samples: Samples) -> Samples:
-    ramp = np.ones(len(samples), np.float32)
-    ramp[:FADE] = np.linspace(0.0, 1.0, FADE, dtype=np.float32)[: len(samples)]
-    return (samples * ramp).astype(np.int16)
-
-
-def _rms(samples: Samples) -> float:
-    if not len(samples):
-        return 0.0
-    wide = samples.astype(np.float32)
-    return float(math.sqrt(float(np.dot(wide, wide)) / len(wide))) / 32768.0
-
-
-def _relaxed(mouth: MouthShape) -> MouthShape:
-    # speech that stops without its own ending (an interruption) lets the mouth fall shut over three pictures
-    if mouth.jaw_open < 0.01 and mouth.stretch < 0.01 and mouth.pucker < 0.01 and mouth.funnel < 0.01:
-        return MouthShape()
-    keep = 0.4
-    return MouthShape(
-        jaw_open=mouth.jaw_open * keep,
-        close=mouth.close * keep,
-        press=mouth.press * keep,
-        funnel=mouth.funnel * keep,
-        pucker=mouth.pucker * keep,
-        stretch=mouth.stretch * keep,
-        roll_lower=mouth.roll_lower * keep,
-        tongue_up=mouth.tongue_up * keep,
-        teeth=mouth.teeth * keep,
-    )
+        blocks = sound[: len(sound) // STEP * STEP].reshape(-1, STEP).astype(np.float32)
+        return first + int(np.argmin(np.mean(blocks**2, axis=1))) * STEP

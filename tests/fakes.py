@@ -15,6 +15,7 @@ from core.frames import (
     FaceChoice,
     FaceCue,
     Pcm,
+    Phoneme,
     Picture,
     PresenterInfo,
     Samples,
@@ -59,7 +60,7 @@ class ScriptedDialogue(_Adapter):
 
 
 class ToneSynthesizer(_Adapter):
-    """A 200 Hz tone, `seconds_per_word` long per word; the text "mute" never sounds, "broken" fails."""
+    """A 200 Hz tone, `seconds_per_word` long per word, said to be "aa"; "mute …" never sounds, "broken …" fails."""
 
     name = "tone"
 
@@ -77,7 +78,8 @@ class ToneSynthesizer(_Adapter):
             count = int(self.seconds_per_word * RATE)
             t = (np.arange(count) + number * count) / RATE
             samples = (8000 * np.sin(2 * np.pi * 200 * t)).astype(np.int16)
-            yield SpeechChunk(Pcm(samples, RATE))
+            at = number * self.seconds_per_word
+            yield SpeechChunk(Pcm(samples, RATE), (Phoneme("ˈɑ", at, at + self.seconds_per_word),))
             await asyncio.sleep(0)
 
 

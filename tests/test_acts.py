@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar.acting import LEAST_S, Acting, Sounded
-from avatar.stage import Speech, SpeechStage
+from avatar.speech import Speech
+from avatar.stage import SpeechStage
 from core.acts import MARKS, Act, Deed, weight
 from core.events import Replying, ReplyState
 from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEME_RATE, Expression, Gesture

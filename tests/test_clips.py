@@ -17,7 +17,8 @@ import pytest
 from avatar.choreography import FADE_S, Choreography
 from avatar.clip import PICTURES_AHEAD, SOUND_AHEAD, ClipPlayer
 from avatar.clip_source import fitted, pictures_of, sound_of
-from avatar.stage import PICTURE, Speech, SpeechStage
+from avatar.speech import Speech
+from avatar.stage import PICTURE, SpeechStage
 from core.clips import Clip, ClipShelf
 from core.errors import BadRequest
 from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue, Picture, Samples

@@ -6,7 +6,8 @@ import asyncio
 
 import numpy as np
 
-from avatar.stage import FADE, MAX_QUEUED_S, Speech, SpeechStage
+from avatar.speech import FADE, Speech
+from avatar.stage import MAX_QUEUED_S, SpeechStage
 from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEME_RATE, VISEMES, Activity, Samples
 
 AA = VISEMES.index("aa")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avatar.stage import FADE, MAX_QUEUED_S, REWIND_S, Speech, SpeechStage
+from avatar.speech import FADE, Speech
+from avatar.stage import MAX_QUEUED_S, REWIND_S, SpeechStage
 from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEME_RATE, VISEMES, Activity, Samples
 from tests.test_stage import Log, play, speech
 

@@ -59,3 +59,21 @@ def opening(mouth: MouthShape) -> float:
     """How far the lips are visibly apart, 0 (closed) to 1 (as wide as speech goes)."""
     jaw = mouth.jaw_open * (1.0 - 0.35 * mouth.pucker) * (1.0 - 0.5 * mouth.roll_lower)
     return min(1.0, max(0.0, jaw * (1.0 - mouth.close) / _WIDEST))
+
+
+def relaxed(mouth: MouthShape) -> MouthShape:
+    """The next picture's mouth where speech stopped without its own ending (an interruption): shut after three."""
+    if mouth.jaw_open < 0.01 and mouth.stretch < 0.01 and mouth.pucker < 0.01 and mouth.funnel < 0.01:
+        return MouthShape()
+    keep = 0.4
+    return MouthShape(
+        jaw_open=mouth.jaw_open * keep,
+        close=mouth.close * keep,
+        press=mouth.press * keep,
+        funnel=mouth.funnel * keep,
+        pucker=mouth.pucker * keep,
+        stretch=mouth.stretch * keep,
+        roll_lower=mouth.roll_lower * keep,
+        tongue_up=mouth.tongue_up * keep,
+        teeth=mouth.teeth * keep,
+    )
