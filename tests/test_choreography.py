@@ -107,7 +107,7 @@ async def test_f5_speech_is_shown_by_the_presenter_and_the_clip_comes_back(servi
         ended = await client.silence(began)
         await shown(client, 200, 235)
         pictures = [float(luma.mean()) for at, _, luma in client.pictures if began + 0.5 < at < ended]
-        assert float(np.median(pictures)) < 100, "the presenter"
+        assert float(np.median(pictures)) < 180, "the presenter, its mouth open"
 
 
 async def test_f5_an_offer_with_a_wrong_custom_config_opens_nothing(serving: Serve, tmp_path: Path) -> None:
