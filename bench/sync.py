@@ -132,7 +132,7 @@ def _figures(judged: list[Judged], own: Offset) -> list[Figure]:
                        floor=1000 * own.seconds,
                        floor_note="offset of the asked-for opening itself: mouths and loudness do not peak together"),
                 Figure(f"lips against their phonemes' sound, {title}", "ms", phonemes, "largest", goal=GOAL_MS,
-                       floor=-6.5, floor_note="Opus delays the sound by its look-ahead"),
+                       floor=-2.5, floor_note="Opus delays the sound by its look-ahead"),
                 Figure(f"correlation of the lips with the envelope, {title}", "", likeness, goal=0.5, at_least=True,
                        floor=own.correlation, floor_note="the opening that the phonemes ask for, undrawn"),
             ]  # fmt: skip
