@@ -47,27 +47,27 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     apart = (1 - shape.close) * (1 - shape.press)
     rounded = min(1.0, shape.pucker + 0.75 * shape.funnel)
     open_ = shape.jaw_open * drop * (0.86 - 0.26 * shape.pucker)
-    open_ += 0.45 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 3.5 * shape.pucker
+    open_ += 0.62 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 12.5 * shape.pucker
     open_ += 7.5 * shape.teeth + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart
     share = 0.24 + 0.16 * rounded
-    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 9.5 * roll
-    down = (1 - share) * open_ * apart * (1 - roll) + 1.5 * roll
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 6.5 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) + 0.5 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
-    width = 1 + 0.15 * shape.stretch - 0.44 * shape.pucker - 0.37 * shape.funnel - 0.07 * shape.jaw_open - 0.05 * roll
+    width = 1 + 0.15 * shape.stretch - 0.40 * shape.pucker - 0.27 * shape.funnel - 0.07 * shape.jaw_open - 0.17 * roll
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
-    lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open)
+    lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.40, 1 - 0.52 * shape.pucker**1.5 - 0.22 * shape.funnel - 0.12 * roll),
+        inner=max(0.40, 1 - 0.55 * shape.pucker**1.5 - 0.32 * shape.funnel - 0.42 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.22 * roll - 0.12 * rounded),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.40 * roll),
-        lift=lift + 1.5 * shape.stretch - 0.30 * max(0.0, down) - 2.5 * rounded,
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.18 * rounded),
+        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.48 * roll),
+        lift=lift + 1.5 * shape.stretch - 0.30 * max(0.0, down) * (1 - rounded) - 2.5 * rounded,
         rounded=rounded,
         forward=rounded * apart,
         tucked=roll,
@@ -93,7 +93,7 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth)
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.6 * shape.roll_lower - 14.0 * covered
-    lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 16.0 * covered
-    rest = 6 + 0.34 * jaw + 5 * rounded
+    upper += 1.6 * shape.roll_lower - 19.0 * covered
+    lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 21.0 * covered
+    rest = 6 + 0.34 * jaw + 9 * rounded
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

@@ -18,6 +18,8 @@ from core.frames import MouthShape
 
 Floats = NDArray[np.float32]
 
+_BITE = 2.2
+"""How far the upper teeth reach over a lower lip that is drawn in, art units."""
 _STEPS = 511
 """Resolution of the tabulated resting contours over half the mouth."""
 
@@ -63,9 +65,9 @@ class MouthPainter:
         self._rows = np.arange(self.size[1], dtype=np.float32)[:, None]
         self._columns = np.arange(self.size[0], dtype=np.float32)
         v = np.linspace(0, 1, _STEPS + 1, dtype=np.float32)
-        # Line, upper thickness, lower thickness (pixels), and the quarter of a circle.
+        # Line, upper thickness, lower thickness (pixels), and a quarter of an oval that is fuller than an ellipse.
         rest = [through(points, v) * k for points in (self.rig.line, self.rig.upper, self.rig.lower)]
-        self._rest = np.array([*rest, np.sqrt(1 - v * v)], np.float32)
+        self._rest = np.array([*rest, np.sqrt(1 - v**2.2)], np.float32)
         self._thick = float(rest[1].max()), float(rest[2].max())
 
     def paint(self, place: Place, shape: MouthShape, lips: Lips) -> tuple[Layer, int, int]:
@@ -83,7 +85,7 @@ class MouthPainter:
         v = np.minimum(np.abs(u), 1)
         rest_line, *rest = self._rest[:, (v * _STEPS).astype(np.intp)]
         line = (
-            rest_line * np.float32(1 - 0.85 * lips.rounded)
+            rest_line * np.float32(1 - 0.85 * max(lips.rounded, lips.tucked))
             - np.float32(lips.lift * k) * v * v
             + across * np.float32(place.tilt)
             + np.float32(my)
@@ -97,11 +99,16 @@ class MouthPainter:
         if lips.gap * k > 0.05:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         # The edge is as soft across a steep contour as across a level one.
-        soft = np.float32(1 / max(1.0, self.rig.soft * k))
+        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + lips.rounded) * k))
         alpha = np.clip((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5), 0, 1)
         alpha *= np.clip((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5), 0, 1)
         # The point of an almond and the side of an oval fade into the cheek.
-        ends = np.clip(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / np.float32(1 + 7 * k), 0, 1)
+        ends = np.clip(
+            ((1 - np.abs(u)) * np.float32(half) + np.float32(0.5))
+            / np.float32(1 + (2.7 + 2.3 * lips.rounded) * self.rig.soft * k),
+            0,
+            1,
+        )
         alpha *= ends * (2 - ends)
         out[:3] *= alpha
         out[3] = alpha
@@ -115,19 +122,22 @@ class MouthPainter:
         k = self.scale
         rest_up, rest_low, oval = rest
         inner = np.minimum(v / np.float32(_reach(lips)), 1)
-        profile = np.power(1 - np.power(inner, 2.2 - 0.2 * lips.rounded), 0.75 - 0.25 * lips.rounded)
+        profile = np.power(
+            1 - np.power(inner, 2.2 - 0.2 * lips.rounded + 0.8 * lips.tucked), 0.75 - 0.25 * lips.rounded
+        )
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(lips.rounded)
         # Cupid's bow stays in the upper lip.
-        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.5) + 0.4 * v))
+        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.3) + 0.6 * v))
+        rest_up = rest_up - np.exp(v * v * np.float32(-20)) * np.float32(0.16 * lips.rounded * self._thick[0])
         rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.8) * much)
-        # Towards the corners of a rounded mouth the lips go around the opening, not along the line.
-        around = oval * np.float32(lips.rounded * k)
-        upper_out = np.minimum(upper_in, line - around * np.float32(lips.up)) - rest_up * np.float32(lips.upper)
-        lower_out = np.maximum(lower_in, line + around * np.float32(max(0.0, lips.down))) + rest_low * np.float32(
-            lips.lower
-        )
+        # Towards the corners of a rounded mouth the lips go around the opening, not along the line, and a lip raised
+        # off the front teeth is raised as a whole.
+        arch = profile + (oval - profile) * much
+        above = arch + (np.float32(0.8) * (1 - v * v) - arch) * np.float32(lips.tucked)
+        upper_out = line - above * np.float32(lips.up * k) - rest_up * np.float32(lips.upper)
+        lower_out = line + arch * np.float32(lips.down * k) + rest_low * np.float32(lips.lower)
         return (upper_out, upper_in, lower_in, lower_out), [rest_up, rest_low]
 
     def _skin(
@@ -144,7 +154,10 @@ class MouthPainter:
         past = np.clip((np.abs(u) - reach) / (1 - reach), 0, 1) * np.float32(lips.rounded)
         less = 1 - past
         up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
-        low = below * (rest[1] * less / np.maximum(lower_out - lower_in, 0.5)) + (line + past * rest[1] + self.size[1])
+        # A lip that rolls inwards takes its inner half along: what is left shows the outer half.
+        kept = np.float32(1 - 0.45 * lips.tucked)
+        low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
+        low += line + (past + (1 - past) * (1 - kept)) * rest[1] + self.size[1]
         texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -164,7 +177,10 @@ class MouthPainter:
             light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
             if lips.tucked:
                 # The teeth throw a shadow on the lip they rest on.
-                light *= 1 - np.float32(0.42 * lips.tucked) * np.exp(np.square(below) * np.float32(-0.25 / (k * k)))
+                off = np.square(below - np.float32(_BITE * k))
+                light *= 1 - np.float32(0.40 * lips.tucked) * (1 - _beside(u)) * np.exp(
+                    off * np.float32(-0.16 / (k * k))
+                )
             out[0] = (out[0] - 16) * light + 16
         if lips.rounded:
             self._join(out, past, above + below)
@@ -203,6 +219,7 @@ class MouthPainter:
         rows = self._rows[r0:r1]
         depth = rows - upper_in
         inside = self._cavity[:, r0:r1, left + c0 : left + c1]
+        alpha: Floats = np.zeros((1, 1), np.float32)
         for layer, dy, light in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
             down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
@@ -218,8 +235,12 @@ class MouthPainter:
             inside[1] += cb
             inside[2] += cr
         mask = np.clip(depth * (1 / _steepness(upper_in)) + np.float32(0.5), 0, 1)
-        mask *= np.clip((lower_in - rows) * (1 / _steepness(lower_in)) + np.float32(0.5), 0, 1)
+        bite = np.float32(_BITE * k * lips.tucked)
+        mask *= np.clip((lower_in + bite - rows) * (1 / _steepness(lower_in)) + np.float32(0.5), 0, 1)
         mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
+        if lips.tucked:
+            # Of a lip that is drawn in only the front teeth are seen, resting on it: no gap around them.
+            mask *= 1 - np.float32(lips.tucked) * (1 - alpha * (1 - _beside(u)))
         part = out[:3, r0 - top : r1 - top, c0:c1]
         part += (inside - part) * mask
 
@@ -242,10 +263,13 @@ class MouthPainter:
         if place.tongue < lowest:
             yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.45) * shadow)
         if place.upper_teeth > highest:
-            # Over a lip that is drawn in only the front teeth catch the light.
-            away = np.clip((np.abs(u) - np.float32(0.46)) * np.float32(4), 0, 1)
-            front = 1 - np.float32(0.85 * lips.tucked) * away * away * (3 - 2 * away)
-            yield self._upper_teeth, place.upper_teeth - upper, side * front * (1 - np.float32(0.32) * shadow)
+            yield self._upper_teeth, place.upper_teeth - upper, side * (1 - np.float32(0.32) * shadow)
+
+
+def _beside(u: Floats) -> Floats:
+    """1 beside the four front teeth, 0 where they are, by column."""
+    away = np.clip((np.abs(u) - np.float32(0.42)) * np.float32(7), 0, 1)
+    return np.asarray(away * away * (3 - 2 * away), np.float32)
 
 
 def _steepness(edge: Floats) -> Floats:

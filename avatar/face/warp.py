@@ -85,7 +85,9 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     # Beside the mouth the skin stretches over a longer way than under the lips that cover it.
     beside = _smooth(mouth.half_width * 0.6, mouth.half_width * 1.5, np.abs(x - mx))
     begin, end = jaw.top - jaw.span * (0.25 + 0.45 * beside), jaw.top + jaw.span * (0.75 + 0.20 * beside)
-    open_ = _smooth(begin, end, y) * _smooth(jaw.chin + 125, jaw.chin + 30, y)
+    # It ends along the edge of the jaw: the chin slides over the neck, and collars stay where they are.
+    under = jaw.chin + 112 - 250 * ((x - cx) / jaw.width) ** 2
+    open_ = _smooth(begin, end, y) * _smooth(under, under - 65, y)
     put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.42, np.abs(x - cx)))
     side = np.asarray(np.tanh((x - mx) / 25), np.float32)
     corner = _bump(np.abs(x - mx), y, mouth.half_width + 8, my - 4, 44, 46)
@@ -149,8 +151,8 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     """The weights of a pose with those of the skin that the mouth takes along; shape (len(MOTIONS),)."""
     out = weights.copy()
     wider = lips.width - mouth.half_width
-    # A lower lip under the teeth bunches the chin.
-    out[INDEX["jaw"]] = shape.jaw_open * drop - 6.0 * shape.roll_lower * (1 - shape.close)
+    # A lower lip under the teeth bunches the chin; rounded lips draw it down.
+    out[INDEX["jaw"]] = shape.jaw_open * drop - 9.0 * lips.tucked + 3.5 * lips.forward
     out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
     out[INDEX["gather"]] = 0.45 * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
