@@ -221,6 +221,8 @@ class _Screen:
         self._face = face
         self._matte = matte
         self._given: Picture | None = None
+        self.quick = bool(getattr(face, "quick", False))
+        """A clip's pictures are decoded ahead: they take no longer than the face's."""
 
     def draw(self, cue: FaceCue) -> Picture:
         """The face, the clip, or both on the way from one to the other. Raises what the face raises."""

@@ -16,6 +16,7 @@ from aiortc.codecs.opus import OpusEncoder
 from aiortc.codecs.vpx import MAX_BITRATE, MIN_BITRATE, Vp8Encoder
 from av.frame import Frame
 
+from avatar.painter import Undrawn
 from core.frames import MEDIA_RATE
 
 _SLOT = "_RTCRtpSender__encoder"
@@ -55,7 +56,9 @@ class FaceEncoder(Vp8Encoder):
             self._rate = wish
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        """See `aiortc.codecs.base.Encoder`. The base class encodes with the codec that it finds open."""
+        """See `aiortc.codecs.base.Encoder`; draws what is undrawn. The base class uses the codec that it finds open."""
+        if isinstance(frame, Undrawn):
+            frame = frame.drawn()
         assert isinstance(frame, av.VideoFrame)
         if self._outgrown(frame):
             self.codec = self._opened(frame.width, frame.height)

@@ -23,7 +23,7 @@ from aiortc.sdp import SessionDescription
 from avatar.encoders import FaceEncoder, VoiceEncoder, encode_as
 from avatar.microphone import Microphone
 from avatar.prompt_buffer import PromptBuffer
-from avatar.tracks import VoiceTrack
+from avatar.tracks import FaceTrack, VoiceTrack
 from core.errors import BadRequest
 from core.frames import Samples
 
@@ -84,7 +84,7 @@ class Peer:
                 if transceiver.sender not in self._senders:
                     transceiver.direction = "inactive"  # a second microphone, or a camera, which nobody would read
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-            self._choose_encoders(voice)
+            self._choose_encoders(voice, face)
         except BadRequest:
             await self.close()
             raise
@@ -98,7 +98,7 @@ class Peer:
             raise
         return str(self._pc.localDescription.sdp)
 
-    def _choose_encoders(self, voice: MediaStreamTrack) -> None:
+    def _choose_encoders(self, voice: MediaStreamTrack, face: MediaStreamTrack) -> None:
         """Ours for the codecs that we prefer; aiortc's for the others."""
         agreed = {
             media.kind: media.rtp.codecs[0].mimeType.lower()
@@ -107,7 +107,8 @@ class Peer:
         }
         for sender in self._senders:
             if sender.kind == "video" and agreed.get("video") == "video/vp8":
-                encode_as(sender, FaceEncoder())
+                if encode_as(sender, FaceEncoder()) and isinstance(face, FaceTrack):
+                    face.let_draw()
             elif sender.kind == "audio" and agreed.get("audio") == "audio/opus" and isinstance(voice, VoiceTrack):
                 voice.encoder = VoiceEncoder()
                 encode_as(sender, voice.encoder)

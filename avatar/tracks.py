@@ -10,7 +10,7 @@ from av import AudioFrame, Packet, VideoFrame
 
 from avatar.encoders import VoiceEncoder
 from avatar.guard import audio_frame
-from avatar.painter import Painter
+from avatar.painter import Painter, Undrawn
 from avatar.stage import FPS, PICTURE, SpeechStage
 from core.clock import MediaClock
 from core.frames import AUDIO_FRAME
@@ -61,16 +61,22 @@ class FaceTrack(MediaStreamTrack):
         self._painter = painter
         self._clock = clock
         self._index = 0
+        self.encoder_draws = False
+        """Whether each picture is given undrawn (`Undrawn`), which only our own encoder understands."""
         self.sent = 0
         """Pictures handed to the encoder."""
         self.skipped = 0
         """Pictures left out because they would have been late."""
 
+    def let_draw(self) -> None:
+        """The encoder draws, if the face is quick enough for that."""
+        self.encoder_draws = self._painter.quick
+
     def begin(self, position: int) -> None:
         """Where on the stage's media clock the first `recv` is, a whole picture (0 without this)."""
         self._index = position // PICTURE
 
-    async def recv(self) -> VideoFrame:
+    async def recv(self) -> VideoFrame | Undrawn:
         """The next picture, when due."""
         if self.readyState != "live":
             raise MediaStreamError
@@ -78,7 +84,8 @@ class FaceTrack(MediaStreamTrack):
         missed = int(late * FPS)
         self.skipped += missed
         self._index += missed
-        frame = await self._painter.paint(self._stage.cue(self._index / FPS))
+        cue = self._stage.cue(self._index / FPS)
+        frame = self._painter.undrawn(cue) if self.encoder_draws else await self._painter.paint(cue)
         frame.pts = self._index * VIDEO_CLOCK // FPS
         frame.time_base = _VIDEO_TIME_BASE
         self._index += 1

@@ -115,7 +115,11 @@ class LipSync(Adapter, Protocol):
 
 
 class FaceStream(Protocol):
-    """The face of one session. Called from one thread at a time, not always the same one."""
+    """The face of one session. Called from one thread at a time, not always the same one.
+
+    A stream may also have `quick = True`, when no picture takes longer than a few milliseconds: it is then drawn by the
+    thread that encodes it, which saves a hand-over, but a picture that does not come holds up those after it.
+    """
 
     def draw(self, cue: FaceCue) -> Picture:
         """The picture for `cue.time`. The array is the caller's to keep. Raises `FaceError`."""

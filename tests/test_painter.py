@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 
+from avatar.encoders import FaceEncoder
 from avatar.guard import FrameGuard
 from avatar.painter import Painter
 from avatar.stage import SpeechStage
@@ -122,3 +125,56 @@ async def test_f1_pictures_of_the_embedded_contract_pass_untouched() -> None:
         for number in range(10):
             await own.paint(FaceCue(number / 25))
         assert (own.guard.failed, own.guard.repaired) == (0, 0)
+
+
+async def test_f3_a_quick_face_is_drawn_by_the_thread_that_encodes_it() -> None:
+    class Watched(Stamped):
+        quick = True
+
+        def draw(self, cue: FaceCue) -> Picture:
+            drawn_in.append(threading.current_thread())
+            return super().draw(cue)
+
+    drawn_in: list[threading.Thread] = []
+    now = iter(range(10_000))
+
+    async def at_once(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    with ThreadPoolExecutor(2) as threads:
+        track = FaceTrack(
+            SpeechStage(Silence()), painter(Watched(), threads), MediaClock(lambda: next(now) * 1e-6, at_once)
+        )
+        track.let_draw()
+        encoder = FaceEncoder()
+        for number in range(5):
+            frame = await track.recv()
+            assert len(drawn_in) == number
+            payloads, timestamp = encoder.encode(frame, force_keyframe=number == 0)
+            assert payloads
+            assert timestamp == number * 3600
+        assert drawn_in == [threading.current_thread()] * 5
+
+
+def test_f3_a_face_that_is_not_quick_is_never_left_to_the_encoder() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        track = FaceTrack(SpeechStage(Silence()), painter(Stamped(), threads), MediaClock())
+        track.let_draw()
+        assert not track.encoder_draws
+
+
+def test_f3_two_encoders_never_draw_one_face_at_once() -> None:
+    face = Stuck()
+    with ThreadPoolExecutor(2) as threads:
+        own = painter(face, threads)
+        first, second = own.undrawn(FaceCue(0.04)), own.undrawn(FaceCue(0.08))
+        first.time_base = second.time_base = Fraction(1, 25)
+        drawing = threads.submit(first.drawn)
+        try:
+            while not face.drawn:
+                time.sleep(0.001)
+            assert second.drawn().to_ndarray()[0, 0] == 16  # nothing was drawn before: black
+            assert face.drawn == [0.04]
+        finally:
+            face.go.set()
+        assert drawing.result(20).to_ndarray()[0, 0] == 44

@@ -149,6 +149,9 @@ def _information(name: str) -> PresenterInfo:
 class VectorStream:
     """The face of one session: its motion, and a copy of the resting picture that carries the eyes."""
 
+    quick = True
+    """See `core.stages.FaceStream`."""
+
     def __init__(self, plate: Plate, seed: int) -> None:
         self._plate = plate
         self._motion = Motion(seed, plate.motion)
