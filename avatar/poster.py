@@ -6,11 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.mouths import Mouths, draw_mouths
 from core.errors import FaceError
 from core.frames import Activity, Expression, FaceChoice, FaceCue, Gesture, MouthShape, Picture
 from core.stages import Face, FaceStream
@@ -30,6 +32,8 @@ _QUALITY = 74
 _STILL_QUALITY = 88
 
 Bgr = NDArray[np.uint8]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Posters:
@@ -40,6 +44,7 @@ class Posters:
         self._size = (width, height)
         self._executor = executor
         self._drawn: dict[tuple[str, str], asyncio.Future[bytes]] = {}
+        self._mouths: dict[str, asyncio.Future[Mouths]] = {}
 
     async def poster(self) -> bytes:
         """The avatar of the settings at rest, as large as it will be in a session, as PNG. Raises `FaceError`."""
@@ -49,9 +54,14 @@ class Posters:
         """A presenter's face, as PNG of `THUMBNAIL` pixels. The name must be one of the face's: each is kept."""
         return await self._once("still", presenter, lambda: _png(self._still(presenter, THUMBNAIL, THUMBNAIL)))
 
-    async def portrait(self, presenter: str) -> bytes:
-        """A presenter as large as in a session, before the background of the settings, as WebP."""
-        return await self._once("portrait", presenter, lambda: _webp(self._still(presenter, *self._size)))
+    async def portrait(self, presenter: str, background: str = "") -> bytes:
+        """A presenter as large as in a session, before `background` ("": that of the settings), as WebP.
+
+        Presenter and background must be among those offered: each picture is kept.
+        """
+        return await self._once(
+            f"portrait {background}", presenter, lambda: _webp(self._still(presenter, *self._size, background))
+        )
 
     async def cutout(self, presenter: str) -> bytes:
         """The same without anything behind them, as WebP with alpha. Raises `FaceError` where a face can't do that."""
@@ -61,19 +71,25 @@ class Posters:
         """A few seconds of a presenter who greets, as an endless animated WebP of `PREVIEW` pixels."""
         return await self._once("preview", presenter, lambda: self._moving(presenter))
 
+    async def mouths(self, presenter: str) -> Mouths:
+        """A presenter's mouths and lids, as large as in a session. Raises `FaceError`."""
+        return await self._kept(self._mouths, presenter, lambda: draw_mouths(self._face, presenter, *self._size))
+
     async def _once(self, kind: str, presenter: str, draw: Callable[[], bytes]) -> bytes:
-        key = (kind, presenter)
-        if key not in self._drawn:
-            self._drawn[key] = asyncio.get_running_loop().run_in_executor(self._executor, draw)
-        drawing = self._drawn[key]
+        return await self._kept(self._drawn, (kind, presenter), draw)
+
+    async def _kept(self, kept: dict[K, asyncio.Future[V]], key: K, draw: Callable[[], V]) -> V:
+        if key not in kept:
+            kept[key] = asyncio.get_running_loop().run_in_executor(self._executor, draw)
+        drawing = kept[key]
         try:
             return await asyncio.shield(drawing)  # one who leaves does not take it from the others
         finally:
             if drawing.done() and (drawing.cancelled() or drawing.exception() is not None):
-                self._drawn.pop(key, None)  # the next one tries again
+                kept.pop(key, None)  # the next one tries again
 
-    def _still(self, presenter: str, width: int, height: int) -> Bgr:
-        return _bgr(self._open(presenter, width, height).draw(FaceCue(time=0.0)))
+    def _still(self, presenter: str, width: int, height: int, background: str = "") -> Bgr:
+        return _bgr(self._open(presenter, width, height, background=background).draw(FaceCue(time=0.0)))
 
     def _cut(self, presenter: str) -> Bgr:
         """B G R A, from a picture that is colour and matte side by side."""
@@ -84,8 +100,8 @@ class Posters:
             raise FaceError("this face is never transparent", code="unknown_background")
         return np.ascontiguousarray(np.dstack([both[:, :width], both[:, width:, 1]]))
 
-    def _open(self, presenter: str, width: int, height: int, seed: int = 0) -> FaceStream:
-        stream = self._face.open(width, height, seed=seed, choice=FaceChoice(presenter))
+    def _open(self, presenter: str, width: int, height: int, seed: int = 0, background: str = "") -> FaceStream:
+        stream = self._face.open(width, height, seed=seed, choice=FaceChoice(presenter, background))
         if stream.draw(FaceCue(time=-1.0)).shape[1] > width:  # transparent, which a picture in a page is not
             return self._face.open(width, height, seed=seed, choice=FaceChoice(presenter, "studio"))
         return stream

@@ -157,6 +157,7 @@ class FaceCue:
     `time`: media time of the picture in seconds, strictly increasing within a session.
     `loudness`: RMS of the avatar's own speech around `time`, 0..1 (for head motion and brows).
     `gesture` began at media time `gesture_start`; the same gesture with a later start is a new one.
+    `shut`: how far the eyelids are held shut, 0..1; the face blinks by itself besides.
     """
 
     time: float
@@ -166,6 +167,7 @@ class FaceCue:
     expression: Expression = Expression.NEUTRAL
     gesture: Gesture | None = None
     gesture_start: float = 0.0
+    shut: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from aiohttp import web
@@ -12,9 +12,22 @@ from aiohttp.typedefs import Handler
 
 from core.cast import Cast
 from core.envelope import ok
+from core.errors import BadRequest
 
 _FRESH = "max-age=300"
 """Pictures change only with the server: pages ask again for them after five minutes, and mostly get a 304."""
+
+
+class Atlas(Protocol):
+    """Pieces of a face beside each other in one picture."""
+
+    @property
+    def image(self) -> bytes:
+        """The picture, as WebP with alpha."""
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """What is where, see docs/http-api.md."""
 
 
 class Pictures(Protocol):
@@ -23,7 +36,7 @@ class Pictures(Protocol):
     async def still(self, presenter: str, /) -> bytes:
         """A presenter's face, as PNG."""
 
-    async def portrait(self, presenter: str, /) -> bytes:
+    async def portrait(self, presenter: str, background: str = "", /) -> bytes:
         """A presenter as large as in a session, as WebP."""
 
     async def cutout(self, presenter: str, /) -> bytes:
@@ -31,6 +44,9 @@ class Pictures(Protocol):
 
     async def preview(self, presenter: str, /) -> bytes:
         """A presenter who moves, as animated WebP."""
+
+    async def mouths(self, presenter: str, /) -> Atlas:
+        """A presenter's mouths and eyelids. Raises `FaceError`."""
 
 
 class PresenterApi:
@@ -46,7 +62,9 @@ class PresenterApi:
             web.get("/api/presenters", self.presenters),
             web.get("/api/presenters/{name}.png", self._of_one(self._pictures.still, "image/png")),
             web.get("/api/presenters/{name}.webp", self._of_one(self._pictures.preview, "image/webp")),
-            web.get("/api/presenters/{name}/portrait.webp", self._of_one(self._pictures.portrait, "image/webp")),
+            web.get("/api/presenters/{name}/portrait.webp", self.portrait),
+            web.get("/api/presenters/{name}/mouths.json", self.mouths),
+            web.get("/api/presenters/{name}/mouths.webp", self._of_one(self._mouths_image, "image/webp")),
             web.get("/api/presenters/{name}/cutout.webp", self._of_one(self._pictures.cutout, "image/webp")),
         ]
 
@@ -60,9 +78,28 @@ class PresenterApi:
                 "preview": f"{address}.webp",
                 "portrait": f"{address}/portrait.webp",
                 "cutout": f"{address}/cutout.webp",
+                "mouths": f"{address}/mouths.json",
             }
             presenters.append({"name": one.name, "title": one.title, "about": one.about, **pictures})
         return ok({"presenters": presenters, "backgrounds": list(self._cast.backgrounds)})
+
+    async def portrait(self, request: web.Request) -> web.Response:
+        """A presenter before the background of the settings, or with `?background=` before one that the page offers."""
+        presenter = self._cast.find(request.match_info["name"])
+        background = request.query.get("background", "")
+        if background and background not in self._cast.backgrounds:
+            raise BadRequest("there is no background of that name", code="unknown_background")
+        return _picture(request, await self._pictures.portrait(presenter.name, background), "image/webp")
+
+    async def mouths(self, request: web.Request) -> web.Response:
+        """Where the pieces of a presenter's `mouths.webp` are, and where they belong."""
+        presenter = self._cast.find(request.match_info["name"])
+        atlas = await self._pictures.mouths(presenter.name)
+        picture = f"api/presenters/{quote(presenter.name, safe='')}/mouths.webp"
+        return ok({"picture": picture, **atlas.places})
+
+    async def _mouths_image(self, presenter: str) -> bytes:
+        return (await self._pictures.mouths(presenter)).image
 
     def _of_one(self, draw: Callable[[str], Awaitable[bytes]], kind: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:

@@ -46,7 +46,7 @@ class LipPiece:
     frames: VisemeFrames
 
 
-def _arkit(mouth: MouthShape) -> dict[str, float]:
+def arkit_of(mouth: MouthShape) -> dict[str, float]:
     """The ARKit coefficients of a mouth (names: ARFaceAnchor.BlendShapeLocation).
 
     ARKit's mouthClose brings the lips together relative to the jaw: as much as jawOpen, they touch.
@@ -69,7 +69,7 @@ def _arkit(mouth: MouthShape) -> dict[str, float]:
 
 NAMES: dict[VisemeFormat, tuple[str, ...]] = {
     VisemeFormat.OVR: VISEMES,
-    VisemeFormat.ARKIT: tuple(_arkit(MouthShape())),
+    VisemeFormat.ARKIT: tuple(arkit_of(MouthShape())),
     VisemeFormat.FAY: VISEMES,
 }
 
@@ -120,7 +120,7 @@ def viseme_message(piece: LipPiece, form: VisemeFormat, session_id: str, shape: 
             spoken = [VISEMES[int(np.argmax(blended(window)))] for window in windows]
             return message | {"Lips": [{"Lip": name, "Time": step * len(list(run))} for name, run in groupby(spoken)]}
         case VisemeFormat.ARKIT:
-            values = [list(_arkit(shape(window)).values()) for window in windows]
+            values = [list(arkit_of(shape(window)).values()) for window in windows]
         case _:
             values = [blended(window).tolist() for window in windows]
     return message | {"names": list(NAMES[form]), "frames": [[round(value, 3) for value in row] for row in values]}

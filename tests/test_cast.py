@@ -54,7 +54,7 @@ async def test_f4_presenters_are_listed_with_their_pictures(serving: Serve) -> N
     async with serving() as server, AvatarClient(server.url) as client:
         listed = await data(client, "/api/presenters")
         assert [one["name"] for one in listed["presenters"]] == ["grey", "teal"]
-        keys = {"name", "title", "about", "picture", "preview", "portrait", "cutout"}
+        keys = {"name", "title", "about", "picture", "preview", "portrait", "cutout", "mouths"}
         assert set(listed["presenters"][0]) == keys
         assert listed["backgrounds"][:2] == ["studio", "transparent"]
         seen = {}

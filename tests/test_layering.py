@@ -23,7 +23,7 @@ LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", 
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
-    "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
+    "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
     "clip_source", "clip", "choreography",
     "video_file", "offline",
 )}  # fmt: skip

@@ -208,6 +208,8 @@ async def test_g4_real_answers_fit_the_document(serving: Serve, tmp_path: Any) -
             "/api/presenters",
             "/api/presenters/grey/portrait.webp",
             "/api/presenters/grey/cutout.webp",
+            "/api/presenters/grey/mouths.json",
+            "/api/presenters/grey/mouths.webp",
         ):
             await call("get", path)
         for path in ("/api/config", "/healthz", "/readyz", "/metrics", "/api/admin/config", "/api/admin/sessions"):

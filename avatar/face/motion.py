@@ -115,7 +115,7 @@ class Motion:
         if self._glances.jumped:
             self._blinks.suggest(time)
         gaze = gaze[0], gaze[1] + look["gaze_y"]
-        shut = self._blinks.at(time, cue.activity, cue.loudness)
+        shut = max(cue.shut, self._blinks.at(time, cue.activity, cue.loudness))
         openness = (0.95 + look["lids"] - 0.12 * gaze[1] - 0.10 * max(0.0, self._nod)) * (1 - shut)
         return Pose(
             weights,

@@ -28,6 +28,7 @@ ERRORS = {
     "busy": "too much is waiting already (limits.max_queued_replies answers); try again later",
     "unknown_presenter": "the presenter that `avatar` names does not exist",
     "unknown_background": "the background is no colour, no gradient and no picture that the server offers",
+    "no_mouths": "this face's mouth can't be drawn apart from the rest of the picture",
     "unknown_voice": "the voice that `tts.voice` names does not exist",
     "history_unavailable": "the file of the history can't be used at the moment",
     "rate_limited": "too many requests from this address (HTTP 429)",
@@ -85,6 +86,16 @@ def ok(data: Schema | None = None) -> Schema:
     return obj({**properties, "data": data} if data is not None else properties)
 
 
+def _pieces(name: str, value: Schema) -> Schema:
+    corner = many(whole("Left and top corner in the picture, pixels."))
+    return obj(
+        {
+            "box": many(whole("Left, top, width and height in the portrait, pixels.")),
+            "tiles": many(obj({"from": corner, name: value})),
+        }
+    )
+
+
 _TALK: dict[str, Schema] = {
     "SessionId": {
         "type": ["string", "integer"],
@@ -128,6 +139,17 @@ _TALK: dict[str, Schema] = {
             "preview": text("Address of a few seconds of motion (animated WebP)."),
             "portrait": text("Address of a still as large as in a session (WebP)."),
             "cutout": text("Address of the same with nothing behind (WebP with alpha)."),
+            "mouths": text("Address of what is in `mouths.webp`, the presenter's mouths and eyelids."),
+        }
+    ),
+    "Mouths": obj(
+        {
+            "picture": text("Address of the picture that holds the pieces (WebP with alpha)."),
+            "size": many(whole("Width and height of the portrait that they belong to, pixels.")),
+            "names": many(text("The coefficients that a mouth is described by, as in the visemes' format `arkit`.")),
+            "importance": many(number("Of each coefficient, for choosing the nearest.")),
+            "mouth": _pieces("at", many(number("In the order of `names`."))),
+            "eyes": maybe(_pieces("shut", number("0 open to 1."))),
         }
     ),
     "PublicConfig": obj(

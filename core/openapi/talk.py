@@ -33,7 +33,7 @@ def _by_id(**more: Schema) -> Schema:
     return obj({**_FIELDS, **more}, optional=("token", *more))
 
 
-def _picture(name: str, summary: str, kind: str) -> Schema:
+def _picture(name: str, summary: str, kind: str, *more: Schema) -> Schema:
     return operation(
         name,
         "talk",
@@ -42,7 +42,7 @@ def _picture(name: str, summary: str, kind: str) -> Schema:
             "description": "A picture, with an ETag; a name that there is not gets the envelope.",
             "content": {kind: {}, **content(ref("Failure"))},
         },
-        parameters=[part("name", text("As in /api/presenters.", examples=["mira"]))],
+        parameters=[part("name", text("As in /api/presenters.", examples=["mira"])), *more],
     )
 
 
@@ -211,7 +211,24 @@ TALK_PATHS: dict[str, Schema] = {
     "/api/presenters/{name}.png": {"get": _picture("presenter_still", "A presenter's face", "image/png")},
     "/api/presenters/{name}.webp": {"get": _picture("presenter_preview", "A presenter who moves", "image/webp")},
     "/api/presenters/{name}/portrait.webp": {
-        "get": _picture("presenter_portrait", "A presenter, as large as in a session", "image/webp")
+        "get": _picture(
+            "presenter_portrait",
+            "A presenter, as large as in a session",
+            "image/webp",
+            query("background", text("One of those that the page offers.", examples=["studio"])),
+        )
+    },
+    "/api/presenters/{name}/mouths.webp": {
+        "get": _picture("presenter_mouths", "A presenter's mouths and eyelids beside each other", "image/webp")
+    },
+    "/api/presenters/{name}/mouths.json": {
+        "get": operation(
+            "presenter_mouth_places",
+            "talk",
+            "What is where in mouths.webp",
+            answer(ref("Mouths"), example=None),
+            parameters=[part("name", text("As in /api/presenters.", examples=["mira"]))],
+        )
     },
     "/api/presenters/{name}/cutout.webp": {
         "get": _picture("presenter_cutout", "A presenter with nothing behind", "image/webp")

@@ -1,0 +1,194 @@
+"""A presenter's mouths and eyelids as pieces of pictures, for a page that puts the face together itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.lipsync.mouth import mouth_of
+from core.errors import FaceError
+from core.frames import VISEMES, FaceChoice, FaceCue, MouthShape
+from core.stages import Face, FaceStream
+from core.visemes import arkit_of
+
+IMPORTANCE = {
+    "jawOpen": 4.0, "mouthClose": 5.0, "mouthFunnel": 1.6, "mouthPucker": 1.7, "mouthStretchLeft": 1.0,
+    "mouthPressLeft": 0.8, "mouthRollLower": 1.7, "mouthUpperUpLeft": 2.0, "tongueOut": 1.5,
+}  # fmt: skip
+"""How much of the picture each coefficient changes, by which the nearest mouth is chosen: measured on the embedded
+presenters, and more for the lips' contact, whose lack is seen at once."""
+SHUT = (0.0, 0.35, 0.7, 1.0)
+"""Eyelids that are drawn."""
+
+_MOUTHS = 64
+_COLUMNS = 8
+_STEP_S = 1e-6
+"""From cue to cue: time must pass, and nothing may move by it."""
+_SEEN = 10
+"""A spot of `_SPOT` pixels that changes by less, of 255, is the same."""
+_SPOT = 5
+_MARGIN = 6
+"""Around what changes, for the page to blend over; pixels."""
+_LARGEST = 0.4
+"""Part of the picture: a face that changes more for a mouth is not put together from pieces."""
+_QUALITY = 80
+
+Bgra = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mouths:
+    """An atlas. `image` is a WebP with alpha; `places` says what is where in it, as told to pages."""
+
+    image: bytes
+    places: dict[str, Any]
+
+
+def draw_mouths(face: Face, presenter: str, width: int, height: int) -> Mouths:
+    """The mouths of `mouths()` and the lids of `SHUT`, cut out of pictures of `width` × `height`.
+
+    CPU-bound, some 0.5 s. Raises `FaceError`, code "no_mouths" for a face whose mouth moves the whole picture.
+    """
+    strip = _Strip(face, presenter, width, height)
+    shapes = mouths()
+    spoken = [strip.draw(shape) for shape in shapes]
+    blinked = [strip.draw(MouthShape(), shut) for shut in SHUT]
+    mouth, eyes = _changed(spoken), _changed(blinked)
+    if mouth is not None and eyes is not None:
+        mouth = _under(mouth, eyes)
+    if mouth is None or (mouth[2] * mouth[3]) > _LARGEST * width * height:
+        raise FaceError("this face's mouth can't be drawn apart from the rest", code="no_mouths")
+    tiles = [_cut(picture, mouth) for picture in spoken]
+    rows = [_rows(tiles, _COLUMNS)]
+    places: dict[str, Any] = {
+        "size": [width, height],
+        "names": list(IMPORTANCE),
+        "importance": list(IMPORTANCE.values()),
+        "mouth": {
+            "box": list(mouth),
+            "tiles": [
+                {"from": [number % _COLUMNS * mouth[2], number // _COLUMNS * mouth[3]], "at": _coordinates(shape)}
+                for number, shape in enumerate(shapes)
+            ],
+        },
+        "eyes": None,
+    }
+    if eyes is not None and eyes[2] * eyes[3] <= _LARGEST * width * height:
+        columns = max(1, _COLUMNS * mouth[2] // eyes[2])
+        top = rows[0].shape[0]
+        rows.append(_rows([_cut(picture, eyes) for picture in blinked], columns))
+        lids = [
+            {"from": [number % columns * eyes[2], top + number // columns * eyes[3]], "shut": shut}
+            for number, shut in enumerate(SHUT)
+        ]
+        places["eyes"] = {"box": list(eyes), "tiles": lids}
+    return Mouths(_webp(_below(rows)), places)
+
+
+@cache
+def mouths() -> tuple[MouthShape, ...]:
+    """The mouths of an atlas: the visemes, rest first, and of the mixtures of two those that lie furthest apart."""
+    mixtures = list(_mixtures())
+    scale = np.array(list(IMPORTANCE.values()))
+    places = np.array([_coordinates(shape) for shape in mixtures]) * scale
+    chosen = list(range(len(VISEMES)))
+    distance = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(axis=1)
+    while len(chosen) < _MOUTHS:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(places - places[chosen[-1]], axis=1))
+    return tuple(mixtures[number] for number in chosen)
+
+
+def _mixtures() -> Iterator[MouthShape]:
+    pure = np.eye(len(VISEMES), dtype=np.float32)
+    for row in pure:
+        yield mouth_of(row)
+    for one, other in combinations(pure, 2):
+        for share in (0.2, 0.4, 0.6, 0.8):
+            yield mouth_of(np.asarray(one * share + other * (1 - share), np.float32))
+
+
+def _coordinates(shape: MouthShape) -> list[float]:
+    values = arkit_of(shape)
+    return [round(values[name], 3) for name in IMPORTANCE]
+
+
+class _Strip:
+    """One face that holds still and only does what it is told."""
+
+    def __init__(self, face: Face, presenter: str, width: int, height: int) -> None:
+        self._size = (width, height)
+        self._stream = self._open(face, presenter)
+        self._count = 0
+
+    def _open(self, face: Face, presenter: str) -> FaceStream:
+        """Cut out where the face can be: what is behind it shows through at the jaw."""
+        try:
+            return face.open(*self._size, choice=FaceChoice(presenter, "transparent"))
+        except FaceError as error:
+            if error.code != "unknown_background":
+                raise
+            return face.open(*self._size, choice=FaceChoice(presenter))
+
+    def draw(self, mouth: MouthShape, shut: float = 0.0) -> Bgra:
+        """B G R A, shape (height, width, 4)."""
+        self._count += 1
+        picture = self._stream.draw(FaceCue(self._count * _STEP_S, mouth, shut=shut))
+        bgr = cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420)
+        width, height = self._size
+        matte = bgr[:, width:, 1] if bgr.shape[1] == 2 * width else np.full((height, width), 255, np.uint8)
+        return np.asarray(np.dstack([bgr[:, :width], matte]), np.uint8)
+
+
+def _changed(pictures: Sequence[Bgra]) -> Box | None:
+    """x, y, width, height around all pixels that are not the same in all pictures; None for none."""
+    low, high = pictures[0].copy(), pictures[0].copy()
+    for picture in pictures[1:]:
+        np.minimum(low, picture, out=low)
+        np.maximum(high, picture, out=high)
+    # what is hidden by the matte does not count
+    change = (high - low).max(axis=2) * (high[..., 3] / np.float32(255))
+    rows, columns = np.nonzero(cv2.blur(change, (_SPOT, _SPOT)) >= _SEEN)
+    if not len(rows):
+        return None
+    height, width = low.shape[:2]
+    left, top = max(0, int(columns.min()) - _MARGIN), max(0, int(rows.min()) - _MARGIN)
+    right, bottom = min(width, int(columns.max()) + 1 + _MARGIN), min(height, int(rows.max()) + 1 + _MARGIN)
+    return left, top, right - left, bottom - top
+
+
+def _under(mouth: Box, eyes: Box) -> Box:
+    """The mouth without the little that moves with it between the eyes: no spot belongs to both."""
+    top = max(mouth[1], eyes[1] + eyes[3])
+    return mouth[0], top, mouth[2], max(2, mouth[1] + mouth[3] - top)
+
+
+def _cut(picture: Bgra, box: Box) -> Bgra:
+    x, y, width, height = box
+    return picture[y : y + height, x : x + width]
+
+
+def _rows(tiles: Sequence[Bgra], columns: int) -> Bgra:
+    blank = np.zeros_like(tiles[0])
+    filled = [*tiles, *[blank] * (-len(tiles) % columns)]
+    return np.vstack([np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)])
+
+
+def _below(parts: Sequence[Bgra]) -> Bgra:
+    width = max(part.shape[1] for part in parts)
+    return np.vstack([np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0))) for part in parts])
+
+
+def _webp(picture: Bgra) -> bytes:
+    done, webp = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    if not done:
+        raise FaceError("the mouths could not be encoded")
+    return bytes(webp)
