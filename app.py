@@ -38,6 +38,7 @@ from avatar.diagnosis import check_media
 from avatar.guard import FrameGuard
 from avatar.ice import IceServerConfig, IceServers
 from avatar.lipsync.mouth import mouth_between
+from avatar.opus.packets import PacketDecoder
 from avatar.painter import Painter
 from avatar.poster import Posters
 from config.command_line import arguments, settings_from
@@ -95,6 +96,7 @@ from core.presenter_api import PresenterApi
 from core.process import ProcessMeter
 from core.readiness import Readiness
 from core.services.asr import ASRWebSocketService
+from core.services.audio import AudioService
 from core.services.digital_human import DigitalHumanService
 from core.services.visemes import VisemeService
 from core.services.wsa import WSAWebSocketService, get_web_instance
@@ -243,8 +245,10 @@ class Server:
     def _serve_sockets(self) -> None:
         settings = self.settings
         self.wsa = WSAWebSocketService(self.sockets, may_claim=self.access.may_login)
+        self.audio = AudioService(self.sockets, self.sessions, lambda: PacketDecoder(LISTEN_RATE))
         self._services = (
             self.wsa,
+            self.audio,
             DigitalHumanService(self.sockets, self.sessions, self._keep_history),
             VisemeService(self.sockets, self.visemes),
             ASRWebSocketService(
@@ -402,6 +406,7 @@ class Server:
         self.metrics.record(session_id, failure)
 
     def _moved(self, session_id: str, page: str) -> None:
+        self.audio.moved(session_id, page)
         self.sockets.broadcast_raw_message_to_session(session_id, messages.media(session_id, page))
 
     def _keep_history(self, session_id: str, kept: bool) -> None:
@@ -416,6 +421,7 @@ class Server:
         self.sockets.broadcast_raw_message_to_session(session_id, messages.history_cleared(session_id))
 
     def _gone(self, session_id: str) -> None:
+        self.audio.ended(session_id)
         self.streams.close(session_id)
         self.history.ended(session_id)
         self.sockets.release(session_id)

@@ -15,6 +15,8 @@ from avatar.choreography import Choreography
 from avatar.ice import IceServers
 from avatar.painter import Painter
 from avatar.peer import Peer
+from avatar.played import MOST_AHEAD_S
+from avatar.pump import Pump
 from avatar.speaker import Speaker
 from avatar.stage import SpeechStage
 from avatar.tracks import FaceTrack, VoiceTrack
@@ -22,7 +24,7 @@ from core.clips import Clip
 from core.clock import MediaClock
 from core.errors import SessionNotFound
 from core.frames import FaceChoice, LinkState, Samples
-from core.stages import LipSync, StageListener
+from core.stages import LipSync, SoundSink, StageListener
 
 _FIGURES = ("clock_resyncs", "pictures_sent", "pictures_skipped")
 
@@ -71,6 +73,9 @@ class Avatar:
         self._codec = codec
         self._on_audio = on_audio
         self._link: _Link | None = None
+        self._pump = Pump(self.stage)
+        self._ahead: dict[object, float] = {}
+        """Of each who listens: how many seconds before it is due sound may come."""
         self._earlier: Counter[str] = Counter()
         """Figures of the connections before this one: what was sent stays sent."""
         self._answering = asyncio.Lock()
@@ -85,15 +90,69 @@ class Avatar:
             taking()
             earlier, self._link = self._link, link
             self._take_over(painter)
-            if earlier is not None:
-                self._earlier += earlier.figures()
-                await earlier.peer.close()
+            await self._retire(earlier)
             if self._closed:
                 await self.disconnect()
                 raise SessionNotFound("the session has ended")
-            for track in (link.voice, link.face):
-                track.begin(self.stage.next_position())
             return answer
+
+    async def attend(self, taking: Callable[[], None], face: FaceChoice | None = None) -> None:
+        """See `core.sessions.Media`."""
+        async with self._answering:
+            painter = self._painter if face is None else self._new_painter(face)
+            taking()
+            earlier, self._link = self._link, None
+            self._take_over(painter)
+            await self._retire(earlier)
+            if self._closed:
+                raise SessionNotFound("the session has ended")
+
+    def listen(
+        self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
+    ) -> Callable[[], None]:
+        """See `core.sessions.Media`."""
+        if not 0 <= ahead_s <= MOST_AHEAD_S:
+            raise ValueError(f"ahead_s must be 0 to {MOST_AHEAD_S}")
+
+        def end() -> None:
+            untap()
+            self._ahead.pop(key, None)
+            self._arrange()
+
+        def out() -> None:
+            end()
+            dropped()
+
+        key = object()
+        untap = self.stage.tap(sink, out)
+        self._ahead[key] = ahead_s
+        self._arrange()
+        return end
+
+    def _arrange(self) -> None:
+        """Let the pump pull the stage while somebody listens, and no track pulls it."""
+        pulled = self._link is not None and self._link.voice.pulls
+        if self._ahead and not pulled and not self._closed:
+            self._pump.start(min(self._ahead.values()))
+        else:
+            self._pump.stop()
+
+    def _pulled(self) -> int:
+        """The track takes over, at the sound that is due."""
+        self._arrange()
+        return self.stage.position
+
+    async def _retire(self, link: _Link | None) -> None:
+        """Whoever listens goes on without this connection."""
+        if link is not None:
+            self._earlier += link.figures()
+            link.voice.stop()
+            self._arrange()
+            await link.peer.close()
+
+    def _lost(self, link: _Link) -> None:
+        link.voice.stop()
+        self._arrange()
 
     def _take_over(self, painter: Painter) -> None:
         if painter is not self._painter:
@@ -114,12 +173,15 @@ class Avatar:
 
     def _new_link(self, servers: list[RTCIceServer], painter: Painter) -> _Link:
         clock = MediaClock()
-        return _Link(
-            peer=Peer(servers, codec=self._codec, on_audio=self._on_audio),
+        link = _Link(
+            peer=Peer(servers, codec=self._codec, on_audio=self._on_audio, on_over=lambda: self._lost(link)),
             clock=clock,
             voice=VoiceTrack(self.stage, clock),
             face=FaceTrack(self.stage, painter, clock),
         )
+        link.voice.begin(self._pulled)
+        link.face.begin(self.stage.next_position)
+        return link
 
     def stock(self, clips: Sequence[Clip]) -> None:
         """See `core.sessions.Media`."""
@@ -127,18 +189,19 @@ class Avatar:
 
     async def perform(self, audiotype: int) -> bool:
         """See `core.sessions.Media`."""
-        return await self._choreography.perform(audiotype)
+        shown = await self._choreography.perform(audiotype)
+        self._pump.wake()
+        return shown
 
     async def disconnect(self) -> None:
         """See `core.sessions.Media`."""
         link, self._link = self._link, None
-        if link is not None:
-            self._earlier += link.figures()
-            await link.peer.close()
+        await self._retire(link)
 
     async def close(self) -> None:
         """See `core.sessions.Media`."""
         self._closed = True
+        self._arrange()
         self.stage.clear()
         self._choreography.close()
         await self.disconnect()
@@ -165,13 +228,15 @@ class Avatar:
 
     def status(self) -> dict[str, Any]:
         """See `core.sessions.Media`."""
-        figures = self._earlier + self._link.figures() if self._link is not None else self._earlier
+        figures = self._earlier + self._link.figures() if self._link is not None else Counter(self._earlier)
+        figures["clock_resyncs"] += self._pump.resyncs
         return {
             "speaking": self.stage.speaking,
             "queued_seconds": round(self.stage.queued_seconds, 2),
             "underruns": self.stage.underruns,
             "clip": self._choreography.playing,
             **{key: figures[key] for key in _FIGURES},
+            "listeners": len(self._ahead),
             "pictures_failed": self._painter.guard.failed,
             "pictures_repaired": self._painter.guard.repaired,
         }

@@ -150,6 +150,11 @@ class Choreography:
                 player.close()
         return True
 
+    @property
+    def active(self) -> bool:
+        """See `avatar.stage.Backing`."""
+        return any(not layer.over and layer.player.sounds for layer in self._layers)
+
     def sound(self, position: int, free: bool) -> Samples | None:
         """See `avatar.stage.Backing`."""
         mixed: Samples | None = None

@@ -78,6 +78,11 @@ class ClipPlayer:
             self._changed.notify()
             return samples
 
+    @property
+    def sounds(self) -> bool:
+        """Whether it has sound."""
+        return not self._silent
+
     def ended(self, sample: int) -> bool:
         """Whether the clip is over at this sample of its clock."""
         with self._changed:

@@ -43,7 +43,8 @@ _CLOCK_RATES = {"audio": 48_000, "video": 90_000}
 class Peer:
     """Answers one offer with the avatar's voice and face; hands on the microphone.
 
-    `on_audio` gets int16 16 kHz mono PCM on the event loop.
+    `on_audio` gets int16 16 kHz mono PCM on the event loop; `on_over` is called when the connection has failed, or the
+    browser closed it.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Peer:
         *,
         codec: str,
         on_audio: Callable[[Samples], None],
+        on_over: Callable[[], None] = lambda: None,
     ) -> None:
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=ice_servers))
         self._codec = codec
         self._on_audio = on_audio
+        self._on_over = on_over
         self._readers: set[asyncio.Task[None]] = set()
         self._senders: list[RTCRtpSender] = []
         self._packets = 0
@@ -160,6 +163,8 @@ class Peer:
     def _state_changed(self) -> None:
         logger.debug("connection is %s", self.state)
         self._heard_at = time.monotonic()
+        if self.state in ("failed", "closed"):
+            self._on_over()
 
     def _track_arrived(self, track: MediaStreamTrack) -> None:
         reader = asyncio.create_task(self._read(track), name=f"{track.kind} reader")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,7 +17,9 @@ import numpy as np
 
 from avatar.acting import Acting, Sounded
 from avatar.lipsync.mouth import mouth_between, relaxed
+from avatar.played import Played
 from avatar.speech import FADE, STEP, Placed, Speech, added, faded_in, rms
+from avatar.taps import Frame, Tap, Taps
 from core.frames import (
     AUDIO_FRAME,
     MEDIA_RATE,
@@ -28,7 +30,7 @@ from core.frames import (
     Samples,
     VisemeFrames,
 )
-from core.stages import StageListener
+from core.stages import SoundSink, StageListener
 from core.visemes import LipPiece
 
 MAX_QUEUED_S = 20.0
@@ -45,8 +47,8 @@ FPS = 25
 """Pictures per second."""
 PICTURE = MEDIA_RATE // FPS
 """Media samples per picture."""
-_BLOCKS_PLAYED = 20
-"""Played frames (0.4 s) that are kept for the echo guard."""
+PULL = 3 * AUDIO_FRAME
+"""Samples that a pump pulls in one go while it is ahead: fewer timers and messages."""
 
 
 class Backing(Protocol):
@@ -57,6 +59,20 @@ class Backing(Protocol):
 
         `free`: nobody speaks in this packet, nor pauses in the middle of a reply.
         """
+
+    @property
+    def active(self) -> bool:
+        """Whether something may sound; else nobody need ask."""
+
+
+class Pacer(Protocol):
+    """Pulls the stage while no track does, and before anything is due."""
+
+    def due(self) -> int:
+        """The media clock: up to here (whole packets, the one that sounds now included) is played."""
+
+    def wake(self) -> None:
+        """There is something to pull."""
 
 
 class LipViewer(Protocol):
@@ -77,9 +93,13 @@ class SpeechStage:
         self._timeline: deque[Placed] = deque()
         self._held: list[Speech] | None = None
         self._cursor = 0
+        """Up to here is played: handed to the track, or due."""
+        self._read = 0
+        """Up to here is read. Behind the cursor only while a pacer is ahead of real time."""
         self._tail = 0
         self._reply_id = ""
         self._reply_start: int | None = None
+        """Where the reply's first sound is on the media clock, once it is queued."""
         self._ended = 0
         self._queued: Counter[int] = Counter()
         self._whole: set[int] = set()
@@ -93,9 +113,9 @@ class SpeechStage:
         self._rest = MouthShape()
         self._backing: Backing | None = None
         self._viewer: LipViewer | None = None
-        self._lips_start: int | None = None
-        """Where the reply's first lips are on the media clock, once they were told."""
-        self._played: deque[Samples] = deque([np.zeros(AUDIO_FRAME, np.int16)] * _BLOCKS_PLAYED, _BLOCKS_PLAYED)
+        self._pacer: Pacer | None = None
+        self._taps = Taps()
+        self._played = Played()
         self.underruns = 0
         """How often speech ran dry inside an utterance (the synthesizer was slower than real time)."""
 
@@ -107,12 +127,26 @@ class SpeechStage:
         """Who is told the lips; set once."""
         self._viewer = viewer
 
+    def use_pacer(self, pacer: Pacer | None) -> None:
+        """Who pulls while no track does. What was read ahead of real time is read again."""
+        self._pacer = pacer
+        if pacer is None:
+            self._take_back()
+
+    def tap(self, sink: SoundSink, dropped: Callable[[], None] = lambda: None) -> Callable[[], None]:
+        """Have what is played handed to `sink`; returns what ends it (idempotent). `dropped`: it raised, and is out."""
+        tap = Tap(sink, self._cursor, dropped)
+        self._taps.add(tap)
+        ahead = range(self._cursor, self._read, AUDIO_FRAME)
+        tap.hand(filter(None, (self._frame(at, self._samples(at, AUDIO_FRAME), False) for at in ahead)))
+        return lambda: self._taps.remove(tap)
+
     # -- writing
 
     def open(self, reply_id: str) -> None:
         """Accept pieces of this reply only; pieces of others are dropped when they arrive."""
         self._reply_id = reply_id
-        self._reply_start = self._lips_start = None
+        self._reply_start = None
         self._ended = 0
         self._queued.clear()
         self._whole.clear()
@@ -126,18 +160,22 @@ class SpeechStage:
         if speech.last:
             self._whole.add(speech.utterance)
         if self._held is None:
+            self._skip_silence()
             self._place(speech)
         else:
             self._held.append(speech)
         self._drained.clear()
+        self._wake()
         if self.queued_seconds >= MAX_QUEUED_S:
             self._roomy.clear()
         return True
 
     def _place(self, speech: Speech) -> None:
-        start = max(self._tail, self._cursor)
+        start = max(self._tail, self._read)
         if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
+        if self._reply_start is None and len(speech.samples):
+            start = self._reply_start = _whole(start)  # so what is handed over begins with it
         self._timeline.append(Placed(speech, start))
         self._tail = start + len(speech.samples)
 
@@ -151,34 +189,38 @@ class SpeechStage:
 
     def clear(self) -> Progress:
         """Silence now. Returns how far the reply had come; later pieces of it are refused."""
+        self._catch_up()
         heard = self._heard()
-        self._hide_lips()
+        self._withdraw()
         self._held = None
         self._fade_out([placed for placed in self._timeline if placed.end <= self._cursor])
         self._reply_id = ""
         self._acting.clear(self._cursor / MEDIA_RATE)
         self._drained.set()
         self._roomy.set()
+        self._wake()
         return heard
 
     def finish(self, reply_id: str) -> None:
         """The reply was played to its end: its expression goes."""
         if reply_id == self._reply_id:
-            self._reply_start = self._lips_start = None
+            self._reply_start = None
             self._acting.finish(self._cursor / MEDIA_RATE)
 
     def hold(self) -> bool:
         """Silence now, but keep what is queued for `resume`. False when nothing sounds, or it is held already."""
+        self._catch_up()
         if self._held is not None or self._tail <= self._cursor:
             return False
         cut = self._gap()
-        self._hide_lips()
+        self._withdraw()
         self._held, played = [], []
         for placed in self._timeline:
             before, after = placed.split(min(cut, self._cursor), self._cursor)
             played += [before] if before is not None else []
             self._held += [after] if after is not None else []
         self._fade_out(played)
+        self._wake()
         return True
 
     def resume(self) -> bool:
@@ -186,9 +228,11 @@ class SpeechStage:
         if self._held is None:
             return False
         held, self._held = self._held, None
+        self._catch_up()
         self._tail = self._cursor
         for number, speech in enumerate(held):
             self._place(speech if number else replace(speech, samples=faded_in(speech.samples)))
+        self._wake()
         return True
 
     @property
@@ -211,21 +255,50 @@ class SpeechStage:
 
     def read(self, position: int) -> Samples:
         """The next `AUDIO_FRAME` samples, for the audio track; `position` is their place on the media clock."""
-        samples = self._samples(position, AUDIO_FRAME)
-        if self._backing is not None and (backing := self._backing.sound(position, not self._performing)) is not None:
-            samples = added(samples, backing)
-        self._played.append(samples)
-        self._cursor = position + AUDIO_FRAME
-        self._announce(position)
-        self._show_lips()
-        keep = position - int(KEEP_PLAYED_S * MEDIA_RATE)
-        while self._timeline and self._timeline[0].end < keep and self._timeline[0].announced:
-            self._timeline.popleft()
-        if self.queued_seconds < MAX_QUEUED_S:
-            self._roomy.set()
-        if not self.speaking:
-            self._drained.set()
+        samples, frame = self._fetch(position)
+        self._taps.hand([frame] if frame is not None else [])
+        self._reach(position + AUDIO_FRAME)
         return samples
+
+    def pull(self, due: int, ahead: int) -> None:
+        """Play until `due`, for the pacer, and hand over what is queued for the next `ahead` samples after it."""
+        if self.idle:
+            self._pass(due)
+            return
+        frames = []
+        # what is not queued is not read ahead: it would be silence, and what is said next could only come after it
+        while self._read < due or self._read + AUDIO_FRAME <= min(due + ahead, self._tail):
+            frame = self._fetch(self._read)[1]
+            if frame is not None:
+                frames.append(frame)
+        self._taps.hand(frames)
+        if due > self._cursor:
+            self._reach(due)
+
+    def next_change(self) -> int | None:
+        """Until where the pacer should pull next; None while there is nothing to play."""
+        if self.idle:
+            return None
+        targets = [self._cursor + PULL, _whole(self._tail)]
+        for placed in self._timeline:
+            if placed.start >= self._cursor + PULL:
+                break
+            if not placed.announced:
+                targets.append(_whole(placed.start + 1))
+            if placed.speech.last:
+                targets.append(_whole(placed.end))
+        return min((target for target in targets if target > self._cursor), default=self._cursor + AUDIO_FRAME)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to play, and nothing to tell of what was."""
+        sounding = self._tail > self._cursor or (self._backing is not None and self._backing.active)
+        return not sounding and (self._held is not None or self._drained.is_set())
+
+    @property
+    def position(self) -> int:
+        """Up to where it is played, on the media clock."""
+        return self._cursor
 
     def cue(self, time: float) -> FaceCue:
         """What the face shows at media time `time` (seconds)."""
@@ -245,17 +318,77 @@ class SpeechStage:
     def played(self, seconds: float, ago: float) -> Samples:
         """What sounded, a clip included, during `seconds` until `ago` seconds before now, at `MEDIA_RATE`.
 
-        Shape (n,); the last `_BLOCKS_PLAYED` frames are known.
+        Shape (n,); the last `avatar.played.KEPT_S` are known.
         """
-        sound = np.concatenate(self._played)
-        end = len(sound) - round(ago * MEDIA_RATE)
-        return sound[max(0, end - round(seconds * MEDIA_RATE)) : max(0, end)]
+        self._skip_silence()
+        return self._played.between(seconds, ago + (self._read - self._cursor) / MEDIA_RATE)
 
     def next_position(self) -> int:
         """Where tracks of a new connection begin: the first whole picture after what was played."""
         return -(-self._cursor // PICTURE) * PICTURE
 
     # -- inside
+
+    def _fetch(self, position: int) -> tuple[Samples, Frame | None]:
+        """One packet, and the same for the taps if it is somebody's."""
+        samples = self._samples(position, AUDIO_FRAME)
+        backing = self._backing.sound(position, not self._performing) if self._backing is not None else None
+        if backing is not None:
+            samples = added(samples, backing)
+        self._played.add(samples)
+        self._read = position + AUDIO_FRAME
+        return samples, self._frame(position, samples, backing is not None) if self._taps else None
+
+    def _frame(self, position: int, samples: Samples, backed: bool) -> Frame | None:
+        if self._reply_start is not None and self._speaks(position):
+            return Frame(position, self._reply_id, (position - self._reply_start) / MEDIA_RATE, samples)
+        return Frame(position, "", position / MEDIA_RATE, samples) if backed else None
+
+    def _speaks(self, position: int) -> bool:
+        """Whether the reply sounds in the packet at `position`."""
+        for placed in self._timeline:
+            if placed.start >= position + AUDIO_FRAME:
+                break
+            if placed.end > max(position, placed.start) and placed.speech.reply_id == self._reply_id != "":
+                return True
+        return False
+
+    def _reach(self, cursor: int) -> None:
+        """So far it is played."""
+        before, self._cursor = self._cursor, cursor
+        self._announce(before)
+        self._show_lips()
+        keep = before - int(KEEP_PLAYED_S * MEDIA_RATE)
+        while self._timeline and self._timeline[0].end < keep and self._timeline[0].announced:
+            self._timeline.popleft()
+        if self.queued_seconds < MAX_QUEUED_S:
+            self._roomy.set()
+        if not self.speaking:
+            self._drained.set()
+
+    def _catch_up(self) -> None:
+        """With a pacer: to what is due at this moment, and not further."""
+        if self._pacer is not None:
+            self.pull(self._pacer.due(), 0)
+            self._take_back()
+
+    def _skip_silence(self) -> None:
+        if self._pacer is not None and self.idle:
+            self._pass(self._pacer.due())
+
+    def _pass(self, due: int) -> None:
+        """Silence until then."""
+        if due > self._cursor:
+            self._played.silence(due - self._cursor)
+            self._cursor = self._read = due
+
+    def _take_back(self) -> None:
+        self._played.take_back(self._read - self._cursor)
+        self._read = self._cursor
+
+    def _wake(self) -> None:
+        if self._pacer is not None:
+            self._pacer.wake()
 
     @property
     def _performing(self) -> bool:
@@ -294,10 +427,8 @@ class SpeechStage:
             speech = placed.speech
             if not placed.announced:
                 placed.announced = True
-                if self._reply_start is None:
-                    self._reply_start = placed.start
                 if speech.first:
-                    at = (placed.start - self._reply_start) / MEDIA_RATE
+                    at = self._since_start(placed.start)
                     self._listener.utterance_started(speech.reply_id, speech.utterance, speech.text, at)
                     if speech.reply_id != self._reply_id:
                         break
@@ -326,18 +457,25 @@ class SpeechStage:
                 break
             speech = placed.speech
             if not placed.shown and speech.reply_id == self._reply_id and len(speech.visemes):
-                self._lips_start = placed.start if self._lips_start is None else self._lips_start
-                at = (placed.start - self._lips_start) / MEDIA_RATE
+                at = self._since_start(placed.start)
                 self._viewer.lips(LipPiece(speech.reply_id, speech.utterance, at, speech.visemes))
             placed.shown = True
 
-    def _hide_lips(self) -> None:
+    def _since_start(self, position: int) -> float:
+        """Seconds after the reply's first sound."""
+        return max(0, position - self._reply_start) / MEDIA_RATE if self._reply_start is not None else 0.0
+
+    def _withdraw(self) -> None:
+        """What was told of the reply and is still to come does not come."""
+        if self._held is not None or self._reply_start is None or not self._reply_id:
+            return
+        at = self._since_start(self._cursor)
+        self._taps.clear(self._reply_id, at, self._cursor)
         ahead = any(placed.shown and placed.end > self._cursor for placed in self._timeline)
-        if self._viewer is not None and self._lips_start is not None and ahead:
-            at = max(0, self._cursor - self._lips_start) / MEDIA_RATE
+        if self._viewer is not None and ahead:
             self._viewer.lips_cleared(self._reply_id, at)
-            if self._cursor <= self._lips_start:
-                self._lips_start = None  # nothing of it was heard: it begins anew
+        if self._cursor <= self._reply_start:
+            self._reply_start = None  # nothing of it was heard: it begins anew
 
     def _heard(self) -> Progress:
         """Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps."""
@@ -371,3 +509,8 @@ class SpeechStage:
         sound = self._samples(first, last - first)
         blocks = sound[: len(sound) // STEP * STEP].reshape(-1, STEP).astype(np.float32)
         return first + int(np.argmin(np.mean(blocks**2, axis=1))) * STEP
+
+
+def _whole(position: int) -> int:
+    """The next packet's beginning."""
+    return -(-position // AUDIO_FRAME) * AUDIO_FRAME

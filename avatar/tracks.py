@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -28,19 +29,30 @@ class VoiceTrack(MediaStreamTrack):
         super().__init__()
         self._stage = stage
         self._clock = clock
-        self._position = 0
+        self._begin: Callable[[], int] = lambda: 0
+        self._position: int | None = None
         self.encoder: VoiceEncoder | None = None
         """Set once Opus is agreed on. Encoding here costs less than handing each frame to a thread and back."""
 
-    def begin(self, position: int) -> None:
-        """Where on the stage's media clock the first `recv` is (0 without this)."""
-        self._position = position
+    def begin(self, where: Callable[[], int]) -> None:
+        """Asked with the first `recv` where on the stage's media clock it is (0 without this)."""
+        self._begin = where
+
+    @property
+    def pulls(self) -> bool:
+        """Whether it was asked for sound, and will be."""
+        return self._position is not None and self.readyState == "live"
 
     async def recv(self) -> AudioFrame | Packet[Any]:
         """The next 20 ms, when due."""
         if self.readyState != "live":
             raise MediaStreamError
+        if self._position is None:
+            self._position = 0  # it pulls from here on
+            self._position = self._begin()
         await self._clock.wait_until(self._position)
+        if self.readyState != "live":
+            raise MediaStreamError  # stopped meanwhile: the stage is somebody else's
         frame = audio_frame(self._stage.read(self._position), self._position)
         self._position += AUDIO_FRAME
         return frame if self.encoder is None else self.encoder.packet(frame)
@@ -60,6 +72,8 @@ class FaceTrack(MediaStreamTrack):
         self._stage = stage
         self._painter = painter
         self._clock = clock
+        self._begin: Callable[[], int] = lambda: 0
+        self._begun = False
         self._index = 0
         self.encoder_draws = False
         """Whether each picture is given undrawn (`Undrawn`), which only our own encoder understands."""
@@ -72,14 +86,17 @@ class FaceTrack(MediaStreamTrack):
         """The encoder draws, if the face is quick enough for that."""
         self.encoder_draws = self._painter.quick
 
-    def begin(self, position: int) -> None:
-        """Where on the stage's media clock the first `recv` is, a whole picture (0 without this)."""
-        self._index = position // PICTURE
+    def begin(self, where: Callable[[], int]) -> None:
+        """Asked with the first `recv` where on the stage's media clock it is, a whole picture (0 without this)."""
+        self._begin = where
 
     async def recv(self) -> VideoFrame | Undrawn:
         """The next picture, when due."""
         if self.readyState != "live":
             raise MediaStreamError
+        if not self._begun:
+            self._begun = True
+            self._index = self._begin() // PICTURE
         late = await self._clock.wait_until(self._index * PICTURE)
         missed = int(late * FPS)
         self.skipped += missed

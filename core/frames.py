@@ -49,6 +49,20 @@ class Pcm:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundPiece:
+    """A piece of what the avatar plays. `samples`: int16 at `MEDIA_RATE`, whole packets of `AUDIO_FRAME`; not to be
+    written to.
+
+    `at`: seconds after the reply's first sound. What is nobody's reply (a clip's sound) has the `reply_id` "", and `at`
+    then counts from the avatar's beginning.
+    """
+
+    reply_id: str
+    at: float
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
 class Phoneme:
     """One phoneme of synthesised speech. Times in seconds from the start of the utterance."""
 
@@ -209,6 +223,14 @@ class Progress:
     """Utterances of the reply that were played to their end."""
     fraction: float = 0.0
     """Share of the next one that was played, 0..1."""
+
+
+class LinkKind(StrEnum):
+    """How a session's page gets picture and sound."""
+
+    WEBRTC = "webrtc"
+    WEBSOCKET = "websocket"
+    """Sound over a WebSocket; the page draws by itself."""
 
 
 class LinkState(StrEnum):

@@ -91,11 +91,16 @@ class HttpApi:
         ]
 
     async def offer(self, request: web.Request) -> web.Response:
-        """SDP offer in, answer and session id out (not in the envelope). `sessionid` takes a session up again."""
+        """SDP offer in, answer and session id out (not in the envelope). `sessionid` takes a session up again.
+
+        Of type "websocket" there is no SDP: sound goes over the socket (core/services/audio.py).
+        """
         body = await json_body(request)
         sdp, kind = body.get("sdp"), body.get("type", "offer")
-        if not isinstance(sdp, str) or kind != "offer":
-            raise BadRequest('expected {"sdp": "<text>", "type": "offer"}')
+        if kind == "websocket":
+            sdp = None
+        elif not isinstance(sdp, str) or kind != "offer":
+            raise BadRequest('expected {"sdp": "<text>", "type": "offer"}, or {"type": "websocket"}')
         if body.get("sessionid") in (None, ""):
             self._access.may_open(request, _text(body, "token"))
             self._sessions.check_room()
@@ -109,8 +114,7 @@ class HttpApi:
         token = self._tokens.issue(session.id, session.face)
         return web.json_response(
             {
-                "sdp": answer,
-                "type": "answer",
+                **({"sdp": answer, "type": "answer"} if sdp is not None else {"type": "websocket"}),
                 "sessionid": session.id,
                 "token": token,
                 "avatar": session.face.presenter or self._cast.default,
@@ -118,7 +122,7 @@ class HttpApi:
             }
         )
 
-    async def _come_back(self, request: web.Request, body: Mapping[str, Any], sdp: str) -> tuple[Session, str]:
+    async def _come_back(self, request: web.Request, body: Mapping[str, Any], sdp: str | None) -> tuple[Session, str]:
         session_id, token = session_id_of(body["sessionid"]), _text(body, "token")
         session = self._sessions.get(session_id)
         if session is not None:
@@ -269,4 +273,4 @@ def _page(body: Mapping[str, Any]) -> str:
 
 
 def _waiting(session: Session) -> str:
-    return "ok" if session.media.link() is LinkState.CONNECTED else "ok, spoken once the media connection is up"
+    return "ok" if session.link is LinkState.CONNECTED else "ok, spoken once the media connection is up"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from core.errors import BadRequest
 from core.events import Doing, Event, Heard, Replying, ReplyState, Typed, Uploaded
-from core.frames import Activity
+from core.frames import LISTEN_RATE, MEDIA_RATE, Activity
 from core.identity import username_of
 
 Message = dict[str, Any]
@@ -23,6 +23,7 @@ CHANNEL_TYPES = frozenset(
     {
         "login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error",
         "visemes_subscribed", "visemes", "visemes_clear",
+        "audio_opened", "audio_closed", "audio_frame", "audio_clear",
     }
 )  # fmt: skip
 """Messages about one socket: not numbered, not kept for one that comes back."""
@@ -224,6 +225,35 @@ def visemes_subscribed(session_id: str, form: str, names: Sequence[str], step_ms
     }
 
 
+def audio_opened(session_id: str, uplink: str, ahead_ms: int) -> Message:
+    """The socket gets the avatar's sound from now on; its binary frames are the microphone, as `uplink` says."""
+    return {
+        "type": "audio_opened",
+        "session_id": session_id,
+        "rate": MEDIA_RATE // 2,
+        "ahead_ms": ahead_ms,
+        "uplink": uplink,
+        "uplink_rate": LISTEN_RATE,
+    }
+
+
+def audio_closed(session_id: str, reason: str) -> Message:
+    """It gets no more. `reason`: closed (it asked), moved (another page has it), ended (the session has)."""
+    return {"type": "audio_closed", "session_id": session_id, "reason": reason}
+
+
+def audio_frame(session_id: str, reply_id: str, at_ms: int, seq: int, data: str) -> Message:
+    """A piece of what the avatar plays. `data`: base64 of 16-bit mono PCM at the rate that `audio_opened` told."""
+    return {
+        "type": "audio_frame", "session_id": session_id, "reply": reply_id, "at_ms": at_ms, "seq": seq, "data": data,
+    }  # fmt: skip
+
+
+def audio_clear(session_id: str, reply_id: str, at_ms: int) -> Message:
+    """Nothing of the reply sounds at `at_ms` or later."""
+    return {"type": "audio_clear", "session_id": session_id, "reply": reply_id, "at_ms": at_ms}
+
+
 def envelope(message_type: str, content: str, source: str, session_id: str, metadata: Message | None = None) -> Message:
     """A message of any type in the form of `broadcast_to_session`."""
     return {
@@ -284,6 +314,22 @@ class SubscribeVisemes(Incoming):
     """Asks for the timed mouths of the session."""
 
     content: VisemeWish
+
+
+class AudioWish(BaseModel):
+    """`uplink`: what the socket's binary frames are; `page`: the window's name in its offer, if it has one;
+    `ahead_ms`: how long before it is due sound may come."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    uplink: Literal["pcm", "opus", "none"]
+    page: str = Field(default="", max_length=64)
+    ahead_ms: StrictInt = Field(default=500, ge=0, le=1000)
+
+
+class OpenAudio(Incoming):
+    """Asks for the session's sound over this socket."""
+
+    content: AudioWish
 
 
 class Recognition(Incoming):

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 from core.clips import Clip
 from core.conversation import Conversation
 from core.errors import Refused, ServerFull, SessionNotFound
-from core.frames import FaceChoice, LinkState, Samples, Utterance
+from core.frames import FaceChoice, LinkKind, LinkState, Samples, Utterance
 from core.identity import new_session_id, session_id_of
 from core.log import bound
 from core.recording import Recording
+from core.stages import SoundSink
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,19 @@ class Media(Protocol):
 
         `taking` is called when the offer has proved good, before the earlier connection is closed. `face`, where
         given, is shown from then on.
+        """
+
+    async def attend(self, taking: Callable[[], None], face: FaceChoice | None = None) -> None:
+        """Be without a connection from now on, for who listens: an earlier one is closed. As `connect` otherwise."""
+
+    def listen(
+        self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
+    ) -> Callable[[], None]:
+        """Hand `sink` what the avatar plays; returns what ends it (idempotent). `dropped`: it raised, and is out.
+
+        While a WebRTC connection plays, in real time. Else, where speech is queued, up to `ahead_s` (0 to 1; the least
+        of all who listen) before it is due: a client's buffer is filled as fast as speech is made, and an interruption
+        takes back what is not due (`SoundSink.cleared`). With nobody who listens and no connection speech waits.
         """
 
     async def disconnect(self) -> None:
@@ -134,12 +148,19 @@ class Session:
         """When the browser was last heard, once it has vanished; None while it is there."""
         self.left = False
         """It did not vanish: it closed its connection."""
+        self.unheard_since: float | None = None
+        """When the last one who listened went; None before anybody did, and while somebody does."""
+        self._kind = LinkKind.WEBRTC
+        self._listeners: set[object] = set()
         self._task = asyncio.create_task(self._run(), name=f"session {session_id}")
 
     async def connect(
-        self, sdp: str, page: str, moved: Callable[[str, str], None], face: FaceChoice | None = None
+        self, sdp: str | None, page: str, moved: Callable[[str, str], None], face: FaceChoice | None = None
     ) -> str:
-        """Answer an offer; also re-attaches a browser that comes back. `moved`: see `Sessions`; `face`: another one."""
+        """Answer an offer; also re-attaches a browser that comes back. `moved`: see `Sessions`; `face`: another one.
+
+        Without `sdp` it goes without WebRTC: whoever comes is to `listen`, and the answer is empty.
+        """
         another = face if face is not None and face != self.face else None
 
         def taking() -> None:
@@ -147,16 +168,63 @@ class Session:
             self.face = another or self.face
             moved(self.id, page)
 
-        answer = await self.media.connect(sdp, taking, another)
+        answer = ""
+        if sdp is not None:
+            answer = await self.media.connect(sdp, taking, another)
+        else:
+            await self.media.attend(taking, another)
+            self._kind = LinkKind.WEBSOCKET
         self.ears.rest()  # what an earlier connection's microphone was saying has no end
         self.offered_at = time.monotonic()
-        self.detached_at = None
+        self.detached_at = self.unheard_since = None
         self.left = False
         return answer
 
+    def listen(self, sink: SoundSink, ahead_s: float = 0.5) -> Callable[[], None]:
+        """Hand `sink` what the avatar plays (see `Media.listen`) until what is returned is called (idempotent).
+
+        While anybody listens the session lives, with a WebRTC connection or without.
+        """
+
+        def end() -> None:
+            stop()
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+                self.unheard_since = None if self._listeners else time.monotonic()
+                self.left = self.left and not self._listeners
+
+        listener = object()
+        stop = self.media.listen(sink, ahead_s, end)
+        self._listeners.add(listener)
+        self.detached_at = self.unheard_since = None
+        self.left = False
+        return end
+
+    @property
+    def listened(self) -> bool:
+        """Whether somebody takes its sound beside WebRTC."""
+        return bool(self._listeners)
+
+    @property
+    def link(self) -> LinkState:
+        """Whether it is heard: over WebRTC, or by who listens."""
+        return LinkState.CONNECTED if self._listeners else self.media.link()
+
+    @property
+    def link_kind(self) -> LinkKind:
+        """How its page gets the sound, or was to get it last."""
+        if self.media.link() is not LinkState.NEW:
+            return LinkKind.WEBRTC
+        return LinkKind.WEBSOCKET if self._listeners else self._kind
+
     async def detach(self, heard_at: float, *, left: bool = False) -> None:
-        """The browser is gone: free its connection, keep the conversation for a while."""
-        if self.detached_at is None:
+        """The browser is gone: free its connection, keep the conversation for a while; whoever listens goes on."""
+        if self._listeners:
+            self.left = (
+                left and self.media.link() is LinkState.NEW
+            )  # then it is one who listens, and its socket goes next
+            await self.media.disconnect()
+        elif self.detached_at is None:
             self.detached_at = heard_at
             self.left = left
             self.ears.rest()
@@ -247,7 +315,7 @@ class Sessions:
 
     async def open(
         self,
-        sdp: str,
+        sdp: str | None,
         *,
         page: str = "",
         face: FaceChoice = _AS_SET,
@@ -256,6 +324,7 @@ class Sessions:
     ) -> tuple[Session, str]:
         """Admit a new session and answer its offer. Raises `ServerFull`, `Refused`, `BadRequest`; then nothing is held.
 
+        Without `sdp` it is a session without WebRTC (`Session.listen`), and the answer is empty.
         `session_id` and `memory` open a session again that the server knew before it was restarted.
         """
         self.check_room()
@@ -274,8 +343,8 @@ class Sessions:
         logger.info("session %s opened (%d of %d)", session_id, len(self), self._limits.max_sessions)
         return session, answer
 
-    async def resume(self, session: Session, sdp: str, *, page: str = "", face: FaceChoice | None = None) -> str:
-        """Attach a new connection to a live session, with another `face` if given.
+    async def resume(self, session: Session, sdp: str | None, *, page: str = "", face: FaceChoice | None = None) -> str:
+        """Attach a new connection to a live session, or none without `sdp`; with another `face` if given.
 
         Raises `SessionNotFound`, `BadRequest`; the face that was shown then stays.
         """
@@ -329,9 +398,16 @@ class Sessions:
         elif link is LinkState.CLOSED:
             logger.info("session %s: browser closed the connection", session.id)
             await session.detach(now, left=True)
+        elif session.unheard_since is not None and link is LinkState.NEW:
+            if session.left or now - session.unheard_since > self._limits.vanish_s:
+                logger.info("session %s: nobody listens any more", session.id)
+                await session.detach(session.unheard_since, left=session.left)
         elif now - session.offered_at > self._limits.handshake_timeout_s:
-            logger.info("session %s: never connected", session.id)
-            return True
+            if not session.listened:
+                logger.info("session %s: never connected", session.id)
+                return True
+            if link is LinkState.CONNECTING:
+                await session.media.disconnect()
         return False
 
     def _patience(self, session: Session) -> float:

@@ -20,6 +20,7 @@ from core.frames import (
     PresenterInfo,
     Progress,
     Samples,
+    SoundPiece,
     SpeechChunk,
     Transcript,
     Utterance,
@@ -190,6 +191,22 @@ class StageListener(Protocol):
 
     def utterance_ended(self, reply_id: str, index: int, text: str) -> None:
         """Utterance `index` has been played to its end."""
+
+
+class SoundSink(Protocol):
+    """Gets what the avatar plays, beside or instead of a WebRTC connection.
+
+    Called on the event loop, must not wait. One that raises is dropped and gets no more. Silence is not handed over.
+    """
+
+    def sound(self, piece: SoundPiece) -> None:
+        """The next piece, in order; perhaps before it is due (see `core.sessions.Media.listen`)."""
+
+    def cleared(self, reply_id: str, at: float) -> None:
+        """Nothing of the reply sounds `at` seconds after its first sound or later; what was handed over is void there.
+
+        After a hold the reply goes on at a later `at`, beginning with a little that was played before.
+        """
 
 
 _Table = Mapping[str, str]

@@ -179,7 +179,7 @@ class WebSocketRouter:
 
     async def _binary(self, session: WebSocketSession, data: bytes) -> None:
         if session.binary_to is None:
-            raise BadRequest("nobody asked for binary frames: send start_asr_recognition first")
+            raise BadRequest("nobody asked for binary frames: send open_audio or start_asr_recognition first")
         await session.binary_to.binary(session, data)
 
     async def _guarded(self, websocket: web.WebSocketResponse, ref: str, handle: Callable[[], Awaitable[None]]) -> None:

@@ -103,6 +103,11 @@ class WebSocketSession:
         """Messages that wait to be sent."""
         return len(self._queue)
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._queued_bytes
+
     def touch(self, *, pong: bool = False) -> None:
         """A frame arrived."""
         self.last_sign = time.monotonic()

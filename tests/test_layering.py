@@ -16,7 +16,7 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
            "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",
-           "core.markup", "core.acts", "core.visemes"}  # fmt: skip
+           "core.markup", "core.acts", "core.visemes", "core.half_rate"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.sessions", "core.doctor", "core.cast", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
@@ -24,7 +24,7 @@ LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", 
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
-    "clip_source", "clip", "choreography",
+    "clip_source", "clip", "choreography", "taps", "pump", "played",
     "video_file", "offline",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
@@ -169,7 +169,7 @@ def test_service_layer() -> None:
 
 
 def test_a8_services_know_nothing_of_each_other() -> None:
-    services = {"core.services.asr", "core.services.digital_human", "core.services.visemes", "core.services.wsa"}
+    services = {f"core.services.{name}" for name in ("asr", "audio", "digital_human", "visemes", "wsa")}
     known = sources()
     assert services <= set(known)
     for name, imports in known.items():

@@ -13,6 +13,7 @@ from core.conversation import Conversation
 from core.errors import BadRequest, Refused, ServerFull, SessionNotFound
 from core.frames import Activity, FaceChoice, LinkState, Samples, Utterance
 from core.sessions import RELOAD_SHARE, LifecycleLimits, Parts, Session, Sessions
+from core.stages import SoundSink
 from tests.fakes import DeafToFiles, ScriptedDialogue, ToneSynthesizer
 
 
@@ -25,6 +26,7 @@ class FakeMedia:
         self.fail: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.calls: list[str] = []
+        self.sinks: list[Callable[[], None]] = []
 
     async def connect(self, sdp: str, taking: Callable[[], None], face: FaceChoice | None = None) -> str:
         self.calls.append("connect")
@@ -35,6 +37,17 @@ class FakeMedia:
         taking()
         self.state = LinkState.CONNECTING
         return "answer"
+
+    async def attend(self, taking: Callable[[], None], face: FaceChoice | None = None) -> None:
+        self.calls.append("attend")
+        taking()
+        self.state = LinkState.NEW
+
+    def listen(
+        self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
+    ) -> Callable[[], None]:
+        self.sinks.append(dropped)
+        return lambda: self.sinks.remove(dropped) if dropped in self.sinks else None
 
     async def disconnect(self) -> None:
         self.calls.append("disconnect")

@@ -145,7 +145,8 @@ class ASRWebSocketService(WebSocketServiceBase):
 
     def _end(self, socket: WebSocketSession) -> None:
         self._intakes.pop(socket, None)
-        socket.binary_to = None
+        if socket.binary_to is self:
+            socket.binary_to = None
 
     def _start_own(self, socket: WebSocketSession) -> None:
         self._left = {own for own in self._left if own.busy}

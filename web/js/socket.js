@@ -13,7 +13,8 @@ const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
 
 /** What belongs to the channel itself and has no number. */
 const UNNUMBERED = new Set(["login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error",
-  "visemes_subscribed", "visemes", "visemes_clear"]);
+  "visemes_subscribed", "visemes", "visemes_clear",
+  "audio_opened", "audio_closed", "audio_frame", "audio_clear"]);
 
 export class Socket {
   #socket = null;
