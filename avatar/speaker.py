@@ -33,10 +33,10 @@ class Speaker:
         self._lipsync = lipsync
         self._executor = executor
 
-    def writer(self, reply_id: str) -> SpeechWriter:
+    def writer(self, reply_id: str, *, lead_s: float | None = None) -> SpeechWriter:
         """Open the stage for a reply."""
-        self._stage.open(reply_id)
-        return _Writer(reply_id, self._stage, self._lipsync, self._executor)
+        self._stage.open(reply_id, lead_s or 0.0)
+        return _Writer(reply_id, self._stage, self._lipsync, self._executor, live=lead_s is not None)
 
     def clear(self) -> Progress:
         """Silence now."""
@@ -93,7 +93,8 @@ class _Preparation:
 
 
 class _Writer:
-    def __init__(self, reply_id: str, stage: SpeechStage, lipsync: LipSync, executor: Executor) -> None:
+    def __init__(self, reply_id: str, stage: SpeechStage, lipsync: LipSync, executor: Executor, *, live: bool) -> None:
+        self._live = live
         self._reply_id = reply_id
         self._stage = stage
         self._lipsync = lipsync
@@ -117,12 +118,13 @@ class _Writer:
         await self._stage.room()
         chunk = _sound(chunk)
         if self._preparation is None:
-            self._preparation = _Preparation(self._lipsync, chunk.pcm.rate, self._text)
+            # lips that read along lag 0.3 s behind the sound, which live sound can't wait for
+            self._preparation = _Preparation(self._lipsync, chunk.pcm.rate, "" if self._live else self._text)
         if chunk.pcm.rate != self._preparation.rate:
             raise SynthesizerError(f"sample rate changed from {self._preparation.rate} to {chunk.pcm.rate} Hz")
         self._waiting.append(chunk)
-        # the first sound goes out at once, the rest in pieces that are worth a thread's while
-        if self._fresh or sum(part.pcm.seconds for part in self._waiting) >= PIECE_S:
+        # the first sound goes out at once, and live sound always; the rest in pieces that are worth a thread's while
+        if self._live or self._fresh or sum(part.pcm.seconds for part in self._waiting) >= PIECE_S:
             await self._flush(self._preparation)
 
     async def end(self) -> None:

@@ -98,6 +98,7 @@ class SpeechStage:
         """Up to here is read. Behind the cursor only while a pacer is ahead of real time."""
         self._tail = 0
         self._reply_id = ""
+        self._lead = 0
         self._reply_start: int | None = None
         """Where the reply's first sound is on the media clock, once it is queued."""
         self._ended = 0
@@ -143,9 +144,13 @@ class SpeechStage:
 
     # -- writing
 
-    def open(self, reply_id: str) -> None:
-        """Accept pieces of this reply only; pieces of others are dropped when they arrive."""
+    def open(self, reply_id: str, lead_s: float = 0.0) -> None:
+        """Accept pieces of this reply only; pieces of others are dropped when they arrive.
+
+        `lead_s`: its first piece, and the first after it ran dry, wait so long, so that late ones leave no gap.
+        """
         self._reply_id = reply_id
+        self._lead = round(lead_s * MEDIA_RATE)
         self._reply_start = None
         self._ended = 0
         self._queued.clear()
@@ -161,7 +166,7 @@ class SpeechStage:
             self._whole.add(speech.utterance)
         if self._held is None:
             self._skip_silence()
-            self._place(speech)
+            self._place(speech, self._lead if len(speech.samples) else 0)
         else:
             self._held.append(speech)
         self._drained.clear()
@@ -170,8 +175,8 @@ class SpeechStage:
             self._roomy.clear()
         return True
 
-    def _place(self, speech: Speech) -> None:
-        start = max(self._tail, self._read)
+    def _place(self, speech: Speech, lead: int = 0) -> None:
+        start = self._tail if self._tail > self._read else self._read + lead
         if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
         if self._reply_start is None and len(speech.samples):

@@ -166,8 +166,12 @@ class SpeechWriter(Protocol):
 class Stage(Protocol):
     """Where replies are played. Calls are made on the event loop."""
 
-    def writer(self, reply_id: str) -> SpeechWriter:
-        """Open the stage for a reply. Pieces of any other reply are refused from now on."""
+    def writer(self, reply_id: str, *, lead_s: float | None = None) -> SpeechWriter:
+        """Open the stage for a reply. Pieces of any other reply are refused from now on.
+
+        `lead_s`: its sound comes live, no faster than it is spoken. Each piece is prepared at once, and the first one,
+        as well as the first after it ran dry, waits so long (seconds), so that late ones leave no gap.
+        """
 
     def clear(self) -> Progress:
         """Silence now: drop everything that is queued, tell how far playback had come."""

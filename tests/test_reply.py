@@ -29,7 +29,7 @@ class InstantStage:
         self.cleared = 0
         self.acts: list[tuple[int, Deed]] = []
 
-    def writer(self, reply_id: str) -> InstantWriter:
+    def writer(self, reply_id: str, *, lead_s: float | None = None) -> InstantWriter:
         return InstantWriter(self, reply_id)
 
     def clear(self) -> Progress:

@@ -265,3 +265,15 @@ async def test_f2_broken_lips_never_silence_the_voice(pool: ThreadPoolExecutor, 
     assert jaw[-5] == 0, "the mouth rests"
     if when == "feed":
         assert max(jaw) > 0, "what was decided before is shown"
+
+
+async def test_h2_every_piece_of_live_sound_is_prepared_at_once(pool: ThreadPoolExecutor) -> None:
+    queued = {}
+    for lead in (None, 0.1):
+        stage = SpeechStage(Listener())
+        writer = Speaker(stage, LevelLips(), pool).writer("r1", lead_s=lead)
+        await writer.begin("hm")
+        for _ in range(3):
+            await writer.write(SpeechChunk(Pcm(beep(24_000, 0.0, 0.06), 24_000)))
+        queued[lead] = stage.queued_seconds
+    assert queued[0.1] == pytest.approx(queued[None] + 0.12 + 0.1, abs=0.02)

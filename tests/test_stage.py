@@ -202,3 +202,29 @@ def test_what_was_played_can_be_asked_for_also_while_held() -> None:
     assert stage.hold()
     assert list(np.unique(stage.played(0.1, 0.1))) == [1000]
     assert not stage.played(0.1, 0.2).any()  # before it began
+
+
+def test_h3_live_sound_begins_late_and_again_when_it_ran_dry() -> None:
+    stage = SpeechStage(Log())
+    play(stage, 2)
+    stage.open("r1", lead_s=0.1)
+    stage.put(speech(0.06, 100, last=False))
+    assert not play(stage, 4, start=2).any()  # 80 of the 100 ms
+    stage.put(speech(0.06, 200, first=False, last=False))
+    sound = play(stage, 9, start=6)
+    assert np.flatnonzero(sound)[0] == AUDIO_FRAME
+    assert np.count_nonzero(sound) == int(0.12 * MEDIA_RATE)  # one behind the other, late as the second one was
+    assert len(np.flatnonzero(np.diff(sound))) == 3
+    assert stage.underruns == 0
+    stage.put(speech(0.06, 300, first=False))
+    sound = play(stage, 10, start=15)
+    assert np.flatnonzero(sound)[0] == 0.1 * MEDIA_RATE
+    assert stage.underruns == 1
+
+
+def test_h3_what_the_face_does_needs_no_lead() -> None:
+    stage = SpeechStage(Log())
+    stage.open("r1", lead_s=0.1)
+    stage.put(speech(0.0))
+    stage.put(speech(0.02))
+    assert np.flatnonzero(play(stage, 10))[0] == 0.1 * MEDIA_RATE
