@@ -176,7 +176,8 @@ class SpeechStage:
         return True
 
     def _place(self, speech: Speech, lead: int = 0) -> None:
-        start = self._tail if self._tail > self._read else self._read + lead
+        dry = self._tail <= self._cursor  # what was read ahead is still to be heard
+        start = max(self._tail, self._read + (lead if dry else 0))
         if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
         if self._reply_start is None and len(speech.samples):

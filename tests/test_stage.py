@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
+import pytest
 
 from avatar.speech import FADE, Speech
 from avatar.stage import MAX_QUEUED_S, SpeechStage
@@ -228,3 +229,12 @@ def test_h3_what_the_face_does_needs_no_lead() -> None:
     stage.put(speech(0.0))
     stage.put(speech(0.02))
     assert np.flatnonzero(play(stage, 10))[0] == 0.1 * MEDIA_RATE
+
+
+def test_h3_live_sound_that_is_read_ahead_did_not_run_dry() -> None:
+    stage = SpeechStage(Log())
+    stage.open("r1", lead_s=0.1)
+    stage.put(speech(0.06, last=False))
+    stage.pull(AUDIO_FRAME, MEDIA_RATE // 2)
+    stage.put(speech(0.06, first=False))
+    assert stage.queued_seconds == pytest.approx(0.1 + 0.12 - 0.02)
