@@ -154,7 +154,7 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     # A lower lip under the teeth bunches the chin; rounded lips draw it down.
     out[INDEX["jaw"]] = shape.jaw_open * drop - 9.0 * lips.tucked + 3.5 * lips.forward
     out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
-    out[INDEX["gather"]] = 0.45 * max(0.0, -wider)
+    out[INDEX["gather"]] = 0.6 * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
     out[INDEX["cheeks"]] += 2.5 * shape.stretch
     return out
