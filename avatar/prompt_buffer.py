@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 
@@ -14,10 +16,13 @@ class PromptBuffer(JitterBuffer):
     That one plays smoothly: it holds four packets (80 ms) back, and after a lost packet all that its capacity holds
     (320 ms), for good. This one hands on every packet as it comes. A packet that was overtaken is dropped, as is one
     without sound, at which a decoder would stop.
+
+    `take` is offered the payload type and the data of each; what it takes (True) does not go to aiortc's decoder.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[int, bytes], bool] = lambda kind, data: False) -> None:
         super().__init__(capacity=1)
+        self._take = take
         self._newest: int | None = None
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
@@ -27,4 +32,6 @@ class PromptBuffer(JitterBuffer):
         if self._newest is not None and not 0 < (sequence - self._newest) & 0xFFFF < _HALF:
             return False, None
         self._newest = sequence
-        return False, JitterFrame(data, packet.timestamp) if data else None
+        if not data or self._take(packet.payload_type, data):
+            return False, None
+        return False, JitterFrame(data, packet.timestamp)

@@ -48,6 +48,22 @@ def test_a_packet_without_sound_is_dropped() -> None:
     assert handed_on(PromptBuffer(), [5], b"") == [None]
 
 
+def test_what_is_taken_does_not_go_to_aiortcs_decoder() -> None:
+    taken: list[tuple[int, bytes]] = []
+
+    def take(kind: int, data: bytes) -> bool:
+        taken.append((kind, data))
+        return kind == 96
+
+    buffer = PromptBuffer(take)
+    for number, kind in enumerate((96, 0)):
+        packet = RtpPacket(sequence_number=number, payload_type=kind)
+        packet._data = b"sound"  # type: ignore[attr-defined]
+        assert (buffer.add(packet)[1] is None) == (kind == 96)
+    assert handed_on(buffer, [2], b"") == [None]
+    assert taken == [(96, b"sound"), (0, b"sound")]
+
+
 async def test_the_ears_get_it_in_place_of_aiortcs_own() -> None:
     peer = Peer([], codec="vp8", on_audio=lambda samples: None)
     receiver = peer._pc.addTransceiver("audio").receiver
