@@ -14,6 +14,7 @@ BEFORE = (WINDOW - HOP) // 2
 """Samples of a frame's window before its hop, and as many after it: the window is centred on the hop."""
 _FFT = 512
 _LOWEST, _HIGHEST = 60.0, 7800.0
+_TO_FULL_SCALE = np.float32(1 / 32768)
 _FLOOR = 1e-8
 """Power (full scale = 1) added to each band: quieter than -80 dBFS is silence."""
 
@@ -33,6 +34,8 @@ def _filters() -> NDArray[np.float32]:
 
 _TAPER = np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
 _MEL = _filters() * np.float32(2 / (np.sum(_TAPER.astype(float) ** 2) * _FFT))
+_MEL_OF_PARTS = np.repeat(_MEL, 2, axis=0)
+"""For the squares of real and imaginary parts in turn: their sum is the power."""
 _SILENCE = np.float32(np.log(_FLOOR))
 
 
@@ -47,7 +50,7 @@ class LogMelStream:
     def feed(self, samples: Samples) -> Mel:
         """Take int16 samples, shape (n,), at `LISTEN_RATE`; the frames whose window is complete."""
         self._samples += len(samples)
-        self._audio = np.concatenate((self._audio, samples.astype(np.float32) / 32768))
+        self._audio = np.concatenate((self._audio, samples * _TO_FULL_SCALE))
         count = max(0, (len(self._audio) - WINDOW) // HOP + 1)
         mel = log_mel(self._audio, count)
         self._audio = self._audio[count * HOP :]
@@ -66,10 +69,14 @@ def log_mel(audio: NDArray[np.float32], count: int) -> Mel:
     """Features of `count` windows that begin at every `HOP`th sample of `audio` (full scale = 1)."""
     if count <= 0:
         return np.zeros((0, MEL_BANDS), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[: count * HOP : HOP]
-    spectrum = np.fft.rfft(windows * _TAPER, _FFT)
-    power = spectrum.real**2 + spectrum.imag**2
-    return np.asarray(np.log(power @ _MEL + np.float32(_FLOOR)), np.float32)
+    # as numpy's sliding_window_view, in a tenth of its time
+    audio = np.ascontiguousarray(audio, np.float32)
+    windows = np.ndarray((count, WINDOW), np.float32, audio, strides=(HOP * audio.itemsize, audio.itemsize))
+    parts = np.fft.rfft(windows * _TAPER, _FFT).astype(np.complex64, copy=False).view(np.float32)
+    np.multiply(parts, parts, out=parts)
+    mel: Mel = parts @ _MEL_OF_PARTS
+    mel += np.float32(_FLOOR)
+    return np.log(mel, out=mel)
 
 
 def silence(count: int) -> Mel:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from core.frames import VISEMES, VisemeFrames
 
@@ -12,12 +15,25 @@ _MOVE = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0], np.float32)
 """Standard deviation 20 ms; with the doubt in the posteriors themselves, movements are as quick as real ones."""
 _ROUND = np.array([1, 2, 3, 4, 5, 5, 4.5, 4, 3, 2, 1], np.float32)
 """Lips begin to round 60 ms before a rounded vowel sounds."""
-_ROUNDED = ("oh", "ou")
 _SURE = 0.45
 """A closure this probable is kept as it is: smoothing would part the lips again."""
 _PP = VISEMES.index("PP")
-_KERNELS = np.stack([k / k.sum() for k in (_ROUND if viseme in _ROUNDED else _MOVE for viseme in VISEMES)], axis=1)
-"""Shape (11, 15): weight of each neighbour, for each viseme."""
+_AT_ONCE = 32
+"""Rows that are smoothed in one product, whose matrices grow with their square."""
+_FIRST_ROUNDED = VISEMES.index("oh")
+"""The rounded ones come last."""
+assert VISEMES[_FIRST_ROUNDED:] == ("oh", "ou")
+
+
+@lru_cache(maxsize=_AT_ONCE)
+def _kernels(count: int) -> VisemeFrames:
+    """Two matrices one below the other, shape (2 count, BEHIND + count + AHEAD): `count` rows smoothed by each kernel."""
+    size = len(_MOVE)
+    both = np.zeros((2 * count, count + size - 1), np.float32)
+    for i in range(count):
+        both[i, i : i + size] = _MOVE / _MOVE.sum()
+        both[count + i, i : i + size] = _ROUND / _ROUND.sum()
+    return both
 
 
 class Glide:
@@ -41,15 +57,32 @@ class Glide:
         count = len(self._line) - BEHIND - AHEAD
         if count <= 0:
             return np.zeros((0, len(VISEMES)), np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._line, len(_KERNELS), axis=0)
-        smooth = np.einsum("nvk,kv->nv", windows, _KERNELS)
-        smooth /= smooth.sum(axis=1, keepdims=True)
-        itself = windows[:, _PP, BEHIND]
-        closure = np.where(itself > _SURE, np.maximum(itself, smooth[:, _PP]), smooth[:, _PP])
-        smooth *= ((1 - closure) / np.maximum(1 - smooth[:, _PP], 1e-6))[:, None]
-        smooth[:, _PP] = closure
+        starts = range(0, count, _AT_ONCE)
+        parts = [_smoothed(self._line[at : BEHIND + min(at + _AT_ONCE, count) + AHEAD]) for at in starts]
         self._line = self._line[count:]
-        return np.asarray(smooth / smooth.sum(axis=1, keepdims=True), np.float32)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _smoothed(line: VisemeFrames) -> VisemeFrames:
+    """All rows of `line` but the first `BEHIND` and the last `AHEAD`, smoothed."""
+    count = len(line) - BEHIND - AHEAD
+    both: VisemeFrames = _kernels(count) @ line
+    smooth, rounded = both[:count], both[count:]
+    smooth[:, _FIRST_ROUNDED:] = rounded[:, _FIRST_ROUNDED:]
+    smooth /= smooth.sum(axis=1, keepdims=True)
+    itself = line[BEHIND : BEHIND + count, _PP]
+    if itself.max() > _SURE:
+        _keep_closed(smooth, itself)
+    return smooth
+
+
+def _keep_closed(smooth: VisemeFrames, itself: NDArray[np.float32]) -> None:
+    """Give a sure PP of the unsmoothed rows, `itself`, back to the smoothed ones."""
+    now = smooth[:, _PP].copy()
+    closure = np.where(itself > _SURE, np.maximum(itself, now), now)
+    smooth *= ((1 - closure) / np.maximum(1 - now, 1e-6))[:, None]
+    smooth[:, _PP] = closure
+    smooth /= smooth.sum(axis=1, keepdims=True)
 
 
 def _rest(count: int) -> VisemeFrames:

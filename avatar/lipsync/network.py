@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from avatar.lipsync.features import MEL_BANDS, Mel
@@ -24,6 +26,8 @@ STEP = 2
 LOOK_AHEAD_STEPS = 2
 LOOK_AHEAD_FRAMES = LOOK_AHEAD_STEPS * STEP
 """Rows by which the network's answers lag behind its input: 40 ms."""
+MOST_STEPS = 16
+"""Steps that are computed at once: what a piece of 200 ms has, and more."""
 WEIGHTS = Path(__file__).with_name("weights.npz")
 
 Array = NDArray[np.float32]
@@ -31,10 +35,9 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
-    """Causal convolution over steps. `weight`: shape (taps * inputs, outputs), oldest tap first; `bias`: (outputs,)."""
+    """Causal convolution over steps. `weight`: shape (taps * inputs + 1, outputs), oldest tap first, biases last."""
 
     weight: Array
-    bias: Array
     inputs: int
     dilation: int
 
@@ -51,11 +54,10 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """x + mix · relu(conv(x))."""
+    """x + mix · relu(conv(x)). `mix`: shape (width + 1, width), biases last."""
 
     conv: Convolution
     mix: Array
-    mix_bias: Array
 
 
 class Network:
@@ -65,18 +67,14 @@ class Network:
         """`arrays`: see `avatar.lipsync.train.export`. Raises `LipSyncError` when some are missing or don't fit."""
         try:
             values = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-            self.mean, self.scale = values["mean"], values["scale"]
-            self.input = Convolution(values["input.weight"], values["input.bias"], STEP * MEL_BANDS, 1)
+            self.mean, self.scale = np.tile(values["mean"], STEP), np.tile(values["scale"], STEP)
+            self.input = Convolution(_with_bias(values, "input"), STEP * MEL_BANDS, 1)
             width = self.input.weight.shape[1]
             self.blocks = tuple(
-                Block(
-                    Convolution(values[f"{i}.conv.weight"], values[f"{i}.conv.bias"], width, int(dilation)),
-                    values[f"{i}.mix.weight"],
-                    values[f"{i}.mix.bias"],
-                )
+                Block(Convolution(_with_bias(values, f"{i}.conv"), width, int(dilation)), _with_bias(values, f"{i}.mix"))
                 for i, dilation in enumerate(values["dilations"])
             )
-            self.head, self.head_bias = values["head.weight"], values["head.bias"]
+            self.head = _with_bias(values, "head")
             NetworkStream(self).feed(np.zeros((STEP, MEL_BANDS), np.float32))
         except (KeyError, ValueError) as error:
             raise LipSyncError(f"the lip model's weights don't fit: {error}", adapter="audio") from error
@@ -93,8 +91,13 @@ class Network:
     @property
     def parameters(self) -> int:
         """Number of trained values."""
-        blocks = sum(b.conv.weight.size + b.conv.bias.size + b.mix.size + b.mix_bias.size for b in self.blocks)
-        return blocks + self.input.weight.size + self.input.bias.size + self.head.size + self.head_bias.size
+        blocks = sum(block.conv.weight.size + block.mix.size for block in self.blocks)
+        return blocks + self.input.weight.size + self.head.size
+
+
+def _with_bias(values: dict[str, Array], name: str) -> Array:
+    """A layer's weights with its biases as the last row, for inputs that end with a 1: one product does both."""
+    return np.concatenate((values[f"{name}.weight"], values[f"{name}.bias"][None]))
 
 
 @lru_cache(maxsize=4)
@@ -111,41 +114,109 @@ def _load(path: Path) -> Network:
 
 
 class NetworkStream:
-    """State of one utterance. Rows of the answer lag `LOOK_AHEAD_FRAMES` behind the rows of the input."""
+    """State of one utterance. Rows of the answer lag `LOOK_AHEAD_FRAMES` behind the rows of the input.
+
+    All arrays and the views into them are made once: for a step or two, making them takes longer than computing.
+    """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._left = np.zeros((0, MEL_BANDS), np.float32)
-        self._pasts = [
-            np.zeros((conv.memory, conv.inputs), np.float32)
-            for conv in (network.input, *(block.conv for block in network.blocks))
-        ]
+        convolutions = (network.input, *(block.conv for block in network.blocks))
+        self._lines = [np.zeros((conv.memory + MOST_STEPS, conv.inputs), np.float32) for conv in convolutions]
+        self._routes: dict[int, _Route] = {}
 
     def feed(self, mel: Mel) -> Array:
         """Take features, shape (n, 40); log-posteriors, shape (m, 15), 100 per second, an even number of rows."""
-        mel = np.concatenate((self._left, mel))
+        if len(self._left):
+            mel = np.concatenate((self._left, mel))
         steps = len(mel) // STEP
         self._left = mel[steps * STEP :]
-        if not steps:
-            return np.zeros((0, len(VISEMES)), np.float32)
-        net = self._network
-        x = (mel[: steps * STEP] - net.mean) * net.scale
-        x = self._convolve(0, net.input, x.reshape(steps, -1))
-        for i, block in enumerate(net.blocks, 1):
-            x = x + (self._convolve(i, block.conv, x) @ block.mix + block.mix_bias)
-        logits = (x @ net.head + net.head_bias).reshape(steps * STEP, len(VISEMES))
-        logits -= logits.max(axis=1, keepdims=True)
-        return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), np.float32)
+        inputs = mel[: steps * STEP].reshape(steps, STEP * MEL_BANDS)
+        logits = np.empty((steps, STEP * len(VISEMES)), np.float32)
+        for start in range(0, steps, MOST_STEPS):
+            count = min(MOST_STEPS, steps - start)
+            if count not in self._routes:
+                self._routes[count] = _Route(self._network, self._lines, count)
+            self._routes[count].run(inputs[start : start + count], logits[start : start + count])
+        return _log_softmax(logits.reshape(steps * STEP, len(VISEMES)))
 
     def finish(self) -> Array:
         """The answer for an odd last frame, which stands for its pair."""
         return self.feed(self._left) if len(self._left) else self.feed(np.zeros((0, MEL_BANDS), np.float32))
 
-    def _convolve(self, index: int, conv: Convolution, x: Array) -> Array:
-        """relu(conv(x)) with the kept past of layer `index` before `x`, shape (steps, inputs)."""
-        past = self._pasts[index]
-        steps = len(x)
-        line = np.concatenate((past, x))
-        self._pasts[index] = line[steps:]
-        taps = [line[k * conv.dilation : k * conv.dilation + steps] for k in range(conv.taps)]
-        return np.asarray(np.maximum(np.concatenate(taps, axis=1) @ conv.weight + conv.bias, 0), np.float32)
+
+class _Layer(NamedTuple):
+    """A convolution of some steps, as views: where its inputs go, the taps within its line, and what it works on."""
+
+    inputs: Array
+    line: Array
+    taps: Array
+    flat: Array
+    weight: Array
+    out: Array
+    kept: Array
+    moved: Array
+
+    def convolve(self, heard: Array) -> None:
+        """Write relu(conv(inputs)) to `heard`, and make the inputs the past."""
+        np.copyto(self.taps, self.line)
+        np.matmul(self.flat, self.weight, out=self.out)
+        np.maximum(self.out, 0, out=heard)
+        np.copyto(self.kept, self.moved)
+
+
+class _Route:
+    """The way of a fixed number of steps through the network."""
+
+    def __init__(self, network: Network, lines: list[Array], steps: int) -> None:
+        """`lines`: of each convolution, its past and room for new inputs."""
+        self._net = network
+        width = network.blocks[0].mix.shape[1] if network.blocks else network.head.shape[0] - 1
+        convolutions = (network.input, *(block.conv for block in network.blocks))
+        first, *others = (_layer(conv, line, steps) for conv, line in zip(convolutions, lines, strict=True))
+        self._heard = np.ones((steps, width + 1), np.float32)
+        self._last = np.ones((steps, width + 1), np.float32)
+        self._mixed = np.empty((steps, width), np.float32)
+        self._relu, end = self._heard[:, :-1], self._last[:, :-1]
+        self._first, self._begin = first, others[0].inputs if others else end
+        after = [layer.inputs for layer in others[1:]] + [end]
+        self._blocks = list(zip(others, (block.mix for block in network.blocks), after, strict=True))
+
+    def run(self, inputs: Array, logits: Array) -> None:
+        """From `inputs`, shape (steps, 80), to `logits`, shape (steps, 30)."""
+        net, heard, relu, mixed, matmul = self._net, self._heard, self._relu, self._mixed, np.matmul
+        slot = self._first.inputs
+        np.subtract(inputs, net.mean, out=slot)
+        np.multiply(slot, net.scale, out=slot)
+        self._first.convolve(self._begin)
+        for layer, mix, after in self._blocks:
+            x = layer.inputs
+            layer.convolve(relu)
+            matmul(heard, mix, out=mixed)
+            np.add(x, mixed, out=after)
+        matmul(self._last, net.head, out=logits)
+
+
+def _layer(conv: Convolution, line: Array, steps: int) -> _Layer:
+    row, item = line.strides
+    taps = np.ones((steps, conv.taps * conv.inputs + 1), np.float32)
+    shape = (steps, conv.taps, conv.inputs)
+    return _Layer(
+        inputs=line[conv.memory : conv.memory + steps],
+        line=as_strided(line, shape, (row, conv.dilation * row, item), writeable=False),
+        taps=as_strided(taps, shape, (taps.strides[0], conv.inputs * item, item)),
+        flat=taps,
+        weight=conv.weight,
+        out=np.empty((steps, conv.weight.shape[1]), np.float32),
+        kept=line[: conv.memory],
+        moved=line[steps : steps + conv.memory],
+    )
+
+
+def _log_softmax(logits: Array) -> Array:
+    """In place, over the last axis."""
+    if len(logits):
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits
