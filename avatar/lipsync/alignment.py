@@ -24,6 +24,8 @@ LAG = 12
 """Frames after the last one of a block that are heard before it is decided."""
 BEAM = 128
 """States that are followed at once, about 42 sounds; the beam moves on when its first half is left."""
+_AT_ONCE = 20
+"""Frames between two looks whether the beam can move on: fewer sounds than its second half has."""
 _LEFT = 1e-4
 """Probability below which the first half counts as left."""
 _BOUND_S = 0.10
@@ -36,6 +38,7 @@ _FLOOR = 0.05
 _SIL = VISEMES.index("sil")
 
 Floats = NDArray[np.float32]
+_ONES: Floats = np.ones(BEAM, np.float32)
 
 PRIOR: Floats = np.array(
     [0.44, 0.08, 0.03, 0.016, 0.09, 0.06, 0.034, 0.09, 0.096, 0.05, 0.11, 0.06, 0.14, 0.05, 0.06], np.float32
@@ -55,31 +58,30 @@ class Aligned:
     trust: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """Of one frame: forward probabilities and likelihoods of the beam's states."""
-
-    alpha: Floats
-    likelihood: Floats
-
-
 class Alignment:
     """Follows one utterance. Memory is bounded by beam and lag, whatever the lengths of text and sound."""
 
     def __init__(self, lattice: Lattice, prior: Floats) -> None:
         """`prior`, shape (15,): how frequent each viseme was in the audio model's training."""
         self._lattice = lattice
-        self._prior = prior
+        self._per_prior = 1 / prior
+        self._all_visemes = np.pad(lattice.visemes, ((0, BEAM), (0, 0)))
+        self._all_emissions = np.ascontiguousarray((self._all_visemes * self._per_prior).T)
+        """Each column: likelihood of the state for one frame = posterior · column."""
         self._agreement = Agreement()
         self._frame = 0
         self._bounds: deque[tuple[float, int]] = deque()
         """Time in seconds and first state of the words to come, in order."""
         self._first_state = 0
-        self._past: deque[_Heard] = deque()
-        """The undecided frames."""
+        self._alphas = np.zeros((BLOCK + LAG, BEAM), np.float32)
+        """Of the undecided frames, of which there are `_count`: forward probabilities of the beam's states."""
+        self._likelihoods = np.zeros((BLOCK + LAG, BEAM), np.float32)
+        """And how likely these frames sound in each state."""
+        self._count = 0
+        self._reached = np.zeros(BEAM, np.float32)
         self._low = 0
         self._look(0)
-        self._alpha = np.zeros(len(self._visemes), np.float32)
+        self._alpha = np.zeros(BEAM, np.float32)
         self._alpha[0] = 1.0
 
     def bound(self, word: int, seconds: float) -> None:
@@ -91,64 +93,71 @@ class Alignment:
     def feed(self, posteriors: Floats) -> Aligned:
         """Take posteriors of the audio model, shape (n, 15); the frames that are decided now, in whole blocks."""
         decided: list[Aligned] = []
-        at = 0
-        while at < len(posteriors):
-            taken = posteriors[at : at + BLOCK + LAG - len(self._past)]
-            self._advance(taken)
-            at += len(taken)
-            if len(self._past) == BLOCK + LAG:
-                decided.append(self._decide(BLOCK))
-                self._move_on()
-        return _joined(decided)
+        for start in range(0, len(posteriors), _AT_ONCE):
+            piece = posteriors[start : start + _AT_ONCE]
+            self._move_on()
+            likelihoods, shares = self._evidence(piece)
+            for likelihood, share, spoken in zip(likelihoods, shares, (1 - piece[:, _SIL]).tolist(), strict=True):
+                self._step(likelihood, share, spoken)
+                if self._count == BLOCK + LAG:
+                    decided.append(self._decide(BLOCK))
+        return decided[0] if len(decided) == 1 else _joined(decided)
 
     def finish(self) -> Aligned:
         """The rest."""
-        return self._decide(len(self._past)) if self._past else _joined([])
+        return self._decide(self._count) if self._count else _joined([])
 
     def _look(self, low: int) -> None:
-        """Set the beam to the states from `low` on."""
+        """Set the beam to the states from `low` on; where the text has fewer, the last ones are never reached."""
         net = self._lattice
         high = min(low + BEAM, len(net))
         self._low = low
-        self._transitions = net.transitions(low, high)
-        self._visemes = net.visemes[low:high]
-        # each row: likelihood of the state for one frame = row · posterior
-        self._emission = self._visemes / self._prior
+        transitions = net.transitions(low, high)
+        if high - low < BEAM:
+            transitions = np.pad(transitions, (0, BEAM - (high - low)))
+        self._transitions = transitions
+        self._visemes = self._all_visemes[low : low + BEAM]
+        self._emission = self._all_emissions[:, low : low + BEAM]
         self._last = len(net) - 1 - low
 
-    def _advance(self, posteriors: Floats) -> None:
-        """The forward recursion over some frames."""
-        likelihoods = np.asarray((posteriors @ self._emission.T + _FLOOR) ** _SHARPNESS, np.float32)
+    def _evidence(self, posteriors: Floats) -> tuple[Floats, list[float]]:
+        """What frames say: likelihoods of the beam's states, shape (n, BEAM), and shares, see `_step`."""
+        likelihoods = np.asarray((posteriors @ self._emission + _FLOOR) ** _SHARPNESS, np.float32)
         tops = likelihoods.max(axis=1)
         # the largest is 1: the backward recursion needs no other scaling over so few frames
         likelihoods /= tops[:, None]
-        shares = tops / ((posteriors / self._prior).max(axis=1) + _FLOOR) ** _SHARPNESS
-        speech = 1 - posteriors[:, _SIL]
-        for likelihood, share, spoken in zip(likelihoods, shares.tolist(), speech.tolist(), strict=True):
-            evidence = self._step(likelihood, share)
-            self._agreement.hear(evidence, spoken)
+        shares = tops / ((posteriors * self._per_prior).max(axis=1) + _FLOOR) ** _SHARPNESS
+        return likelihoods, shares.tolist()
 
-    def _step(self, likelihood: Floats, share: float) -> float:
-        """One frame; `share`: the best likelihood of the beam's states relative to the best that there could be.
+    def _step(self, likelihood: Floats, share: float, spoken: float) -> None:
+        """One frame of the forward recursion; `share`: the best likelihood of the beam's states relative to the best
+        that there could be.
 
-        Gives the evidence for the text: ln of how likely the frame was, coming from those before it, relative to the
-        best that any text could have made of it.
+        The evidence for the text is ln of how likely the frame was, coming from those before it, relative to the best
+        that any text could have made of it.
         """
-        reached: Floats = self._alpha @ self._transitions if self._frame else self._alpha
-        alpha = reached * likelihood
-        total = float(alpha.sum())
-        evidence = math.log(max(total * share, 1e-6))
+        alpha, kept = self._alphas[self._count], self._likelihoods[self._count]
+        reached = np.dot(self._alpha, self._transitions, out=self._reached) if self._frame else self._alpha
+        np.multiply(reached, likelihood, out=alpha)
+        total = float(np.dot(alpha, _ONES))
+        self._agreement.hear(math.log(max(total * share, 1e-6)), spoken)
         allowed = self._allowed()
         if allowed is not None and (within := alpha * allowed).sum() > _LEFT * total:
-            alpha, likelihood, total = within, likelihood * allowed, float(within.sum())
-        # nothing that the beam holds explains this frame: stay where we were
-        self._alpha = alpha / total if total > 1e-30 else self._alpha
-        self._past.append(_Heard(self._alpha, likelihood))
+            np.copyto(alpha, within)
+            likelihood, total = likelihood * allowed, float(within.sum())
+        if total > 1e-30:
+            alpha *= 1 / total
+        else:  # nothing that the beam holds explains this frame: stay where we were
+            np.copyto(alpha, self._alpha)
+        np.copyto(kept, likelihood)
+        self._alpha = alpha
+        self._count += 1
         self._frame += 1
-        return evidence
 
     def _allowed(self) -> Floats | None:
         """1 for the states of the beam that the words' times allow now, 0 for the others; None without such times."""
+        if not self._bounds and self._first_state <= self._low:
+            return None
         now = self._frame / VISEME_RATE
         while self._bounds and self._bounds[0][0] + _BOUND_S < now:
             self._first_state = self._bounds.popleft()[1]
@@ -163,39 +172,34 @@ class Alignment:
 
     def _decide(self, count: int) -> Aligned:
         """The oldest `count` frames, by what is known of those after them."""
-        beta = np.ones(len(self._alpha), np.float32)
-        occupancy = [self._past[-1].alpha] if count == len(self._past) else []
-        for index in range(len(self._past) - 2, -1, -1):
-            beta = self._transitions @ (self._past[index + 1].likelihood * beta)
+        beta, weighed, transitions = np.ones(BEAM, np.float32), self._reached, self._transitions
+        occupancy = self._alphas[:count].copy()
+        for index in range(self._count - 2, -1, -1):
+            np.multiply(self._likelihoods[index + 1], beta, out=weighed)
+            np.dot(transitions, weighed, out=beta)
             if index < count:
-                occupancy.append(self._past[index].alpha * beta)
-        for _ in range(count):
-            self._past.popleft()
-        shares = np.stack(occupancy[::-1])
-        shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-30)
-        ended = shares[:, self._last] if self._last < shares.shape[1] else np.zeros(count, np.float32)
+                occupancy[index] *= beta
+        self._count -= count
+        if self._count:
+            self._alphas[: self._count] = self._alphas[count : count + self._count]
+            self._likelihoods[: self._count] = self._likelihoods[count : count + self._count]
+            self._alpha = self._alphas[self._count - 1]
+        occupancy /= np.maximum(occupancy.sum(axis=1, keepdims=True), 1e-30)
+        ended = occupancy[:, self._last] if self._last < BEAM else np.zeros(count, np.float32)
         score = np.full(count, self._agreement.score, np.float32)
-        return Aligned(shares @ self._visemes, ended, score, np.array(self._agreement.trust(count), np.float32))
+        return Aligned(occupancy @ self._visemes, ended, score, np.array(self._agreement.trust(count), np.float32))
 
     def _move_on(self) -> None:
         """Shift the beam when no undecided frame may still lie in its first half."""
         half = BEAM // 2
-        if self._last < BEAM or any(float(heard.alpha[:half].sum()) > _LEFT for heard in self._past):
+        undecided = self._alphas[: self._count]
+        if self._last < BEAM or not self._count or float(undecided[:, :half].sum(axis=1).max()) > _LEFT:
             return
         self._look(self._low + half)
-        grown = len(self._visemes)
-        for _ in range(len(self._past)):
-            heard = self._past.popleft()
-            alpha = _shifted(heard.alpha, half, grown)
-            self._past.append(_Heard(alpha / alpha.sum(), _shifted(heard.likelihood, half, grown)))
-        self._alpha = self._past[-1].alpha
-
-
-def _shifted(values: Floats, by: int, size: int) -> Floats:
-    """`values` without the first `by`, padded with zeros to `size`."""
-    out = np.zeros(size, np.float32)
-    out[: len(values) - by] = values[by:]
-    return out
+        for values in (undecided, self._likelihoods[: self._count]):
+            values[:, :half] = values[:, half:]
+            values[:, half:] = 0
+        undecided /= undecided.sum(axis=1, keepdims=True)
 
 
 def _joined(parts: list[Aligned]) -> Aligned:

@@ -73,6 +73,8 @@ class GatedPosteriors:
 
 def _shut(heard: Heard) -> VisemeFrames:
     """Silence where there can be no speech."""
+    if not len(heard.may) or float(heard.may.min()) == 1:
+        return heard.rows
     rows = heard.rows * heard.may[:, None]
     rows[:, _SIL] += 1 - heard.may
     return rows

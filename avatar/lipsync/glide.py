@@ -27,7 +27,7 @@ assert VISEMES[_FIRST_ROUNDED:] == ("oh", "ou")
 
 @lru_cache(maxsize=_AT_ONCE)
 def _kernels(count: int) -> VisemeFrames:
-    """Two matrices one below the other, shape (2 count, BEHIND + count + AHEAD): `count` rows smoothed by each kernel."""
+    """Two matrices one below the other, shape (2 count, BEHIND + count + AHEAD): a kernel each."""
     size = len(_MOVE)
     both = np.zeros((2 * count, count + size - 1), np.float32)
     for i in range(count):

@@ -70,12 +70,13 @@ class Lattice:
         """Probabilities from state to state within [low, high), shape (high - low, high - low), rows "from"."""
         size = high - low
         matrix = np.zeros((size, size), np.float32)
-        here = np.arange(size)
-        matrix[here, here] = self.stay[low:high]
-        matrix[here[:-1], here[1:]] = self.move[low : high - 1]
-        target = self.jump_to[low:high] - low
-        inside = (target > here) & (target < size)
-        matrix[here[inside], target[inside]] += self.jump[low:high][inside]
+        flat = matrix.reshape(-1)
+        flat[:: size + 1] = self.stay[low:high]
+        flat[1 :: size + 1] = self.move[low : high - 1]
+        jumps = np.flatnonzero(self.jump[low:high])
+        targets = self.jump_to[low:high][jumps] - low
+        inside = targets < size
+        flat[jumps[inside] * size + targets[inside]] += self.jump[low:high][jumps[inside]]
         return matrix
 
 

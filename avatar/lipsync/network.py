@@ -31,11 +31,14 @@ MOST_STEPS = 16
 WEIGHTS = Path(__file__).with_name("weights.npz")
 
 Array = NDArray[np.float32]
+_ZERO: Array = np.zeros((), np.float32)
+"""Python's 0 would be converted at each use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
-    """Causal convolution over steps. `weight`: shape (taps * inputs + 1, outputs), oldest tap first, biases last."""
+    """Causal convolution over steps. `weight`: shape (taps * inputs + 1, outputs + 1), oldest tap first, biases last;
+    the last output is 1, for the biases of what comes next."""
 
     weight: Array
     inputs: int
@@ -68,10 +71,13 @@ class Network:
         try:
             values = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
             self.mean, self.scale = np.tile(values["mean"], STEP), np.tile(values["scale"], STEP)
-            self.input = Convolution(_with_bias(values, "input"), STEP * MEL_BANDS, 1)
-            width = self.input.weight.shape[1]
+            self.input = Convolution(_with_one(_with_bias(values, "input")), STEP * MEL_BANDS, 1)
+            width = self.input.weight.shape[1] - 1
             self.blocks = tuple(
-                Block(Convolution(_with_bias(values, f"{i}.conv"), width, int(dilation)), _with_bias(values, f"{i}.mix"))
+                Block(
+                    Convolution(_with_one(_with_bias(values, f"{i}.conv")), width, int(dilation)),
+                    _with_bias(values, f"{i}.mix"),
+                )
                 for i, dilation in enumerate(values["dilations"])
             )
             self.head = _with_bias(values, "head")
@@ -91,13 +97,21 @@ class Network:
     @property
     def parameters(self) -> int:
         """Number of trained values."""
-        blocks = sum(block.conv.weight.size + block.mix.size for block in self.blocks)
-        return blocks + self.input.weight.size + self.head.size
+        convolutions = (self.input, *(block.conv for block in self.blocks))
+        blocks = sum(block.mix.size for block in self.blocks)
+        return blocks + sum(conv.weight[:, :-1].size for conv in convolutions) + self.head.size
 
 
 def _with_bias(values: dict[str, Array], name: str) -> Array:
     """A layer's weights with its biases as the last row, for inputs that end with a 1: one product does both."""
     return np.concatenate((values[f"{name}.weight"], values[f"{name}.bias"][None]))
+
+
+def _with_one(weight: Array) -> Array:
+    """Another output, which is 1 for inputs that end with a 1."""
+    ones = np.zeros((len(weight), 1), np.float32)
+    ones[-1] = 1
+    return np.concatenate((weight, ones), axis=1)
 
 
 @lru_cache(maxsize=4)
@@ -158,12 +172,12 @@ class _Layer(NamedTuple):
     kept: Array
     moved: Array
 
-    def convolve(self, heard: Array) -> None:
-        """Write relu(conv(inputs)) to `heard`, and make the inputs the past."""
+    def convolve(self) -> Array:
+        """relu(conv(inputs)) and a 1, shape (steps, outputs + 1), good until the next call; the inputs become past."""
         np.copyto(self.taps, self.line)
-        np.matmul(self.flat, self.weight, out=self.out)
-        np.maximum(self.out, 0, out=heard)
+        np.dot(self.flat, self.weight, out=self.out)
         np.copyto(self.kept, self.moved)
+        return np.maximum(self.out, _ZERO, out=self.out)
 
 
 class _Route:
@@ -175,27 +189,24 @@ class _Route:
         width = network.blocks[0].mix.shape[1] if network.blocks else network.head.shape[0] - 1
         convolutions = (network.input, *(block.conv for block in network.blocks))
         first, *others = (_layer(conv, line, steps) for conv, line in zip(convolutions, lines, strict=True))
-        self._heard = np.ones((steps, width + 1), np.float32)
         self._last = np.ones((steps, width + 1), np.float32)
         self._mixed = np.empty((steps, width), np.float32)
-        self._relu, end = self._heard[:, :-1], self._last[:, :-1]
+        end = self._last[:, :-1]
         self._first, self._begin = first, others[0].inputs if others else end
         after = [layer.inputs for layer in others[1:]] + [end]
         self._blocks = list(zip(others, (block.mix for block in network.blocks), after, strict=True))
 
     def run(self, inputs: Array, logits: Array) -> None:
         """From `inputs`, shape (steps, 80), to `logits`, shape (steps, 30)."""
-        net, heard, relu, mixed, matmul = self._net, self._heard, self._relu, self._mixed, np.matmul
+        net, mixed = self._net, self._mixed
         slot = self._first.inputs
         np.subtract(inputs, net.mean, out=slot)
         np.multiply(slot, net.scale, out=slot)
-        self._first.convolve(self._begin)
+        np.copyto(self._begin, self._first.convolve()[:, :-1])
         for layer, mix, after in self._blocks:
-            x = layer.inputs
-            layer.convolve(relu)
-            matmul(heard, mix, out=mixed)
-            np.add(x, mixed, out=after)
-        matmul(self._last, net.head, out=logits)
+            np.dot(layer.convolve(), mix, out=mixed)
+            np.add(layer.inputs, mixed, out=after)
+        np.dot(self._last, net.head, out=logits)
 
 
 def _layer(conv: Convolution, line: Array, steps: int) -> _Layer:

@@ -34,7 +34,7 @@ class PosteriorStream:
         self._mel = LogMelStream()
         self._network = network.open()
         self._gate = SpeechGate()
-        self._presence = Presence(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        self._may = self._must = np.zeros(0, np.float32)
         self._samples = 0
         self._returned = 0
         self._early = LOOK_AHEAD_FRAMES
@@ -60,14 +60,14 @@ class PosteriorStream:
         return Heard(heard.rows[:missing], heard.may[:missing])
 
     def _take(self, log_posteriors: VisemeFrames, presence: Presence) -> Heard:
-        may, must = (np.concatenate(pair) for pair in zip(self._presence, presence, strict=True))
+        may, must = np.concatenate((self._may, presence.may)), np.concatenate((self._must, presence.must))
         skipped = min(self._early, len(log_posteriors))
         self._early -= skipped
         rows: VisemeFrames = np.exp(log_posteriors[skipped:])
         count = len(rows)
         self._returned += count
-        self._presence = Presence(may[count:], must[count:])
-        if count:
+        self._may, self._must = may[count:], must[count:]
+        if count and float(must[:count].max()) > 0:
             rows[:, _SIL] *= 1 - (1 - _HARDLY) * must[:count]
             rows /= rows.sum(axis=1, keepdims=True)
         return Heard(rows, may[:count])
