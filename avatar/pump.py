@@ -8,22 +8,41 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from avatar.stage import SpeechStage
 from core.clock import MAX_LAG_S
 from core.frames import AUDIO_FRAME, MEDIA_RATE
 
 
-class Pump:
-    """Implements `avatar.stage.Pacer`. `start` and `stop` as often as one likes. `now` is injected by tests."""
+class Timer(Protocol):
+    """What will be called."""
 
-    def __init__(self, stage: SpeechStage, now: Callable[[], float] = time.monotonic) -> None:
+    def cancel(self) -> None:
+        """It won't."""
+
+
+def _later(delay: float, call: Callable[[], None]) -> Timer:
+    loop = asyncio.get_running_loop()
+    return loop.call_later(delay, call) if delay > 0 else loop.call_soon(call)
+
+
+class Pump:
+    """Implements `avatar.stage.Pacer`. `start` and `stop` as often as one likes. Tests inject the clock and timers."""
+
+    def __init__(
+        self,
+        stage: SpeechStage,
+        now: Callable[[], float] = time.monotonic,
+        later: Callable[[float, Callable[[], None]], Timer] = _later,
+    ) -> None:
         self._stage = stage
         self._now = now
+        self._later = later
         self._ahead = 0
         self._origin = 0.0
         self._running = False
-        self._timer: asyncio.Handle | None = None
+        self._timer: Timer | None = None
         self.resyncs = 0
         """How often its clock had to be moved, as the loop (or the machine) stood still."""
 
@@ -50,7 +69,8 @@ class Pump:
 
     def due(self) -> int:
         """See `avatar.stage.Pacer`."""
-        due = int((self._now() - self._origin) * MEDIA_RATE) // AUDIO_FRAME * AUDIO_FRAME + AUDIO_FRAME
+        elapsed = round((self._now() - self._origin) * MEDIA_RATE)  # a timer may be a hair early
+        due = elapsed // AUDIO_FRAME * AUDIO_FRAME + AUDIO_FRAME
         late = due - self._stage.position
         if late > MAX_LAG_S * MEDIA_RATE and not self._stage.idle:
             self._origin += late / MEDIA_RATE
@@ -62,7 +82,7 @@ class Pump:
         """See `avatar.stage.Pacer`."""
         if self._running:
             self._rest()
-            self._timer = asyncio.get_running_loop().call_soon(self._tick)
+            self._timer = self._later(0.0, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -71,7 +91,7 @@ class Pump:
         # whoever was told something may have woken or stopped it
         if target is not None and self._running and self._timer is None:
             at = self._origin + (target - AUDIO_FRAME) / MEDIA_RATE
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._now()), self._tick)
+            self._timer = self._later(max(0.0, at - self._now()), self._tick)
 
     def _rest(self) -> None:
         if self._timer is not None:

@@ -165,7 +165,7 @@ class SpeechStage:
         if speech.last:
             self._whole.add(speech.utterance)
         if self._held is None:
-            self._skip_silence()
+            self._skip_silence(AUDIO_FRAME)
             self._place(speech, self._lead if len(speech.samples) else 0)
         else:
             self._held.append(speech)
@@ -233,8 +233,8 @@ class SpeechStage:
         """Go on a little before where `hold` stopped; the media clock went on. False when nothing is held."""
         if self._held is None:
             return False
-        held, self._held = self._held, None
         self._catch_up()
+        held, self._held = self._held, None
         self._tail = self._cursor
         for number, speech in enumerate(held):
             self._place(speech if number else replace(speech, samples=faded_in(speech.samples)))
@@ -327,7 +327,8 @@ class SpeechStage:
         Shape (n,); the last `avatar.played.KEPT_S` are known.
         """
         self._skip_silence()
-        return self._played.between(seconds, ago + (self._read - self._cursor) / MEDIA_RATE)
+        now = self._cursor if self._pacer is None else self._pacer.due()
+        return self._played.between(seconds, ago + (self._read - now) / MEDIA_RATE)
 
     def next_position(self) -> int:
         """Where tracks of a new connection begin: the first whole picture after what was played."""
@@ -378,9 +379,10 @@ class SpeechStage:
             self.pull(self._pacer.due(), 0)
             self._take_back()
 
-    def _skip_silence(self) -> None:
+    def _skip_silence(self, but: int = 0) -> None:
+        """With a pacer that has nothing to pull: to this moment, but for the last `but` samples."""
         if self._pacer is not None and self.idle:
-            self._pass(self._pacer.due())
+            self._pass(self._pacer.due() - but)
 
     def _pass(self, due: int) -> None:
         """Silence until then."""
