@@ -143,7 +143,8 @@ def test_lower_lip_rolls_under_the_teeth(face: VectorFace) -> None:
     u = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, rolled)))[2][half]
     v = planes(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape())))[2][half]
     assert int(np.abs(seam - rest).max()) > 30
-    assert u.min() < v.min() - 2  # teeth are less red than any part of the lips
+    # A row of teeth is less red than the lips there.
+    assert (v.astype(float) - u).mean(axis=1).max() > 6
 
 
 def test_tongue_shows(face: VectorFace) -> None:
