@@ -72,13 +72,14 @@ from core.doctor import (
     check_origin,
     check_port,
     check_stage,
+    connect,
     draw,
     listen,
     move,
     speak,
 )
 from core.envelope import envelope_failures
-from core.errors import EmanError
+from core.errors import BadRequest, EmanError
 from core.events import Event, Failed
 from core.frames import LISTEN_RATE, Activity, FaceChoice
 from core.history import History
@@ -95,17 +96,20 @@ from core.pictures import PictureTally
 from core.presenter_api import PresenterApi
 from core.process import ProcessMeter
 from core.readiness import Readiness
+from core.relay_ears import RelayEars
 from core.services.asr import ASRWebSocketService
 from core.services.audio import AudioService
 from core.services.digital_human import DigitalHumanService
 from core.services.visemes import VisemeService
 from core.services.wsa import WSAWebSocketService, get_web_instance
-from core.sessions import Parts, Sessions
+from core.sessions import Ears, Parts, Sessions
 from core.sse import EventStreams
-from core.stages import Adapter, load_adapter
+from core.stages import Adapter, VoiceService, load_adapter
 from core.transcriber import Transcriber
 from core.upload_api import Openers, Sound, UploadApi
 from core.viseme_feed import VisemeFeed
+from core.voice_events import Turns
+from core.voice_line import VoiceLine
 from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
 from core.websocket_router import WebSocketRouter
@@ -166,8 +170,9 @@ class Server:
     @property
     def adapters(self) -> dict[str, Adapter]:
         """The stages of this server by their names."""
+        voice = {"voice": self.voice} if self.voice is not None else {}
         return {
-            "asr": self.recognizer, "dialogue": self.dialogue, "tts": self.synthesizer,
+            "asr": self.recognizer, "dialogue": self.dialogue, "tts": self.synthesizer, **voice,
             "lipsync": self.lipsync, "face": self.face,
         }  # fmt: skip
 
@@ -229,6 +234,10 @@ class Server:
         self.recognizer = load_adapter("asr", asr_.engine, asr.ADAPTERS, asr_.engine_options())
         self.dialogue = load_adapter("dialogue", mind.engine, core.dialogue.ADAPTERS, mind.engine_options())
         self.synthesizer = load_adapter("tts", tts.engine, avatar.tts.ADAPTERS, tts.engine_options())
+        voice = self.settings.voice
+        self.voice: VoiceService | None = None
+        if voice.engine:
+            self.voice = load_adapter("voice", voice.engine, core.dialogue.VOICES, voice.engine_options())
         self.lipsync = load_adapter("lipsync", lips.engine, avatar.lipsync.ADAPTERS, lips.engine_options())
         self.face = load_adapter("face", face.engine, avatar.face.ADAPTERS, face.engine_options())
         model = self.settings.turn.semantic_model
@@ -326,12 +335,12 @@ class Server:
         return application
 
     def _page_config(self) -> dict[str, Any]:
-        config = page_config(self.settings, VERSION, self.recognizer, self.dialogue)
+        config = page_config(self.settings, VERSION, self.recognizer, self.dialogue, self.voice)
         return {**config, "history": self.history.available}
 
     # -- what happens in sessions
 
-    def _build(self, session_id: str, face: FaceChoice) -> Parts:
+    def _build(self, session_id: str, face: FaceChoice, voice: bool | None = None) -> Parts:
         def emit(event: Event) -> None:
             for watch in self._watchers:
                 watch(session_id, event)
@@ -339,6 +348,7 @@ class Server:
         def show(activity: Activity) -> None:
             media.stage.show(activity)
 
+        line = self._line(session_id, emit, voice)
         self.sockets.keep(session_id)
         conversation = Conversation(
             dialogue=self.dialogue,
@@ -346,6 +356,7 @@ class Server:
             emit=emit,
             show=show,
             limits=conversation_limits(self.settings),
+            remote=line,
         )
         size = self.settings.media
         choreography = Choreography(size.width, size.height, self.clips.clips)
@@ -362,16 +373,7 @@ class Server:
         )
         media.stage.watch_lips(self.visemes.viewer(session_id))
         conversation.use_stage(media.speaker)
-        ears = Listener(
-            recognizer=self.recognizer,
-            voice_activity=VoiceActivity(),
-            settings=turn_settings(self.settings),
-            conversation=conversation,
-            avatar=media.stage,
-            emit=emit,
-            timeout_s=self.settings.asr.timeout_s,
-            model=self.end_of_turn,
-        )
+        ears = self._ears(conversation, media, emit, line)
         files = Transcriber(
             recognizer=self.recognizer,
             voice_activity=VoiceActivity,
@@ -381,7 +383,40 @@ class Server:
             timeout_s=self.settings.asr.timeout_s,
             max_turn_s=self.settings.turn.max_turn_s,
         )
-        return Parts(conversation, media, ears, files)
+        return Parts(conversation, media, ears, files, line)
+
+    def _line(self, session_id: str, emit: Callable[[Event], None], wanted: bool | None) -> VoiceLine | None:
+        """The session's line to the voice service; None where it is not to have one. Raises `BadRequest`."""
+        settings, service = self.settings.voice, self.voice
+        if service is None and wanted:
+            raise BadRequest("this server has no voice service (voice.engine)", code="no_voice_service")
+        if service is None or not (settings.sessions == "all" if wanted is None else wanted):
+            return None
+        call = service.open(session_id)
+        return VoiceLine(call, service.name, service.turns, emit=emit, timeout_s=settings.timeout_s)
+
+    def _ears(
+        self, conversation: Conversation, media: Avatar, emit: Callable[[Event], None], line: VoiceLine | None
+    ) -> Ears:
+        turn = turn_settings(self.settings)
+        if line is not None:
+            line.use_conversation(conversation)
+        if line is not None and self.voice is not None and self.voice.turns is not Turns.OURS:
+            return RelayEars(
+                line=line, turns=self.voice.turns, voice_activity=VoiceActivity(), conversation=conversation,
+                avatar=media.stage, emit=emit, tail_s=turn.echo_tail_ms / 1000, max_turn_s=turn.max_turn_s,
+            )  # fmt: skip
+        return Listener(
+            recognizer=line or self.recognizer,
+            voice_activity=VoiceActivity(),
+            settings=turn,
+            conversation=conversation,
+            avatar=media.stage,
+            emit=emit,
+            # the line ends its turns itself, in time
+            timeout_s=self.settings.asr.timeout_s if line is None else self.settings.voice.timeout_s + 1.0,
+            model=self.end_of_turn,
+        )
 
     def _painter(self, session_id: str, choice: FaceChoice, choreography: Choreography) -> Painter:
         face = self.cast.open(choice, seed=crc32(session_id.encode()))
@@ -486,6 +521,7 @@ async def doctor(settings: Settings) -> int:
         await check_stage("hearing", server.recognizer, listen),
         await check_stage("mind", server.dialogue, ask),
         await check_stage("voice", server.synthesizer, speak),
+        *([await check_stage("voice service", server.voice, connect)] if server.voice is not None else []),
         await check_stage("lips", server.lipsync, move),
         await check_stage("face", server.face, draw),
     ]

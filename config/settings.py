@@ -187,6 +187,24 @@ class Tts(Stage):
     espeak: Espeak
 
 
+class Xiaozhi(Section):
+    url: str = Field(pattern=r"^(wss?://.+)?$")
+    ota_url: str = Field(pattern=r"^(https?://.+)?$")
+    token: str
+    device_id: str = Field(pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")
+    client_id: str
+    version: int = Field(ge=1, le=3)
+    mode: Literal["manual", "auto", "realtime"]
+    frame_ms: Literal[20, 40, 60]
+
+
+class Voice(Stage):
+    engine: str
+    sessions: Literal["all", "asked"]
+    timeout_s: Seconds
+    xiaozhi: Xiaozhi
+
+
 class LipSync(Stage):
     pass
 
@@ -252,6 +270,7 @@ class Settings(Section):
     asr: Asr
     dialogue: Dialogue
     tts: Tts
+    voice: Voice
     lipsync: LipSync
     face: Face
     avatar: Avatar

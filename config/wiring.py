@@ -14,7 +14,7 @@ from core.http_api import ApiLimits
 from core.identity import Tokens, kept_secret
 from core.reply import Timeouts
 from core.sessions import LifecycleLimits
-from core.stages import Dialogue, Recognizer
+from core.stages import Dialogue, Recognizer, VoiceService
 from core.turn_events import TurnSettings
 
 
@@ -138,7 +138,9 @@ def backgrounds(settings: Settings) -> list[str]:
     return [*settings.page.backgrounds, *(one.name for one in pictures if one.suffix.lower() in _PICTURES)]
 
 
-def page_config(settings: Settings, version: str, recognizer: Recognizer, dialogue: Dialogue) -> dict[str, Any]:
+def page_config(
+    settings: Settings, version: str, recognizer: Recognizer, dialogue: Dialogue, voice: VoiceService | None
+) -> dict[str, Any]:
     """What the chat page needs to know."""
     return {
         "name": "Eman",
@@ -147,6 +149,7 @@ def page_config(settings: Settings, version: str, recognizer: Recognizer, dialog
         "ice_servers": [server.model_dump(exclude_none=True) for server in settings.ice.servers],
         "asr": {"engine": recognizer.name, "languages": list(recognizer.languages)},
         "dialogue": {"engine": dialogue.name},
+        "voice": {"engine": voice.name if voice is not None else "", "sessions": settings.voice.sessions},
         "max_upload_mb": settings.limits.max_upload_mb,
         "max_upload_minutes": settings.limits.max_upload_minutes,
         "max_text_chars": settings.limits.max_text_chars,

@@ -13,12 +13,12 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from core.errors import Refused
 from core.events import Doing, Event, Typed
 from core.frames import Activity, Progress, SpeechChunk, Utterance
-from core.reply import Reply, Request, Timeouts
+from core.reply import LiveSpeech, Reply, Request, Timeouts
 from core.stages import Dialogue, Stage, Synthesizer
 
 logger = logging.getLogger(__name__)
@@ -35,10 +35,20 @@ class ConversationLimits:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
+class RemoteVoice(Protocol):
+    """A voice service in the place of dialogue engine and synthesizer (core/voice_line.py)."""
+
+    name: str
+
+    def answer(self, text: str, *, typed: bool) -> LiveSpeech:
+        """Its answer to `text`, which was typed, or which it, or somebody else, has just understood."""
+
+
 class Conversation:
     """The turns of one session. Also the `StageListener` of its stage.
 
-    `emit` is called on the event loop with every event; `show` tells the face what the avatar is doing.
+    `emit` is called on the event loop with every event; `show` tells the face what the avatar is doing. With a
+    `remote` voice the user is answered by that one; texts that are only to be spoken still go to the synthesizer.
     """
 
     def __init__(
@@ -49,7 +59,9 @@ class Conversation:
         emit: Callable[[Event], None],
         show: Callable[[Activity], None],
         limits: ConversationLimits | None = None,
+        remote: RemoteVoice | None = None,
     ) -> None:
+        self._remote = remote
         self._dialogue = dialogue
         self._synthesizer = synthesizer
         self._emit = emit
@@ -88,8 +100,12 @@ class Conversation:
         def words() -> AsyncIterator[str]:
             return self._dialogue.reply(self.history, text)
 
+        remote = self._remote
         request = Request(
-            words=words, prompt=text, info=info or {}, voice=_voice(info), engine=self._dialogue.name,
+            words=words if remote is None else None,
+            live=remote.answer(text, typed=typed) if remote is not None else None,
+            prompt=text, info=info or {}, voice=_voice(info),
+            engine=self._dialogue.name if remote is None else remote.name,
             asked_at=time.monotonic() if asked_at is None else asked_at,
             source="text" if typed else "speech", heard_at=None if typed else time.monotonic(),
         )  # fmt: skip
@@ -101,10 +117,14 @@ class Conversation:
         """Speak ready-made sound (an upload). Raises `Refused` when too much is waiting."""
         self._submit(Request(sound=sound, source="upload", engine="upload"), interrupt)
 
+    def tell(self, live: LiveSpeech, engine: str, *, source: str = "push") -> None:
+        """Speak what the voice service says unasked. Raises `Refused` when too much is waiting."""
+        self._submit(Request(live=live, source=source, engine=engine), interrupt=False)
+
     def interrupt(self) -> bool:
         """Silence now: the current answer and everything waiting are dropped. False when there was nothing."""
         busy = bool(self._pending) or self._reply is not None
-        self._pending.clear()
+        self._drop_pending()
         if self._reply is not None:
             heard = self._stage.clear() if self._stage is not None else Progress()
             self._reply.interrupt(heard)
@@ -223,10 +243,18 @@ class Conversation:
         if not self._pending and self.activity in (Activity.SPEAKING, Activity.THINKING, Activity.INTERRUPTED):
             self.do(Activity.IDLE)
 
+    def _drop_pending(self) -> None:
+        dropped = [request.live for request in self._pending if request.live is not None]
+        self._pending.clear()
+        for live in dropped:
+            live.stop()
+
     def _submit(self, request: Request, interrupt: bool) -> None:
         if interrupt:
             self.interrupt()
         if len(self._pending) >= self._limits.queued_replies:
+            if request.live is not None:
+                request.live.stop()
             raise Refused(f"{len(self._pending)} answers are waiting already", code="busy", retryable=True)
         self._pending.append(request)
         self._wake.set()

@@ -21,7 +21,8 @@ import numpy as np
 from core.errors import AdapterError
 from core.frames import LISTEN_RATE, FaceCue, Pcm, SpeechChunk, Transcript
 from core.history import History
-from core.stages import Adapter, Dialogue, Face, LipSync, Recognizer, Synthesizer
+from core.stages import Adapter, Dialogue, Face, LipSync, Recognizer, Synthesizer, VoiceService
+from core.voice_events import LineFailed, LineUp
 
 TIMEOUT_S = 30.0
 A = TypeVar("A", bound=Adapter)
@@ -140,6 +141,20 @@ async def speak(synthesizer: Synthesizer) -> str:
     if seconds == 0:
         raise AdapterError("it gave no sound", adapter=synthesizer.name)
     return f"speaks ({seconds:.1f} s of sound)"
+
+
+async def connect(service: VoiceService) -> str:
+    """One line, opened."""
+    call = service.open("doctor")
+    try:
+        async for event in call.events():
+            if isinstance(event, LineUp):
+                return "answers"
+            if isinstance(event, LineFailed):
+                raise event.error
+    finally:
+        await call.close()
+    raise AdapterError("it does not answer", adapter=service.name)
 
 
 async def draw(face: Face) -> str:

@@ -100,7 +100,7 @@ class Timed:
 
     reply_id: str
     source: str
-    """"speech", "text", "echo" or "upload"."""
+    """"speech", "text", "echo", "upload" or "push"."""
     outcome: ReplyState
     engine: str
     transcript_ms: int | None = None
@@ -111,6 +111,28 @@ class Timed:
     """The voice's first sound."""
     on_wire_ms: int | None = None
     """The first sound was handed to the WebRTC sender (encoding and pacing take a few milliseconds more)."""
+
+
+class LineState(StrEnum):
+    """Of the way to the voice service."""
+
+    UP = "up"
+    LOST = "lost"
+    """It is being made again."""
+    FAILED = "failed"
+    """There is none, and `message` says why."""
+    NOTICE = "notice"
+    """No change: the service wants `message` shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineChanged:
+    """The session's line to its voice service; only of sessions that have one."""
+
+    state: LineState
+    engine: str
+    code: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +146,4 @@ class Failed:
     message: str
 
 
-Event = Heard | Uploaded | Typed | Doing | Replying | Sounding | Timed | Failed
+Event = Heard | Uploaded | Typed | Doing | Replying | Sounding | Timed | LineChanged | Failed

@@ -105,7 +105,7 @@ class HttpApi:
             self._access.may_open(request, _text(body, "token"))
             self._sessions.check_room()
             face, clips = await self._face(body, FaceChoice()), await self._wanted_clips(body)
-            session, answer = await self._sessions.open(sdp, page=_page(body), face=face)
+            session, answer = await self._sessions.open(sdp, page=_page(body), face=face, voice=_voice(body))
             session.media.stock(clips)
         else:
             session, answer = await self._come_back(request, body, sdp)
@@ -118,6 +118,7 @@ class HttpApi:
                 "sessionid": session.id,
                 "token": token,
                 "avatar": session.face.presenter or self._cast.default,
+                "voice": session.line is not None,
                 "background": PurePath(self._cast.background(session.face)).name,  # never where a file lies
             }
         )
@@ -139,7 +140,7 @@ class HttpApi:
         face, clips = await self._face(body, await self._cast.kept(earlier)), await self._wanted_clips(body)
         memory = await self._memory.utterances(session_id, self._history_turns)
         session, answer = await self._sessions.open(
-            sdp, page=_page(body), face=face, session_id=session_id, memory=memory
+            sdp, page=_page(body), face=face, session_id=session_id, memory=memory, voice=_voice(body)
         )
         session.media.stock(clips)
         return session, answer
@@ -246,6 +247,13 @@ def _text(body: Mapping[str, Any], key: str) -> str | None:
     value = body.get(key)
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"{key} must be a string")
+    return value
+
+
+def _voice(body: Mapping[str, Any]) -> bool | None:
+    value = body.get("voice")
+    if value is not None and not isinstance(value, bool):
+        raise BadRequest("voice must be true or false")
     return value
 
 

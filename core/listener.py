@@ -297,6 +297,7 @@ class Listener:
             return
         self._concluded(turn)
         if turn.undecided and not means_to_interrupt(transcript.text, self._settings.barge_in_words):
+            self._drop(turn.stream)  # a recogniser that answers, too, is not to
             self._withdraw()
             self._let_go()
             return

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from core.errors import BadRequest
-from core.events import Doing, Event, Heard, Replying, ReplyState, Typed, Uploaded
+from core.events import Doing, Event, Heard, LineChanged, Replying, ReplyState, Typed, Uploaded
 from core.frames import LISTEN_RATE, MEDIA_RATE, Activity
 from core.identity import username_of
 
@@ -73,6 +73,8 @@ def messages_for(event: Event, session_id: str, avatar_name: str) -> list[Messag
             return [_upload(event, session_id)]
         case Doing(activity=activity, detail=detail):
             return [status_update(activity, username, detail)]
+        case LineChanged():
+            return [_voice_line(event, session_id)]
         case Replying():
             messages = [_reply(event, session_id)]
             if event.state is ReplyState.END and event.text.strip():
@@ -127,6 +129,15 @@ def _reply(event: Replying, session_id: str) -> Message:
     }
     if event.latency_ms is not None:
         message["latency_ms"] = event.latency_ms
+    return message
+
+
+def _voice_line(event: LineChanged, session_id: str) -> Message:
+    message: Message = {"type": "voice_line", "session_id": session_id, "state": event.state.value}
+    if event.code:
+        message["code"] = event.code
+    if event.message:
+        message["text"] = event.message
     return message
 
 

@@ -17,7 +17,7 @@ from core.monitor import Sources
 
 BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """People notice 0.2 s and give up after some seconds."""
-SOURCES = ("speech", "text", "echo", "upload")
+SOURCES = ("speech", "text", "echo", "upload", "push")
 MAX_ERROR_KINDS = 100
 OTHER = "other"
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,60}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from core.errors import AdapterError, DialogueError, EmanError, SynthesizerError
 from core.events import Event, Failed, Replying, ReplyState, Sounding
@@ -24,6 +24,8 @@ from core.waterfall import Mark, Waterfall
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+LIVE_LEAD_S = 0.1
+"""Head start of sound that comes live: it may be so much late without a gap."""
 _SENTENCES_AHEAD = 4
 _BITE = 200
 """Characters that are looked at in one go: the markup of a long text could hold the loop for half a second."""
@@ -37,12 +39,23 @@ class Timeouts:
     synthesizer: float = 10.0
 
 
+class LiveSpeech(Protocol):
+    """A reply that somebody else makes and speaks (core/voice_reply.py)."""
+
+    def items(self) -> AsyncGenerator[Piece | SpeechChunk]:
+        """Sentences, each before its sound, as they come. Raises `AdapterError`. Read once."""
+
+    def stop(self) -> None:
+        """It is not wanted any more; its maker is told at once. Idempotent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a reply is made from: exactly one of `words` (text, in pieces) and `sound` (ready-made speech)."""
+    """What a reply is made from: exactly one of `words` (text, in pieces), `sound` (ready-made speech) and `live`."""
 
     words: Callable[[], AsyncIterator[str]] | None = None
     sound: Callable[[], AsyncIterator[SpeechChunk]] | None = None
+    live: LiveSpeech | None = None
     prompt: str | None = None
     """The user's words that it answers; None when it answers nobody (echo, upload)."""
     asked_at: float = field(default_factory=time.monotonic)
@@ -50,7 +63,7 @@ class Request:
     heard_at: float | None = None
     """When the final transcript of what was spoken was there (monotonic seconds)."""
     source: str = "text"
-    """What it answers: "speech" or "text"; or what it is: "echo" or "upload"."""
+    """What it answers: "speech" or "text"; or what it is: "echo", "upload" or "push" (the voice service's own idea)."""
     voice: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     engine: str = ""
@@ -89,7 +102,7 @@ class Reply:
         except* EmanError as group:
             self.fail(group.exceptions[0])
         else:
-            self._finish(ReplyState.END, " ".join(self._sentences))
+            self._finish(ReplyState.END, " ".join(filter(None, self._sentences)))
 
     def utterance_started(self, text: str, at: float) -> None:
         """The stage tells that an utterance begins to sound."""
@@ -108,6 +121,7 @@ class Reply:
     def interrupt(self, heard: Progress) -> None:
         """End it now; `heard` tells how far the stage had played it."""
         if not self.finished:
+            self._stop()
             self._finish(ReplyState.INTERRUPTED, _heard_text(self._sentences, heard))
 
     def fail(self, error: BaseException) -> None:
@@ -118,6 +132,7 @@ class Reply:
             logger.warning("reply %s failed: %s: %s", self.reply_id, error.code, error.loggable)
         else:
             logger.warning("reply %s failed: %s", self.reply_id, type(error).__name__)
+        self._stop()
         self._emit(self._failure(error))
         self.heard_text = _heard_text(self._sentences, self._stage.clear())
         self._finish(ReplyState.ERROR, str(error), heard=self.heard_text)
@@ -125,9 +140,11 @@ class Reply:
     # -- inside
 
     async def _perform(self) -> None:
-        writer = self._stage.writer(self.reply_id)
+        writer = self._stage.writer(self.reply_id, lead_s=LIVE_LEAD_S if self.request.live is not None else None)
         async with asyncio.TaskGroup() as group:
-            if self.request.sound is not None:
+            if self.request.live is not None:
+                await self._relay(self.request.live, writer)
+            elif self.request.sound is not None:
                 await writer.begin("")
                 self._sentences.append("")
                 async with aclosing(_closable(self.request.sound())) as sound:
@@ -169,6 +186,36 @@ class Reply:
                 self._waterfall.reach(Mark.FIRST_AUDIO)
                 await writer.write(chunk)
         await writer.end()
+
+    async def _relay(self, live: LiveSpeech, writer: SpeechWriter) -> None:
+        """A sentence begins with its first sound: what comes without any is said together with the next one."""
+        waiting, speaking = Piece(""), False
+        silent = DialogueError("the voice service fell silent", adapter=self.request.engine, code="voice_silent")
+        async with aclosing(live.items()) as items:
+            async for item in _patient(items, self._timeouts.dialogue, silent):
+                self._waterfall.reach(Mark.FIRST_TOKEN)
+                if isinstance(item, Piece):
+                    if speaking:
+                        await writer.end()
+                    waiting = Piece(f"{waiting.text} {item.text}".strip(), waiting.acts + item.acts)
+                    speaking = False
+                    continue
+                self._waterfall.reach(Mark.FIRST_AUDIO)
+                if not speaking:
+                    self._sentences.append(waiting.text)
+                    await writer.begin(waiting.text, waiting.acts)
+                    waiting, speaking = Piece(""), True
+                await writer.write(item)
+        if speaking:
+            await writer.end()
+        if waiting.acts:
+            await writer.act(waiting.acts)
+        if waiting.text:
+            self._sentences.append(waiting.text)
+
+    def _stop(self) -> None:
+        if self.request.live is not None:
+            self.request.live.stop()
 
     def _start(self) -> None:
         if not self._started:
@@ -231,4 +278,4 @@ def _heard_text(sentences: list[str], heard: Progress) -> str:
         units = current.split() if spaced else list(current)
         part = (" " if spaced else "").join(units[: int(len(units) * heard.fraction)])
         said = [*said, part] if part else said
-    return " ".join(said)
+    return " ".join(filter(None, said))

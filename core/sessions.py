@@ -107,6 +107,13 @@ class FileEars(Protocol):
         """Listen until cancelled."""
 
 
+class Running(Protocol):
+    """Something that goes on as long as the session."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a session is made of."""
@@ -115,6 +122,8 @@ class Parts:
     media: Media
     ears: Ears
     transcriber: FileEars
+    line: Running | None = None
+    """To the voice service, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,7 @@ class Session:
         self.media = parts.media
         self.ears = parts.ears
         self.transcriber = parts.transcriber
+        self.line = parts.line
         self.created_at = time.monotonic()
         self.offered_at = self.created_at
         self.detached_at: float | None = None
@@ -249,6 +259,8 @@ class Session:
                     group.create_task(self.conversation.run())
                     group.create_task(self.ears.run())
                     group.create_task(self.transcriber.run())
+                    if self.line is not None:
+                        group.create_task(self.line.run())
             except Exception:
                 # a session ends here; the reaper frees it, the others live on
                 logger.exception("session %s broke", self.id)
@@ -260,7 +272,8 @@ class Session:
 
 
 class Sessions:
-    """All live sessions. `build(session_id, face)` makes the parts of a new one.
+    """All live sessions. `build(session_id, face, voice)` makes the parts of a new one; `voice`: whether the voice
+    service is to lead it, None for what the settings say.
 
     `on_moved(session_id, page)` is called when a page gets the avatar's media, before another one loses it;
     `on_gone(session_id)` when a session has ended; `watched(session_id)` tells whether a page has a socket for it.
@@ -268,7 +281,7 @@ class Sessions:
 
     def __init__(
         self,
-        build: Callable[[str, FaceChoice], Parts],
+        build: Callable[[str, FaceChoice, bool | None], Parts],
         limits: LifecycleLimits,
         on_moved: Callable[[str, str], None] = lambda session_id, page: None,
         on_gone: Callable[[str], None] = lambda session_id: None,
@@ -321,9 +334,11 @@ class Sessions:
         face: FaceChoice = _AS_SET,
         session_id: str | None = None,
         memory: Sequence[Utterance] = (),
+        voice: bool | None = None,
     ) -> tuple[Session, str]:
         """Admit a new session and answer its offer. Raises `ServerFull`, `Refused`, `BadRequest`; then nothing is held.
 
+        `voice`: whether the voice service leads the conversation; None for what the settings say.
         Without `sdp` it is a session without WebRTC (`Session.listen`), and the answer is empty.
         `session_id` and `memory` open a session again that the server knew before it was restarted.
         """
@@ -332,7 +347,7 @@ class Sessions:
         if session_id in self._sessions:
             raise Refused("the session is live", code="busy", retryable=True)
         with bound(session_id):
-            session = Session(session_id, self._build(session_id, face), face)
+            session = Session(session_id, self._build(session_id, face, voice), face)
             self._sessions[session_id] = session  # holds the slot while the offer is answered
             try:
                 session.conversation.remember(memory)

@@ -26,6 +26,7 @@ from core.frames import (
     Utterance,
     VisemeFrames,
 )
+from core.voice_events import Turns, VoiceEvent
 
 _NO_CHOICE = FaceChoice()
 
@@ -58,7 +59,7 @@ class RecognizerStream(Protocol):
         """End of the turn: the final transcript (text may be empty). Raises `RecognizerError`."""
 
     async def cancel(self) -> None:
-        """Drop the turn and free its resources. Idempotent, also after `finish`."""
+        """Drop the turn and free its resources. Idempotent, also after `finish`: the words are not answered then."""
 
 
 @runtime_checkable
@@ -92,6 +93,49 @@ class Synthesizer(Adapter, Protocol):
 
         `voice` overrides the voice that the adapter would choose by the text's language. Raises `SynthesizerError`.
         """
+
+
+class VoiceCall(Protocol):
+    """One session's line to a remote voice service. Nothing here waits or raises; all on one event loop.
+
+    What the user does takes effect in the order of the calls. Nothing that belongs to a reply is told after `abort`.
+    """
+
+    def listen(self, *, until_finish: bool = True) -> None:
+        """The user's turn begins: sound follows, until `finish`, or until the service says that the turn is over.
+
+        A reply that is awaited or told is aborted, unless the service's turns are `Turns.OPEN` and `until_finish` is
+        False. Without a connection the turn is kept, and sent when there is one.
+        """
+
+    def push(self, samples: Samples) -> None:
+        """What the user says: int16, shape (n,), at `LISTEN_RATE`."""
+
+    def finish(self) -> None:
+        """The user's turn is over: `UserSaid` and a reply may follow. One that understood nothing is silent."""
+
+    def ask(self, text: str) -> None:
+        """The user typed this. A turn that has begun is dropped, a reply that is awaited or told aborted."""
+
+    def abort(self) -> None:
+        """Drop the turn that has begun, and the reply that is awaited or told."""
+
+    def events(self) -> AsyncIterator[VoiceEvent]:
+        """Connects, and tells what happens; for one listener, once. Ends after `close` and not before."""
+
+    async def close(self) -> None:
+        """End the connection and free everything. Idempotent."""
+
+
+@runtime_checkable
+class VoiceService(Adapter, Protocol):
+    """Speech to speech: a remote service that hears, thinks and speaks. `start` checks the settings, not the way."""
+
+    turns: Turns
+    """Who tells when the user has spoken, while the microphone is open."""
+
+    def open(self, session_id: str) -> VoiceCall:
+        """A session's line; it connects when its `events` are read. Raises nothing."""
 
 
 class LipStream(Protocol):

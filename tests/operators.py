@@ -137,7 +137,7 @@ class Observatory:
         self.monitor = Monitor(self.sources)
         self.metrics = Metrics(self.sources)
 
-    def _build(self, session_id: str, face: FaceChoice) -> Parts:
+    def _build(self, session_id: str, face: FaceChoice, voice: bool | None = None) -> Parts:
         self.media.append(WatchedMedia())
         conversation = Conversation(
             dialogue=ScriptedDialogue(), synthesizer=ToneSynthesizer(), emit=lambda event: None, show=lambda doing: None

@@ -12,12 +12,13 @@ STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
            "core.allocator", "core.provider", "core.rate_limit", "core.message_log", "core.readiness",
-           "core.outlet", "core.clips", "core.progress"}  # fmt: skip
+           "core.outlet", "core.clips", "core.progress", "core.voice_events"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
            "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",
            "core.markup", "core.acts", "core.visemes", "core.half_rate"}  # fmt: skip
-LAYER_3 = {"core.reply", "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
+LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_line", "core.relay_ears",
+           "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.sessions", "core.doctor", "core.cast", "core.waterfall",
            "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
            "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip

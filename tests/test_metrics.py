@@ -140,7 +140,7 @@ async def test_k2_no_label_grows_with_what_comes_from_outside() -> None:
     other = frozenset({("stage", "other"), ("adapter", "other"), ("code", "other")})
     assert now["eman_errors_total", other] == 501 - MAX_ERROR_KINDS
     assert now["eman_turns_total", frozenset({("source", "other"), ("outcome", "end")})] == 500
-    assert len([labels for name, labels in now if name == "eman_turns_total"]) == 13  # 4 sources, 3 outcomes, other
+    assert len([labels for name, labels in now if name == "eman_turns_total"]) == 16  # 5 sources, 3 outcomes, other
 
 
 async def test_k2_a_code_that_is_no_word_is_other() -> None:

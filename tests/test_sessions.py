@@ -115,7 +115,7 @@ class House:
             watched=lambda session_id: self.watched,
         )
 
-    def _build(self, session_id: str, face: FaceChoice) -> Parts:
+    def _build(self, session_id: str, face: FaceChoice, voice: bool | None = None) -> Parts:
         self.media.append(FakeMedia())
         self.media[-1].gate = self.next_gate
         self.ears.append(FakeEars())

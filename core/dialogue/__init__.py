@@ -5,3 +5,6 @@ ADAPTERS: dict[str, str] = {
     "openai": "core.dialogue.openai:OpenAIDialogue",
 }
 """Name in the settings → "module:Class"."""
+
+VOICES: dict[str, str] = {"xiaozhi": "core.dialogue.xiaozhi.voice:XiaozhiVoice"}
+"""The same for services that hear and speak, too."""

@@ -1,8 +1,9 @@
 """A remote voice: a client of a xiaozhi server that stays connected.
 
-`connect` once, read `events` in one task, call the `send_…` methods from wherever; all on one event loop. Every
-`send_…` says whether the message is with the server; none raises. What belongs to a recording (start, sound, stop) is
-kept while there is no connection and sent as soon as there is one, though the method said False.
+`connect` once, read `events` in one task, call the `send_…` methods from wherever; all on one event loop. Each takes
+effect at once, in the order of the calls; none raises, and what it returns, when awaited, says whether the message is
+with the server. What belongs to a recording (start, sound, stop) is kept while there is no connection and sent as soon
+as there is one, though that said False.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from avatar.opus import packets
@@ -20,10 +21,10 @@ from core.dialogue.xiaozhi.connection import Connection, Message
 from core.dialogue.xiaozhi.downlink import Downlink
 from core.dialogue.xiaozhi.endpoint import NAME, Endpoint, Options
 from core.dialogue.xiaozhi.event_queue import EventQueue
-from core.dialogue.xiaozhi.events import Connected, Disconnected, Event, Failed
+from core.dialogue.xiaozhi.events import Connected, Disconnected, Event, Failed, SpeakingStarted, UserText
 from core.dialogue.xiaozhi.failure import Backoff, Failure, Reason
 from core.dialogue.xiaozhi.framing import Frame, FrameError, Kind
-from core.dialogue.xiaozhi.protocol import Goodbye, Malformed, Mcp, Mode, Stt, TtsStart, Unknown, read_from_server
+from core.dialogue.xiaozhi.protocol import Goodbye, Malformed, Mcp, Mode, Unknown, read_from_server
 from core.dialogue.xiaozhi.recording import Recording
 from core.dialogue.xiaozhi.session import Session, State
 from core.dialogue.xiaozhi.tools import Tools
@@ -34,21 +35,27 @@ log = logging.getLogger(__name__)
 
 _TOOLS_AT_ONCE = 4
 """Calls that run; further requests wait in the socket."""
+Sent = asyncio.Future[bool]
+"""Whether a message is with the server, once that is known. Never fails."""
+Finder = Callable[[], Awaitable[Endpoint]]
+"""Asked before each attempt. Raises `DialogueError`."""
 
 
 class XiaozhiClient:
-    """See above. `tools` are offered to the server's mind. `backoff` and `tls` may be replaced."""
+    """See above. `endpoint`: where the server is, or how to find it. `tools` are offered to the server's mind.
+    `backoff` and `tls` may be replaced."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Endpoint | Finder,
         options: Options | None = None,
         *,
         tools: Tools | None = None,
         backoff: Backoff | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self._find = None if isinstance(endpoint, Endpoint) else endpoint
+        self._endpoint = endpoint if isinstance(endpoint, Endpoint) else None
         self._options = options or Options()
         self._tools = tools or Tools(self._options.tool_timeout_s)
         self._backoff = backoff or Backoff()
@@ -63,7 +70,7 @@ class XiaozhiClient:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._hurry = asyncio.Event()
-        self._told: Reason | None = None
+        self._told: str | None = None
         self.sessions = 0
         """Sessions that were opened."""
 
@@ -75,7 +82,8 @@ class XiaozhiClient:
 
         Raises `DialogueError` for wrong settings, `AdapterError` where there is no libopus.
         """
-        self._endpoint.check()
+        if self._find is None and self._endpoint is not None:
+            self._endpoint.check()
         if self._encoder is None:
             self._encoder = await asyncio.to_thread(PacketEncoder, protocol.UPLINK_RATE, self._options.frame_ms)
         if self._task is None or self._task.done():
@@ -105,6 +113,13 @@ class XiaozhiClient:
         return self._session.state if self._session else self._without
 
     @property
+    def owes_reply(self) -> bool:
+        """Whether the server speaks, or may begin to: it has something to be aborted."""
+        if self._session is None or self.state is State.READY:
+            return False
+        return self.state is not State.LISTENING or self._session.mode is not Mode.MANUAL
+
+    @property
     def session_id(self) -> str:
         """The server's name for the session; "" without one."""
         return self._connection.hello.session_id if self._connection else ""
@@ -116,60 +131,67 @@ class XiaozhiClient:
 
     # -- what the user does
 
-    async def send_start_listening(self, mode: str = "auto") -> bool:
+    def send_start_listening(self, mode: str = "auto") -> Sent:
         """A recording begins, in mode "auto", "manual" or "realtime" (see `Mode`). A reply that sounds or is awaited
         is aborted (not in realtime mode). After a reply in auto mode the next recording begins with this again.
         """
         if mode not in tuple(Mode):
             log.warning("xiaozhi: no such listening mode")
-            return False
+            return _not_sent()
         if self.state in (State.SPEAKING, State.PROCESSING) and mode != Mode.REALTIME:
-            await self.send_abort()
+            self.send_abort()
         if self._encoder is not None:
             self._encoder.drop()
         self._recording = Recording(Mode(mode), self._options.kept_s, self._now())
         if self._session is None or self._connection is None:
             self._hurry.set()
-            return False
+            return _not_sent()
         self._session.listen(Mode(mode))
-        return await self._send_json(protocol.listen_start(self.session_id, Mode(mode)))
+        return self._send_json(protocol.listen_start(self.session_id, Mode(mode)))
 
-    async def send_stop_listening(self) -> bool:
+    def send_stop_listening(self) -> Sent:
         """The user's turn is over (manual mode; in the others it turns the microphone off). False without a recording,
         too."""
         recording = self._recording
         if recording is None or recording.stopped:
-            return False
+            return _not_sent()
         if self._encoder is not None:
             for packet in self._encoder.finish():
                 self._offer(packet)
         recording.stopped = True
         if self._session is None:
-            return False
+            return _not_sent()
         self._session.stop()
-        return await self._send_json(protocol.listen_stop(self.session_id))
+        return self._send_json(protocol.listen_stop(self.session_id))
 
-    async def send_audio(self, data: bytes) -> bool:
+    def drop_recording(self) -> None:
+        """What is being recorded, or was not understood yet, is not wanted. The protocol has no word for it: the next
+        recording begins anew, and in manual mode the server does nothing with one that was not stopped."""
+        self._recording = None
+        if self._encoder is not None:
+            self._encoder.drop()
+        if self._session is not None:
+            self._session.drop()
+
+    def send_audio(self, data: bytes) -> Sent:
         """One Opus packet of 16 kHz sound. False, too, when none is wanted: no recording, it was stopped, or the
         server speaks (but in realtime mode)."""
-        sent = self._offer(data)
-        return sent is not None and await sent
+        return self._offer(data) or _not_sent()
 
-    async def send_pcm(self, samples: Samples) -> bool:
+    def send_pcm(self, samples: Samples) -> Sent:
         """As `send_audio`, for sound that is still to be encoded: int16, 16 kHz, any length. True for less than a
         packet, which waits for more."""
         if self._encoder is None or self._recording is None or self._recording.stopped:
-            return False
-        offered = [self._offer(packet) for packet in self._encoder.encode(samples)]
-        return all([sent is not None and await sent for sent in offered])
+            return _not_sent()
+        return _all(self._offer(packet) or _not_sent() for packet in self._encoder.encode(samples))
 
-    async def send_detect(self, text: str) -> bool:
+    def send_detect(self, text: str) -> Sent:
         """A wake word, or what the user typed."""
         if self._session is not None:
             self._session.detect()
-        return await self._send_json(protocol.listen_detect(self.session_id, text))
+        return self._send_json(protocol.listen_detect(self.session_id, text))
 
-    async def send_abort(self, reason: str = "") -> bool:
+    def send_abort(self, reason: str = "") -> Sent:
         """Stop the reply; `reason` "" is the user's interruption, else "wake_word_detected". Nothing of the reply is
         told any more, and the server is asked to be silent. A recording that ended but was not understood yet is
         forgotten."""
@@ -177,17 +199,17 @@ class XiaozhiClient:
             self._recording = None
         self._queue.drop_reply(self._session.reply if self._session else self._replies)
         if self._session is None:
-            return False
+            return _not_sent()
         self._tell(self._session.abort())
-        return await self._send_json(protocol.abort(self.session_id, reason))
+        return self._send_json(protocol.abort(self.session_id, reason))
 
-    async def send_message(self, message: Mapping[str, Any]) -> bool:
+    def send_message(self, message: Mapping[str, Any]) -> Sent:
         """Any JSON object, as it is."""
-        return await self._send_json(message)
+        return self._send_json(message)
 
     # -- sending
 
-    def _offer(self, packet: bytes) -> asyncio.Future[bool] | None:
+    def _offer(self, packet: bytes) -> Sent | None:
         """Keep a packet of the recording and have it sent if that can be. None if it is not wanted."""
         recording = self._recording
         if recording is None or recording.stopped or (self._session is not None and not self._session.takes_audio):
@@ -199,15 +221,20 @@ class XiaozhiClient:
             return None
         return self._connection.send(self._framed(packet)) if self._connection else None
 
-    async def _send_json(self, message: Mapping[str, Any]) -> bool:
+    def _send_json(self, message: Mapping[str, Any]) -> Sent:
         text = protocol.encode(message)
         if text is None:
             log.warning("xiaozhi: not sent: no JSON")
-            return False
-        return await self._connection.send(text) if self._connection else False
+            return _not_sent()
+        return self._connection.send(text) if self._connection else _not_sent()
 
     def _framed(self, packet: bytes) -> Message:
-        return framing.encode(Frame(packet), self._endpoint.version)
+        return framing.encode(Frame(packet), self._version)
+
+    @property
+    def _version(self) -> int:
+        assert self._endpoint is not None, "there is a connection"
+        return self._endpoint.version
 
     def _resume(self, connection: Connection, session: Session) -> None:
         """A new session: it gets the recording that the last one did not understand."""
@@ -253,7 +280,8 @@ class XiaozhiClient:
         """One connection, from its opening to its end."""
         self._without = State.CONNECTING
         try:
-            connection = await Connection.open(self._endpoint, self._options, tls=self._tls)
+            endpoint = self._endpoint = await self._found()
+            connection = await Connection.open(endpoint, self._options, tls=self._tls)
         except Failure as failure:
             self._failed(failure)
             return failure
@@ -267,6 +295,17 @@ class XiaozhiClient:
         if end.final:
             self._failed(end)
         return end
+
+    async def _found(self) -> Endpoint:
+        if self._find is None:
+            assert self._endpoint is not None
+            return self._endpoint
+        try:
+            endpoint = await self._find()
+            endpoint.check()
+        except DialogueError as error:
+            raise Failure(Reason.NOT_FOUND, error.code, error) from None
+        return endpoint
 
     async def _serve(self, connection: Connection) -> Failure:
         self.sessions += 1
@@ -289,9 +328,10 @@ class XiaozhiClient:
 
     def _failed(self, failure: Failure) -> None:
         """Told once, however often it is tried again."""
-        if failure.reason is not self._told:
-            self._told = failure.reason
-            self._queue.put(Failed(failure.error()))
+        error = failure.error()
+        if error.code != self._told:
+            self._told = error.code
+            self._queue.put(Failed(error))
 
     def _forget(self, failure: Failure) -> None:
         """The session is over: its state goes, the owner is told."""
@@ -321,7 +361,7 @@ class XiaozhiClient:
             message = await connection.receive()
             if isinstance(message, bytes):
                 try:
-                    frame = framing.decode(message, self._endpoint.version)
+                    frame = framing.decode(message, self._version)
                 except FrameError as error:
                     log.debug("xiaozhi: a message was left out: %s", str(error))
                     continue
@@ -343,18 +383,18 @@ class XiaozhiClient:
             case Unknown() | Malformed():
                 log.debug("xiaozhi: left out: %s", message)
             case _:
-                self._tell(session.take(message))
-                self._understood(message, session)
+                events = session.take(message)
+                self._tell(events)
+                for event in events:
+                    self._understood(event)
 
-    def _understood(self, message: object, session: Session) -> None:
+    def _understood(self, event: Event) -> None:
         """Whether the recording is not needed any more."""
         recording = self._recording
-        if recording is None or not (
-            isinstance(message, Stt) or (isinstance(message, TtsStart) and session.gives_audio)
-        ):
+        if recording is None or not isinstance(event, UserText | SpeakingStarted):
             return
         recording.understood()
-        if recording.stopped or (recording.mode is Mode.AUTO and isinstance(message, TtsStart)):
+        if recording.stopped or (recording.mode is Mode.AUTO and isinstance(event, SpeakingStarted)):
             self._recording = None
 
     async def _use_tool(self, payload: dict[str, Any], slots: asyncio.Semaphore) -> None:
@@ -371,3 +411,24 @@ class XiaozhiClient:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _not_sent() -> Sent:
+    sent: Sent = asyncio.get_running_loop().create_future()
+    sent.set_result(False)
+    return sent
+
+
+def _all(messages: Iterable[Sent]) -> Sent:
+    """Whether all of them are with the server."""
+    waiting = list(messages)
+    sent: Sent = asyncio.get_running_loop().create_future()
+
+    def look(_: object = None) -> None:
+        if not sent.done() and all(one.done() for one in waiting):
+            sent.set_result(all(not one.cancelled() and one.result() for one in waiting))
+
+    for one in waiting:
+        one.add_done_callback(look)
+    look()
+    return sent

@@ -21,6 +21,8 @@ class Reason(StrEnum):
     """Nothing came from the server for too long, or it takes nothing."""
     UNREACHABLE = "unreachable"
     NO_HELLO = "no_hello"
+    NOT_FOUND = "not_found"
+    """Nobody knows where it is (OTA)."""
     REFUSED = "refused"
     """Of the credentials, the address or the protocol (HTTP 4xx, 1008): trying again doesn't help."""
     CERTIFICATE = "certificate"
@@ -35,6 +37,7 @@ _WORDS = {
     Reason.SILENT: "the server does not answer any more; check the network",
     Reason.UNREACHABLE: "the server can't be reached; check url and the network",
     Reason.NO_HELLO: "the server sent no hello; check url and token",
+    Reason.NOT_FOUND: "the OTA address did not tell where the server is",
     Reason.REFUSED: "the server refuses the connection; check token, device_id and url",
     Reason.CERTIFICATE: "the server's certificate is not trusted; check url and the clock",
     Reason.CLOSED: "closed",
@@ -42,11 +45,15 @@ _WORDS = {
 
 
 class Failure(Exception):
-    """A connection is over, or did not come about. `detail` is for the log and quotes nothing that the server said."""
+    """A connection is over, or did not come about. `detail` is for the log and quotes nothing that the server said.
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    `cause`: an error that says more than the reason.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "", cause: DialogueError | None = None) -> None:
         super().__init__(f"{reason}: {_WORDS[reason]}" + (f" ({detail})" if detail else ""))
         self.reason = reason
+        self._cause = cause
 
     @property
     def normal(self) -> bool:
@@ -56,10 +63,12 @@ class Failure(Exception):
     @property
     def final(self) -> bool:
         """Trying again doesn't help."""
-        return self.reason in _FINAL
+        return self.reason in _FINAL or (self._cause is not None and not self._cause.retryable)
 
     def error(self) -> DialogueError:
         """Fit for the page."""
+        if self._cause is not None:
+            return self._cause
         message = f"xiaozhi voice service: {_WORDS[self.reason]}"
         return DialogueError(message, adapter=NAME, code=f"{NAME}_{self.reason}", retryable=not self.final)
 

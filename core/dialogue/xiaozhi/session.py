@@ -67,6 +67,11 @@ class Session:
         if self.state is State.LISTENING:
             self.state = State.PROCESSING
 
+    def drop(self) -> None:
+        """What we sent since `listen start` is not wanted."""
+        if self.state in (State.LISTENING, State.PROCESSING):
+            self.state = State.READY
+
     def detect(self) -> None:
         """We sent a wake word or typed text."""
         if self.state is State.READY:
@@ -94,7 +99,7 @@ class Session:
                 return self._start()
             case TtsStop():
                 return self._stop()
-            case Stt(text):
+            case Stt(text) if not self._muted:
                 return [UserText(text)]
             case Alert(status, text, emotion):
                 return [Notice(status, text, emotion)]

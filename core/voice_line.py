@@ -1,0 +1,439 @@
+"""One session's line to a remote voice service, run by our own turn-taking.
+
+To the ears it is a recogniser: what the service understood is the transcript. To the conversation it is a remote voice:
+the reply to that transcript, or to what was typed, comes as live speech. What the service says unasked is spoken, too.
+
+While the service still sends a reply, a new turn is kept here: to listen again it would have to drop the rest, and it
+is not known yet whether the user means to interrupt. The turn is sent when they do, or when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from core.conversation import Conversation
+from core.errors import AdapterError, DialogueError, EmanError, RecognizerError, Refused
+from core.events import Event, Failed, Heard, LineChanged, LineState
+from core.frames import Samples, Transcript
+from core.stages import VoiceCall
+from core.voice_events import (
+    Announcement,
+    LineDown,
+    LineFailed,
+    LineUp,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyMood,
+    ReplySentence,
+    ReplySound,
+    Turns,
+    UserSaid,
+    VoiceEvent,
+)
+from core.voice_reply import VoiceReply
+from core.voice_turn import VoiceTurn
+
+logger = logging.getLogger(__name__)
+
+HELD_TIMEOUT_S = 3.0
+"""The avatar is not held for longer than this by a turn of which the service says nothing."""
+WORDS_GRACE_S = 0.3
+"""A reply that begins before the service has told what the user said waits so long for it."""
+
+
+class Relay(Protocol):
+    """Ears that leave it to the service when the user has spoken."""
+
+    def understood(self, text: str) -> None:
+        """The service heard this."""
+
+
+class VoiceLine:
+    """Implements `core.stages.Recognizer` and `core.conversation.RemoteVoice` for one session.
+
+    `run` keeps the line open. `timeout_s`: how long the service may take to understand a turn, or to be reached.
+    """
+
+    languages: tuple[str, ...] = ("*",)
+
+    def __init__(
+        self, call: VoiceCall, name: str, turns: Turns, *, emit: Callable[[Event], None], timeout_s: float
+    ) -> None:
+        self.name = name
+        self._turns = turns
+        self._call = call
+        self._emit = emit
+        self._timeout = timeout_s
+        self._conversation: Conversation | None = None
+        self._relay: Relay | None = None
+        self.relaying = False
+        """The service judges what is pushed."""
+        self._up = asyncio.Event()
+        self._failure: DialogueError | None = None
+        """Why it is not up, where that is known and final."""
+        self._changed = asyncio.Event()
+        self._told: tuple[LineState, str] | None = None
+        self._turn: VoiceTurn | None = None
+        """The turn that the user is in."""
+        self._asked: VoiceTurn | None = None
+        """The turn that is over and not understood yet."""
+        self._expected: VoiceReply | None = None
+        """The reply that is to begin."""
+        self._current: VoiceReply | None = None
+        """The reply that the service sends."""
+        self._ready: tuple[str, VoiceReply] | None = None
+        """What was just understood, with the reply to it, until somebody takes it."""
+        self._mood: ReplyMood | None = None
+        """Of the reply that is to begin."""
+        self._grace: asyncio.TimerHandle | None = None
+
+    def use_conversation(self, conversation: Conversation) -> None:
+        """Who speaks the replies; set once, before `run`."""
+        self._conversation = conversation
+
+    def use_relay(self, relay: Relay) -> None:
+        """Who is told what the service understood by itself; set once, where there is one."""
+        self._relay = relay
+
+    # -- core.stages.Recognizer
+
+    async def start(self) -> None:
+        """Nothing: see `run`."""
+
+    async def close(self) -> None:
+        """Nothing: see `run`."""
+
+    def open(self, on_partial: Callable[[Transcript], None]) -> VoiceTurn:
+        """The user begins to speak. No partial transcripts come."""
+        self._turn = VoiceTurn(self)
+        self._go_on()
+        return self._turn
+
+    # -- core.conversation.RemoteVoice
+
+    def answer(self, text: str, *, typed: bool) -> VoiceReply:
+        """See `core.conversation.RemoteVoice`."""
+        ready, self._ready = self._ready, None
+        if not typed and ready is not None and ready[0] == text:
+            return ready[1]
+
+        async def ask(reply: VoiceReply) -> None:
+            await self._connected()
+            self._make_way()
+            self._expected = reply
+            self._call.ask(text)
+
+        return VoiceReply(self._unwanted, ask)
+
+    # -- the relay
+
+    @property
+    def busy(self) -> bool:
+        """Whether the service owes something: what it heard, or a reply, or the rest of one."""
+        return self._asked is not None or self._expected is not None or self._current is not None
+
+    def relay(self) -> None:
+        """From here on what is pushed is for the service to judge; `relaying` tells how long."""
+        self.relaying = True
+        self._call.listen(until_finish=False)
+
+    def hush(self) -> None:
+        """No more sound for the service to judge."""
+        if self.relaying:
+            self.relaying = False
+            self._call.finish()
+
+    def push(self, samples: Samples) -> None:
+        """Sound for the service to judge."""
+        self._call.push(samples)
+
+    # -- turns (core/voice_turn.py)
+
+    @property
+    def up(self) -> bool:
+        """Whether the service is there."""
+        return self._up.is_set()
+
+    def send(self, turn: VoiceTurn) -> None:
+        """The turn is over: everything of it goes to the service, whatever that is doing."""
+        if not turn.live:
+            self._make_way()
+            turn.go_live(self._call)
+        self._turn = None if self._turn is turn else self._turn
+        self._asked = turn
+        self._call.finish()
+
+    def patience(self) -> float:
+        """How long to wait for what the user said."""
+        held = self._conversation is not None and self._conversation.held
+        return min(HELD_TIMEOUT_S, self._timeout) if held else self._timeout
+
+    def give_up(self, turn: VoiceTurn) -> RecognizerError | None:
+        """The service says nothing of the turn: it is to forget it. What to complain of; None: of nothing."""
+        held = self._conversation is not None and self._conversation.held
+        self.drop(turn)
+        if self._failure is not None:
+            return _complaint(self._failure)
+        if not self.up:
+            return RecognizerError("there is no connection to the voice service", code="voice_down", retryable=True)
+        if held:
+            return None
+        return RecognizerError("the voice service did not understand that", code="voice_no_answer", retryable=True)
+
+    def understood(self, turn: VoiceTurn, text: str) -> None:
+        """The turn's words go out now, and whoever asks for an answer to them gets the reply."""
+        if turn.reply is not None:
+            self._ready = text, turn.reply
+
+    def drop(self, turn: VoiceTurn) -> None:
+        """Nothing comes of the turn."""
+        if self._turn is turn:
+            self._turn = None
+            if turn.live:
+                self._abort()
+        elif self._asked is turn:
+            self._asked = None
+            self._abort()
+            if self._current is not None and self._current.words_due:
+                self._end_current()
+            self._go_on()
+        elif turn.reply is not None and self._ready is not None and self._ready[1] is turn.reply:
+            self._ready = None
+            turn.reply.stop()
+
+    # -- running
+
+    async def run(self) -> None:
+        """Keep the line open until cancelled. Whatever happens to it, the session lives."""
+        try:
+            async for event in self._call.events():
+                await self._take(event)
+        except Exception:
+            logger.exception("the line to the voice service broke")
+            self._fail(DialogueError("the voice service's line broke", adapter=self.name, code="voice_broken"))
+        finally:
+            if self._grace is not None:
+                self._grace.cancel()
+            await self._call.close()
+        await asyncio.Event().wait()
+
+    async def _take(self, event: VoiceEvent) -> None:
+        match event:
+            case UserSaid(text):
+                self._heard(text)
+            case ReplyBegan(number):
+                self._began(number)
+            case ReplySentence(number, text):
+                if (reply := self._reply(number)) is not None and text.strip():
+                    reply.sentence(text.strip())
+            case ReplySound(number, pcm):
+                if (reply := self._reply(number)) is not None:
+                    reply.sound(pcm)
+                    await reply.room()
+            case ReplyMood():
+                if self._current is not None:
+                    self._current.mood(event.expression)
+                else:
+                    self._mood = event
+            case ReplyEnded(number, complete):
+                if self._reply(number) is not None:
+                    self._end_current(None if complete else self._lost())
+                    self._go_on()
+            case LineUp():
+                self._came()
+            case LineDown(error):
+                self._went(error)
+            case LineFailed(error):
+                self._fail(error)
+            case Announcement(text):
+                self._emit(LineChanged(LineState.NOTICE, self.name, message=text))
+
+    # -- what the service says
+
+    def _heard(self, text: str) -> None:
+        turn, self._asked = self._asked, None
+        if turn is not None:
+            self._end_grace()
+            if self._current is not None:  # it had begun already
+                turn.reply, self._current.words_due = self._current, False
+            elif text.strip():
+                turn.reply = self._expected = VoiceReply(self._unwanted)
+            turn.resolve(text.strip())
+            if turn.reply is None:
+                self._go_on()
+        elif self._current is not None and self._current.words_due:
+            self._current.words_due = False
+            self._show(text)
+        elif self._relay is not None and self.relaying and self._expected is None and text.strip():
+            reply = self._expected = VoiceReply(self._unwanted)
+            self._ready = text.strip(), reply
+            self._show(text)
+            self._relay.understood(text.strip())
+            if self._ready is not None:
+                self._ready = None
+                reply.stop()
+        # else it repeats what was typed, or is of a turn that was given up
+
+    def _began(self, number: int) -> None:
+        self._end_current()
+        reply, self._expected = self._expected, None
+        if reply is None:
+            reply = VoiceReply(self._unwanted)
+            self._current = reply
+            if self._asked is not None:
+                reply.words_due = True
+                loop = asyncio.get_running_loop()
+                self._grace = loop.call_later(WORDS_GRACE_S, self._speak_without_words, reply)
+            else:
+                reply.words_due = self.relaying
+                self._speak(reply, "push")
+        self._current = reply if not reply.over else None
+        reply.number = number
+        if self._mood is not None:
+            reply.mood(self._mood.expression)
+            self._mood = None
+        if self._turn is not None:
+            self._turn.live = False  # the service doesn't listen while it speaks
+        self.relaying = self.relaying and self._turns is Turns.OPEN
+
+    def _speak_without_words(self, reply: VoiceReply) -> None:
+        """The service answered, and did not say what it had heard."""
+        self._grace = None
+        turn, self._asked = self._asked, None
+        if turn is not None:
+            turn.resolve("")
+        self._speak(reply, "speech")
+
+    def _speak(self, reply: VoiceReply, source: str) -> None:
+        assert self._conversation is not None
+        try:
+            self._conversation.tell(reply, self.name, source=source)
+        except Refused as error:
+            logger.warning("a reply of the voice service is left out: %s", error.loggable)
+
+    def _show(self, text: str) -> None:
+        if text.strip():
+            self._emit(Heard(Transcript(text.strip(), engine=self.name)))
+
+    def _reply(self, number: int) -> VoiceReply | None:
+        """The reply of that number if it is still wanted."""
+        return self._current if self._current is not None and self._current.number == number else None
+
+    # -- who has the service
+
+    def _make_way(self) -> None:
+        """What the service is doing is dropped there; what came of it so far is played to its end."""
+        live = self._turn is not None and self._turn.live
+        if self._turn is not None:
+            self._turn.live = False
+        if live or self.busy or self.relaying:
+            self._abort()
+        self._drop_pending()
+
+    def _drop_pending(self, error: AdapterError | None = None) -> None:
+        self._end_current(error)
+        expected, self._expected = self._expected, None
+        if expected is not None:
+            expected.end(error)
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.resolve("")
+        self._mood = None
+
+    def _end_current(self, error: AdapterError | None = None) -> None:
+        self._end_grace()
+        current, self._current = self._current, None
+        if current is not None:
+            current.end(error)
+
+    def _end_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _unwanted(self, reply: VoiceReply) -> None:
+        """Nobody wants to hear the rest of it."""
+        if reply is self._current:
+            self._current = None
+        elif reply is self._expected:
+            self._expected = None
+        else:
+            return
+        self._mood = None
+        if not self.busy:  # else the service has gone on to the next one by itself
+            self._abort()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """If the service is free it gets the turn that the user is in."""
+        if self._turn is not None and not self._turn.live and not self.busy:
+            self._turn.go_live(self._call)
+
+    def _abort(self) -> None:
+        self.relaying = False
+        self._call.abort()
+
+    # -- up and down
+
+    def _came(self) -> None:
+        self._failure = None
+        self._up.set()
+        self._changed.set()
+        self._tell(LineState.UP)
+
+    def _went(self, error: DialogueError | None) -> None:
+        self._up.clear()
+        self._changed.set()
+        self._end_current(self._lost())
+        expected, self._expected = self._expected, None
+        if expected is not None:
+            expected.end(self._lost())
+        if error is not None:
+            self._emit(Failed(error.stage, self.name, error.code, str(error)))
+        self._tell(LineState.LOST, error)
+        self._go_on()
+
+    def _fail(self, error: DialogueError) -> None:
+        self._up.clear()
+        self._failure = None if error.retryable else error
+        self._changed.set()
+        if self._told == (LineState.FAILED, error.code):
+            return
+        logger.warning("no line to the voice service: %s: %s", error.code, error.loggable)
+        self._emit(Failed(error.stage, self.name, error.code, str(error)))
+        self._tell(LineState.FAILED, error)
+        if not error.retryable:
+            turn, self._asked = self._asked, None
+            if turn is not None:
+                turn.fail(_complaint(error))
+            self._drop_pending(error)
+
+    def _tell(self, state: LineState, error: EmanError | None = None) -> None:
+        code, message = (error.code, str(error)) if error is not None else ("", "")
+        self._told = state, code
+        self._emit(LineChanged(state, self.name, code, message))
+
+    async def _connected(self) -> None:
+        """Wait for the service. Raises `DialogueError`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                while not self.up:
+                    if self._failure is not None:
+                        raise self._failure
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise DialogueError(
+                "there is no connection to the voice service", adapter=self.name, code="voice_down", retryable=True
+            ) from None
+
+    def _lost(self) -> DialogueError:
+        message = "the connection to the voice service was lost"
+        return DialogueError(message, adapter=self.name, code="voice_lost", retryable=True)
+
+
+def _complaint(error: DialogueError) -> RecognizerError:
+    return RecognizerError(str(error), adapter=error.adapter, code=error.code, retryable=error.retryable)
