@@ -84,16 +84,17 @@ class SoundClient:
         await self.login()
         await self.open_audio(uplink, **more)
 
-    async def speak(self, samples: NDArray[np.int16], piece_s: float = 0.02, pad_s: float = 1.2) -> float:
-        """Send 16 kHz speech in real time, and a quiet room after it; when the speech ended."""
+    async def speak(
+        self, samples: NDArray[np.int16], piece_s: float = 0.02, pad_s: float = 1.2, speed: float = 1.0
+    ) -> None:
+        """Send 16 kHz speech in real time (or so many times faster), and a quiet room after it."""
         room = np.random.default_rng(1).normal(0, 26, int(pad_s * LISTEN_RATE)).astype(np.int16)
         sound, size = np.concatenate([samples, room]), int(piece_s * LISTEN_RATE)
         assert self.socket is not None
         began = time.monotonic()
         for start in range(0, len(sound), size):
             await self.socket.send_bytes(sound[start : start + size].astype("<i2").tobytes())
-            await asyncio.sleep(max(0.0, began + (start + size) / LISTEN_RATE - time.monotonic()))
-        return began + len(samples) / LISTEN_RATE
+            await asyncio.sleep(max(0.0, began + (start + size) / LISTEN_RATE / speed - time.monotonic()))
 
     async def send(self, **message: Any) -> None:
         assert self.socket is not None
@@ -115,6 +116,14 @@ class SoundClient:
                 if len(found) > skip:
                     return found[skip]
                 await asyncio.sleep(0.005)
+
+    async def quiet(self) -> bool:
+        """Whether no error came by the time that the server has answered a heartbeat."""
+        errors = sum(message["type"] == "wsa_error" for message in self.messages)
+        answers = sum(message["type"] == "heartbeat_response" for message in self.messages)
+        await self.send(type="heartbeat")
+        await self.message("heartbeat_response", skip=answers)
+        return errors == sum(message["type"] == "wsa_error" for message in self.messages)
 
     async def heard_ms(self, reply: str, until_ms: float, timeout: float = 15.0) -> None:
         """Wait until the reply's sound has come as far."""
