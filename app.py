@@ -52,6 +52,8 @@ from config.wiring import (
     body_limit,
     clip_shelf,
     conversation_limits,
+    device_door,
+    device_options,
     lifecycle_limits,
     page_config,
     presenter,
@@ -64,6 +66,7 @@ from core.admin_api import AdminApi
 from core.asr_api import AsrApi
 from core.cast import TRANSPARENT, Cast
 from core.conversation import Conversation
+from core.devices.endpoint import DeviceEndpoint
 from core.doctor import (
     Verdict,
     ask,
@@ -159,9 +162,12 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         self._serve_sockets()
         self._serve_operators()
+        self.devices = DeviceEndpoint(
+            self.sessions, self.cast, device_door(settings, self.access), device_options(settings)
+        )
         self._watchers: list[Callable[[str, Event], None]] = [
             self.streams.publish, self._tell_pages, self.history.record, self._track,
-            self.monitor.record, self.metrics.record,
+            self.monitor.record, self.metrics.record, self.devices.record,
         ]  # fmt: skip
         self.application = self._application()
         self._runner = web.AppRunner(self.application, shutdown_timeout=1.0, access_log=None, auto_decompress=False)
@@ -211,6 +217,7 @@ class Server:
         self.streams.close_all()
         await self.admin.close()
         await self.asr_api.close()
+        await self.devices.close()
         outlet.detach(self._send_out)
         for service in self._services:
             await service.close()
@@ -328,6 +335,8 @@ class Server:
         application.add_routes(self.admin.routes())
         application.add_routes([web.get("/ws", self._router.handle)])
         application.add_routes(self.asr_api.routes())
+        if settings.xiaozhi.enabled:
+            application.add_routes(self.devices.routes())
         application.add_routes(PresenterApi(self.cast, self.posters).routes())
         application.add_routes(OpenApi(VERSION).routes())
         application.add_routes(page_routes(WEB, self.posters.poster))
@@ -369,7 +378,7 @@ class Server:
             ice=self.ice,
             codec=self.settings.media.codec,
             speech=self._speech,
-            on_audio=lambda samples: ears.hear(samples),
+            on_audio=lambda samples: ears.hear(samples) if self._page_speaks(session_id) else None,
         )
         media.stage.watch_lips(self.visemes.viewer(session_id))
         conversation.use_stage(media.speaker)
@@ -455,7 +464,12 @@ class Server:
             session.conversation.forget()
         self.sockets.broadcast_raw_message_to_session(session_id, messages.history_cleared(session_id))
 
+    def _page_speaks(self, session_id: str) -> bool:
+        session = self.sessions.get(session_id)
+        return session is None or not session.device  # of two microphones one is heard
+
     def _gone(self, session_id: str) -> None:
+        self.devices.ended(session_id)
         self.audio.ended(session_id)
         self.streams.close(session_id)
         self.history.ended(session_id)

@@ -251,6 +251,23 @@ class Page(Section):
     control_url: str = Field(pattern=r"^(wss?://.+)?$")
 
 
+RoutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")]
+
+
+class Xiaozhi(Section):
+    enabled: bool
+    paths: list[RoutePath] = Field(min_length=1)
+    ota_paths: list[RoutePath]
+    url: str = Field(pattern=r"^(wss?://.+)?$")
+    token: str = Field(pattern=r"^([!-~]{16,512})?$")
+    devices: list[str]
+    presenter: str
+    background: str
+    greeting: str = Field(max_length=500)
+    wake_words: list[str]
+    idle_s: Seconds
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["console", "json"]
@@ -276,6 +293,7 @@ class Settings(Section):
     avatar: Avatar
     history: History
     page: Page
+    xiaozhi: Xiaozhi
     log: Log
 
 

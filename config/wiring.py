@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import Settings, data_folder, public_view
-from core.access import AccessRules
+from core.access import Access, AccessRules
 from core.clips import Clip, ClipShelf
 from core.conversation import ConversationLimits
+from core.devices.device import TalkOptions
+from core.devices.door import Door
+from core.devices.endpoint import DeviceOptions
+from core.devices.tokens import DeviceTokens
+from core.devices.wake_words import WakeWords
 from core.errors import SettingsError
 from core.http_api import ApiLimits
 from core.identity import Tokens, kept_secret
@@ -90,12 +95,38 @@ def access_rules(settings: Settings) -> AccessRules:
     )
 
 
+def device_options(settings: Settings) -> DeviceOptions:
+    """For `DeviceEndpoint`."""
+    section = settings.xiaozhi
+    return DeviceOptions(
+        paths=section.paths,
+        ota_paths=section.ota_paths,
+        url=section.url,
+        presenter=section.presenter,
+        background=section.background,
+        talk=TalkOptions(
+            greeting=section.greeting,
+            wake_words=WakeWords(section.wake_words),
+            idle_s=section.idle_s,
+            max_text_chars=settings.limits.max_text_chars,
+        ),
+    )
+
+
+def device_door(settings: Settings, access: Access) -> Door:
+    """Lets devices in."""
+    return Door(access, DeviceTokens(_secret(settings)), settings.xiaozhi.token, settings.xiaozhi.devices)
+
+
 def signing(settings: Settings) -> Tokens:
     """Signs tokens with the configured secret, or with the one that is kept beside the history."""
+    return Tokens(_secret(settings), settings.auth.token_days * 86_400)
+
+
+def _secret(settings: Settings) -> str:
     kept_in = settings.history.file()
     folder = kept_in.parent if kept_in is not None else data_folder()
-    secret = settings.auth.secret or kept_secret(folder / "secret")
-    return Tokens(secret, settings.auth.token_days * 86_400)
+    return settings.auth.secret or kept_secret(folder / "secret")
 
 
 def presenter(settings: Settings) -> str:

@@ -119,6 +119,15 @@ class Access:
             return
         self._check_owner(request, session_id, presented)
 
+    def may_attach(self, request: web.Request, token: str, *, good: bool) -> None:
+        """A device that wants to talk; its own token is `good`, or not. With auth on it needs that, or an API key.
+        Raises `Unauthorized`, `RateLimited`."""
+        if not self._rules.enabled or good:
+            return
+        self._check_guesses(request)
+        if not self._is_program(request, token):
+            raise self._refused(request, "the device's token is missing or wrong")
+
     def may_read(self, request: web.Request, session_id: str, token: str | None) -> None:
         """What was said in a session: its owner, a program or the admin, auth on or off. Raises `Unauthorized`,
         `RateLimited`."""

@@ -184,7 +184,7 @@ class Conversation:
         """See `core.stages.StageListener`."""
         if self._reply is not None and self._reply.reply_id == reply_id:
             self.do(Activity.SPEAKING)
-            self._reply.utterance_started(text, at)
+            self._reply.utterance_started(index, text, at)
 
     def utterance_ended(self, reply_id: str, index: int, text: str) -> None:
         """See `core.stages.StageListener`."""

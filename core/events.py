@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from core.frames import Activity, Transcript
+from core.frames import Activity, Expression, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class Replying:
     engine: str = ""
     heard: str = ""
     """error only: what was heard of the answer until then."""
+    mood: Expression | None = None
+    """sentence only: the first one that the face takes in it; None when it stays as it was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ class HttpApi:
         """End a session at once. With `leave` the page goes, perhaps only to be reloaded: it may still come back."""
         body = await json_body(request)
         session = self._session(request, body)
-        if body.get("leave") is True:
+        if body.get("leave") is True or session.device:  # who watches a device's conversation does not end it
             if _page(body) in ("", session.page):  # the reloaded page's offer may have overtaken this farewell
                 await self._sessions.leave(session)
         else:

@@ -224,6 +224,7 @@ class Monitor:
             "activity": session.conversation.activity.value,
             "speaking": bool(status["speaking"]),
             "age_s": round(time.monotonic() - session.created_at, 1),
+            "device": session.device,
             "avatar": session.face.presenter or self._sources.identity.avatar,
             "turns": notes.turns,
             "storage": session.storage and self._sources.keeping(),

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from core.errors import AdapterError, DialogueError, EmanError, SynthesizerError
 from core.events import Event, Failed, Replying, ReplyState, Sounding
-from core.frames import Progress, SpeechChunk
+from core.frames import Expression, Progress, SpeechChunk
 from core.sentences import Piece, SentenceCutter
 from core.stages import SpeechWriter, Stage, Synthesizer
 from core.waterfall import Mark, Waterfall
@@ -90,6 +90,7 @@ class Reply:
         self._timeouts = timeouts
         self._waterfall = Waterfall(request.source, request.asked_at, request.heard_at)
         self._sentences: list[str] = []
+        self._moods: list[Expression | None] = []
         self._started = False
         self.finished = False
         self.heard_text = ""
@@ -104,13 +105,14 @@ class Reply:
         else:
             self._finish(ReplyState.END, " ".join(filter(None, self._sentences)))
 
-    def utterance_started(self, text: str, at: float) -> None:
-        """The stage tells that an utterance begins to sound."""
+    def utterance_started(self, index: int, text: str, at: float) -> None:
+        """The stage tells that utterance `index` begins to sound."""
         if self.finished:
             return
         self._waterfall.reach(Mark.ON_WIRE)
         self._start()
-        self._report(ReplyState.SENTENCE, text, at_ms=round(at * 1000))
+        mood = self._moods[index] if index < len(self._moods) else None
+        self._report(ReplyState.SENTENCE, text, at_ms=round(at * 1000), mood=mood)
         self._emit(Sounding("start", text, self.request.info))
 
     def utterance_ended(self, text: str) -> None:
@@ -178,6 +180,7 @@ class Reply:
             await writer.act(piece.acts)
             return
         self._sentences.append(piece.text)
+        self._moods.append(next((act.deed for act in piece.acts if isinstance(act.deed, Expression)), None))
         await writer.begin(piece.text, piece.acts)
         limit = self._timeouts.synthesizer
         sound = self._synthesizer.synthesize(piece.text, voice=self.request.voice)
@@ -241,9 +244,10 @@ class Reply:
         return Failed(error.stage, adapter, error.code, str(error))
 
     def _report(
-        self, state: ReplyState, text: str = "", *, at_ms: int = 0, latency_ms: int | None = None, heard: str = ""
-    ) -> None:
-        self._emit(Replying(self.reply_id, state, text, at_ms, latency_ms, self.request.engine, heard))
+        self, state: ReplyState, text: str = "", *, at_ms: int = 0, latency_ms: int | None = None, heard: str = "",
+        mood: Expression | None = None,
+    ) -> None:  # fmt: skip
+        self._emit(Replying(self.reply_id, state, text, at_ms, latency_ms, self.request.engine, heard, mood))
 
 
 def _closable(source: AsyncIterator[T]) -> Any:

@@ -145,6 +145,8 @@ class Session:
         """Which face is shown."""
         self.page = ""
         """The page that shows the avatar, by the name it gave itself; "" when it gave none."""
+        self.device = ""
+        """The device that leads the conversation, "" for none: its microphone is heard, pages watch and type."""
         self.storage = True
         """Whether the user lets the conversation be kept."""
         self.conversation = parts.conversation

@@ -31,7 +31,7 @@ MEDIA = {f"avatar.{name}" for name in (
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
     "upload", "upload_api", "presenter_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live",
-    "monitor", "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators",
+    "monitor", "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.devices",
     "openapi.schemas", "openapi.talk", "asr_api", "asr_dialect", "asr_pcm", "viseme_feed",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
@@ -44,6 +44,8 @@ SHARED = {
     "avatar.opus.packets",
 }
 """What several adapters build on: an engine that a process can load only once, what is known of languages, a codec."""
+XIAOZHI = {"core.dialogue.xiaozhi.protocol", "core.dialogue.xiaozhi.framing"}
+"""The wire format, which a voice service's client and the server for devices read and write alike."""
 SHARED_VENDORS = {"espeakng_loader", "opuslib"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
 COMMANDS = {"asr.__main__", "avatar.__main__", "avatar.face.sheet", "avatar.lipsync.evaluate"}
@@ -169,6 +171,15 @@ def test_service_layer() -> None:
             assert vendors(imports) <= SERVICE_VENDORS.get(name, {"aiohttp"}), name
 
 
+def test_devices_are_a_service_that_speaks_opus() -> None:
+    for name, imports in sources().items():
+        if name.startswith("core.devices"):
+            inside = {other for other in ours(imports) if not other.startswith("core.devices")}
+            assert inside <= LAYER_1 | LAYER_2 | LAYER_3 | SERVICE | SHARED | XIAOZHI, name
+            assert vendors(imports) <= {"aiohttp"}, name
+    assert not (imports_of(ROOT / "core/dialogue/xiaozhi/protocol.py") & {"websockets", "aiohttp"})
+
+
 def test_a8_services_know_nothing_of_each_other() -> None:
     services = {f"core.services.{name}" for name in ("asr", "audio", "digital_human", "visemes", "wsa")}
     known = sources()
@@ -182,7 +193,7 @@ def test_every_module_has_a_layer() -> None:
     for name in sources():
         known = name in LAYER_1 | LAYER_2 | LAYER_3 | SHARED | MEDIA | SERVICE | COMMANDS or adapter_folder(name)
         package = (ROOT / Path(*name.split(".")) / "__init__.py").exists()
-        assert known or package or name.startswith(("core.services", "config.")), name
+        assert known or package or name.startswith(("core.services", "core.devices", "config.")), name
 
 
 def test_only_the_composition_root_reads_settings() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from core.openapi.devices import DEVICE_PATHS
 from core.openapi.operators import OPERATOR_PATHS
 from core.openapi.schemas import SCHEMAS
 from core.openapi.talk import TALK_PATHS
@@ -28,6 +29,7 @@ Events (transcripts, subtitles, states) go over the WebSocket `/ws`.
 _TAGS = {
     "talk": "Open a session and talk.",
     "history": "Kept conversations: needs the session's token, an API key or the admin.",
+    "devices": "Devices of the xiaozhi protocol that talk to this server.",
     "admin": "For operators.",
     "health": "For monitors and load balancers.",
     "pages": "Documents and pictures.",
@@ -68,7 +70,7 @@ def document(version: str) -> dict[str, Any]:
         # relative to the document's own address, so that it also holds below a proxy's prefix
         "servers": [{"url": "..", "description": "This server"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": {**TALK_PATHS, **OPERATOR_PATHS},
+        "paths": {**TALK_PATHS, **DEVICE_PATHS, **OPERATOR_PATHS},
         "components": {"schemas": SCHEMAS, "securitySchemes": _SECURITY},
     }
 

@@ -89,7 +89,8 @@ class AudioService(WebSocketServiceBase):
         if opened is None:
             raise BadRequest("the sound is closed: send open_audio first")
         samples = _decoded(opened, data)
-        opened.session.ears.hear(samples)
+        if not opened.session.device:  # else the device's microphone is heard
+            opened.session.ears.hear(samples)
         await opened.pace.after(len(samples))
 
     def closed(self, socket: WebSocketSession) -> None:

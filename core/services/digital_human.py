@@ -32,7 +32,10 @@ class DigitalHumanService(WebSocketServiceBase):
 
     async def _listen(self, socket: WebSocketSession, data: Message) -> None:
         wish = parse(Listen, data)
-        ears = self._sessions.find(socket.session_id).ears
+        session = self._sessions.find(socket.session_id)
+        if session.device:
+            return  # its microphone is the device's
+        ears = session.ears
         if wish.mode is not None:
             ears.set_mode(wish.mode)
         if wish.state is not None:

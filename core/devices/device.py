@@ -1,0 +1,237 @@
+"""One connected device: its line on one side, its session on the other, and the state machine between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType
+
+from core.devices import messages
+from core.devices.effects import (
+    Ask,
+    Effect,
+    EndReply,
+    GoOn,
+    Greet,
+    Hello,
+    Hush,
+    Interrupt,
+    Key,
+    Leave,
+    Open,
+    Pong,
+    Rest,
+    Say,
+    Subtitle,
+)
+from core.devices.line import DeviceLine
+from core.devices.outbox import BURST_S
+from core.devices.talk import Talk
+from core.devices.uplink import Uplink
+from core.devices.voice import PACKET_S, Voice
+from core.devices.wake_words import WakeWords
+from core.dialogue.xiaozhi.protocol import Ping, read_from_client
+from core.envelope import spoken_text
+from core.errors import EmanError
+from core.events import Event, Failed, Heard, Replying, Typed
+from core.frames import LinkState, SoundPiece
+from core.sessions import Session
+
+logger = logging.getLogger(__name__)
+
+NORMAL, GOING_AWAY = 1000, 1001
+FLUSH_S = 0.1
+"""Sound that fills no packet waits so long for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkOptions:
+    """`greeting` is spoken when a wake word was said, "" for nothing; a device without voice for `idle_s` is let go."""
+
+    greeting: str = ""
+    wake_words: WakeWords = field(default_factory=lambda: WakeWords(()))
+    idle_s: float = 120.0
+    max_text_chars: int = 4000
+
+
+class Device:
+    """Implements `core.stages.SoundSink`. From `attach` to `detach` the session is the device's.
+
+    Raises `AdapterError` where there is no libopus.
+    """
+
+    def __init__(self, line: DeviceLine, version: int, options: TalkOptions) -> None:
+        self._line = line
+        self._options = options
+        self._talk = Talk(options.wake_words)
+        self._uplink = Uplink(version)
+        self._voice = Voice()
+        self._session: Session | None = None
+        self._end: Callable[[], None] = lambda: None
+        self._flusher: asyncio.TimerHandle | None = None
+        self._active_at = time.monotonic()
+        line.version = version
+        line.stopped = self._talk.stopped
+
+    def attach(self, session: Session) -> None:
+        """Speak for this session from now on, and tell the device."""
+        self._session = session
+        session.device = self._line.name
+        self._line.session_id = session.id
+        self._line.say(messages.hello(session.id))
+        self._end = session.listen(self, BURST_S)
+
+    def detach(self) -> None:
+        """The device is gone, or has connected again; the session may be taken up. Idempotent."""
+        session, self._session = self._session, None
+        if self._flusher is not None:
+            self._flusher.cancel()
+        self._end()
+        if session is not None and not session.broken:
+            session.device = ""
+            session.ears.rest()
+            if session.media.link() is not LinkState.CONNECTED:
+                session.interrupt()
+
+    @property
+    def session(self) -> Session | None:
+        """Whose it is, while it is attached."""
+        return self._session
+
+    def leave(self, code: int) -> None:
+        """Say goodbye and close."""
+        self._line.outbox.hush()
+        self._line.say(messages.goodbye())
+        self._line.leave(code)
+
+    async def run(self) -> None:
+        """Serve the device until it goes, or nothing was said for `idle_s`."""
+        while self._session is not None and not self._line.leaving:
+            try:
+                message = await self._line.receive(self._active_at + self._options.idle_s)
+            except TimeoutError:
+                logger.info("device %s: nothing was said for %g s", self._line.name, self._options.idle_s)
+                self.leave(NORMAL)
+                return
+            if message is None:
+                return
+            if message.type is WSMsgType.BINARY:
+                self._hear(message.data)
+            elif message.type is WSMsgType.TEXT:
+                self._take(message.data)
+
+    # -- the session's side
+
+    def on_event(self, event: Event) -> None:
+        """Something happened in the session."""
+        if _is_voice(event):
+            self._active_at = time.monotonic()
+        self._do(self._talk.on_event(event))
+
+    def sound(self, piece: SoundPiece) -> None:
+        """See `core.stages.SoundSink`."""
+        first = self._talk.on_sound(piece.reply_id)
+        if first is None:
+            return
+        self._do(first)
+        ahead = self._line.outbox.ahead_s(time.monotonic()) + self._voice.waiting_s
+        self._send(self._voice.packets(piece, playing=ahead > 0))
+        if self._flusher is not None:
+            self._flusher.cancel()
+        self._flusher = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+    def cleared(self, reply_id: str, at: float) -> None:
+        """See `core.stages.SoundSink`."""
+        if reply_id:
+            self._hush()
+
+    # -- the device's side
+
+    def _hear(self, data: bytes) -> None:
+        session = self._session
+        if session is not None and self._talk.takes_sound:
+            session.ears.hear(self._uplink.samples(data, time.monotonic()))
+
+    def _take(self, text: str) -> None:
+        message = read_from_client(text)
+        if not isinstance(message, Ping):
+            self._active_at = time.monotonic()
+        logger.debug("device %s: %s", self._line.name, type(message).__name__)
+        self._do(self._talk.take(message))
+
+    # -- what is to be done
+
+    def _do(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if self._session is not None:
+                self._tell(effect)
+                self._act(effect, self._session)
+
+    def _tell(self, effect: Effect) -> None:
+        line = self._line
+        match effect:
+            case Say(message=message):
+                line.say(message)
+            case Subtitle(message=message):
+                line.outbox.subtitle(line.text(message))
+            case Hello():
+                line.say(messages.hello(line.session_id))
+            case Pong():
+                line.say(messages.pong(round(time.time() * 1000)))
+            case GoOn():
+                line.outbox.go_on()
+            case Hush():
+                self._hush()
+            case EndReply():
+                self._flush()
+                line.outbox.stop(line.text(messages.tts_stop()))
+            case Leave():
+                line.leave(NORMAL)
+
+    def _act(self, effect: Effect, session: Session) -> None:
+        match effect:
+            case Open(mode=mode):
+                session.ears.set_mode(mode)
+            case Key(down=down):
+                session.ears.talk_key(down)
+            case Rest():  # not now: the stage may be in the middle of playing
+                asyncio.get_running_loop().call_soon(session.ears.rest)
+            case Interrupt():
+                session.interrupt()
+            case Ask(text=text):
+                self._submit(lambda: session.conversation.chat(self._spoken(text), interrupt=True))
+            case Greet() if self._options.greeting:
+                self._submit(lambda: session.conversation.say(self._options.greeting, interrupt=True))
+
+    def _submit(self, speak: Callable[[], None]) -> None:
+        try:
+            speak()
+        except EmanError as error:
+            self._line.say(messages.alert(str(error)))
+
+    def _spoken(self, text: str) -> str:
+        return spoken_text(text, self._options.max_text_chars)
+
+    def _hush(self) -> None:
+        self._voice.drop()
+        self._line.outbox.hush()
+
+    def _flush(self) -> None:
+        self._send(self._voice.flush())
+
+    def _send(self, packets: list[bytes]) -> None:
+        for packet in packets:
+            self._line.outbox.sound(packet, PACKET_S)
+
+
+def _is_voice(event: Event) -> bool:
+    match event:
+        case Heard(transcript):
+            return bool(transcript.text)
+        case Typed() | Replying() | Failed():
+            return True
+    return False

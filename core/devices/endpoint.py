@@ -1,0 +1,223 @@
+"""The addresses at which devices find us: the WebSocket, and the OTA address that tells them where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import WSMessage, WSMsgType, web
+
+from core.cast import Cast
+from core.devices import messages, ota
+from core.devices.caller import DeviceCaller, caller_of
+from core.devices.device import GOING_AWAY, NORMAL, Device, TalkOptions
+from core.devices.door import Door
+from core.devices.line import DeviceLine
+from core.dialogue.xiaozhi.protocol import ClientHello, read_from_client
+from core.errors import BadRequest, EmanError, Refused, Unauthorized
+from core.events import Event
+from core.log import bound
+from core.sessions import Session, Sessions
+from core.websocket_session import TRANSPORT
+
+logger = logging.getLogger(__name__)
+
+HELLO_TIMEOUT_S = 10.0
+MAX_MESSAGE = 256 << 10
+"""Bytes; a larger message closes the socket with 1009. The longest ones are lists of a device's tools."""
+POLICY, TRY_LATER, INTERNAL = 1008, 1013, 1011
+PAGE = "xiaozhi"
+"""As `Session.page`: no page has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOptions:
+    """See `xiaozhi` in config/default.yaml."""
+
+    paths: Sequence[str] = ("/xiaozhi/v1/",)
+    ota_paths: Sequence[str] = ("/xiaozhi/ota/",)
+    url: str = ""
+    presenter: str = ""
+    background: str = ""
+    talk: TalkOptions = field(default_factory=TalkOptions)
+    hello_timeout_s: float = HELLO_TIMEOUT_S
+
+
+class DeviceEndpoint:
+    """The routes; also a watcher of what happens in sessions (`record`)."""
+
+    def __init__(self, sessions: Sessions, cast: Cast, door: Door, options: DeviceOptions) -> None:
+        self._sessions = sessions
+        self._cast = cast
+        self._door = door
+        self._options = options
+        self._homes: dict[tuple[str, str], str] = {}
+        """Device → id of its session, as long as that lives."""
+        self._devices: dict[str, Device] = {}
+        """Id of a session → the device that is attached to it."""
+        self._lines: set[DeviceLine] = set()
+        self._moving_in = asyncio.Lock()
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `Application.add_routes`."""
+        routes = []
+        for path in self._options.paths:
+            routes += [web.get(spelling, self.talk) for spelling in _spellings(path)]
+        for path in self._options.ota_paths:
+            for spelling in _spellings(path):
+                routes += [web.get(spelling, self.where), web.post(spelling, self.discover)]
+        return routes
+
+    # -- HTTP
+
+    async def where(self, request: web.Request) -> web.Response:
+        """For people who look whether this is the right address."""
+        return web.Response(text=f"Devices of the xiaozhi protocol are served. The WebSocket: {self._url(request)}\n")
+
+    async def discover(self, request: web.Request) -> web.Response:
+        """A device asks where the WebSocket is."""
+        report = ota.report_of(await request.read())
+        try:
+            caller = caller_of(request.headers, request.query, ota.device_of(report))
+        except BadRequest as error:
+            return web.json_response({"error": str(error)}, status=400)
+        token = self._door.token_for(request, caller)
+        answer = ota.answer(report, self._url(request), token, time.time())
+        return web.json_response(answer, headers={"Cache-Control": "no-store"})
+
+    def _url(self, request: web.Request) -> str:
+        if self._options.url:
+            return self._options.url
+        return f"{'wss' if request.secure else 'ws'}://{request.host}{self._options.paths[0]}"
+
+    # -- the WebSocket
+
+    async def talk(self, request: web.Request) -> web.StreamResponse:
+        """Serve one device until it goes."""
+        websocket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, autoping=False, compress=False)
+        if not websocket.can_prepare(request):
+            return await self.where(request)
+        self._door.admit(request)
+        refusal, caller = self._examined(request)
+        await websocket.prepare(request)
+        websocket[TRANSPORT] = request.transport
+        line = DeviceLine(websocket, caller.device_id if caller is not None else "?")
+        self._lines.add(line)
+        code = NORMAL
+        try:
+            if caller is None:
+                logger.info("a device was refused: %s", refusal)
+                line.say(messages.alert(refusal))
+                code = POLICY
+            else:
+                code = await self._serve(line, caller)
+        except ConnectionError as error:
+            logger.info("device %s is gone: %r", line.name, error)
+        finally:
+            await line.close(code)
+            self._lines.discard(line)
+        return websocket
+
+    def record(self, session_id: str, event: Event) -> None:
+        """Watch one event of a session."""
+        device = self._devices.get(session_id)
+        if device is not None:
+            device.on_event(event)
+
+    def ended(self, session_id: str) -> None:
+        """A session has ended: its device is let go."""
+        self._homes = {key: home for key, home in self._homes.items() if home != session_id}
+        device = self._devices.pop(session_id, None)
+        if device is not None:
+            device.leave(GOING_AWAY if self._sessions.stopping else NORMAL)
+            device.detach()
+
+    async def close(self) -> None:
+        """Let all devices go: the server stops."""
+        for device in list(self._devices.values()):
+            device.leave(GOING_AWAY)
+        lines = list(self._lines)
+        if lines:
+            await asyncio.gather(*(line.close(GOING_AWAY) for line in lines))
+
+    # -- inside
+
+    def _examined(self, request: web.Request) -> tuple[str, DeviceCaller | None]:
+        try:
+            caller = caller_of(request.headers, request.query)
+            self._door.enter(request, caller)
+        except (BadRequest, Unauthorized) as error:
+            return str(error), None
+        return "", caller
+
+    async def _serve(self, line: DeviceLine, caller: DeviceCaller) -> int:
+        """Returns the code to close with."""
+        hello = await self._hello(line)
+        if hello is None:
+            return POLICY
+        try:
+            device = Device(line, caller.version or hello.version, self._options.talk)
+            session = await self._move_in(device, caller, line)
+        except EmanError as error:
+            logger.info("device %s: no session: %s", line.name, error.code)
+            line.say(messages.alert(str(error)))
+            return TRY_LATER if isinstance(error, Refused) else INTERNAL
+        try:
+            with bound(session.id):
+                await device.run()
+        finally:
+            self._move_out(device, session)
+        return NORMAL
+
+    async def _hello(self, line: DeviceLine) -> ClientHello | None:
+        """The device's hello; None when none came in time. What comes before it is not looked at."""
+        until = time.monotonic() + self._options.hello_timeout_s
+        try:
+            while (message := await line.receive(until)) is not None:
+                if (hello := _as_hello(message)) is not None:
+                    return hello
+        except TimeoutError:
+            logger.info("device %s: no hello within %g s", line.name, self._options.hello_timeout_s)
+        return None
+
+    async def _move_in(self, device: Device, caller: DeviceCaller, line: DeviceLine) -> Session:
+        """Take the device's session up again, or open one. Raises `ServerFull`, `Refused`, `FaceError`."""
+        async with self._moving_in:
+            session = self._sessions.get(self._homes.get(caller.key, ""))
+            if session is not None:
+                self._turn_out(session)
+                logger.info("device %s goes on with session %s", line.name, session.id)
+            else:
+                self._sessions.check_room()
+                face = await self._cast.choose(self._options.presenter, self._options.background)
+                session, _ = await self._sessions.open(None, page=PAGE, face=face)
+                self._homes[caller.key] = session.id
+            device.attach(session)
+            self._devices[session.id] = device
+        return session
+
+    def _turn_out(self, session: Session) -> None:
+        """The device's earlier connection, which may not have noticed yet that it is dead."""
+        earlier = self._devices.pop(session.id, None)
+        if earlier is not None:
+            earlier.leave(NORMAL)
+            earlier.detach()
+
+    def _move_out(self, device: Device, session: Session) -> None:
+        if self._devices.get(session.id) is device:
+            del self._devices[session.id]
+        device.detach()
+
+
+def _as_hello(message: WSMessage) -> ClientHello | None:
+    parsed = read_from_client(message.data) if message.type is WSMsgType.TEXT else None
+    return parsed if isinstance(parsed, ClientHello) else None
+
+
+def _spellings(path: str) -> list[str]:
+    """With and without the final slash."""
+    bare = path.rstrip("/")
+    return [bare, f"{bare}/"] if bare else ["/"]
