@@ -301,7 +301,9 @@ class Server:
         self.metrics = Metrics(sources)
         self.admin = AdminApi(
             sources, self.monitor, self.metrics, access=self.access, sockets=self.sockets,
-            config=lambda: admin_config(self.settings), max_text_chars=self.settings.limits.max_text_chars,
+            config=lambda: admin_config(self.settings),
+            issue=lambda session: self.tokens.issue(session.id, session.face),
+            max_text_chars=self.settings.limits.max_text_chars,
         )  # fmt: skip
 
     def _application(self) -> web.Application:

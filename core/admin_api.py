@@ -6,6 +6,7 @@
         access=access,                          # core.access.Access: may_admin, may_read, check_admin_token, admit
         sockets=manager,                        # UnifiedWebSocketManager: pushes to pages
         config=lambda: {...},                   # the settings in force, secrets masked
+        issue=lambda session: "…",              # a token of the session
         max_text_chars=settings.limits.max_text_chars,
     )
     application.add_routes(admin.routes());  await admin.close()   # before the application is cleaned up
@@ -74,6 +75,7 @@ class AdminApi:
         access: OperatorAccess,
         sockets: Pages,
         config: Callable[[], Mapping[str, Any]],
+        issue: Callable[[Session], str],
         max_text_chars: int,
         pace: Pace | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class AdminApi:
         self._access = access
         self._sockets = sockets
         self._config = config
+        self._issue = issue
         self._max_text_chars = max_text_chars
         self.live_view = LiveView(monitor.snapshot, pace)
 
@@ -92,6 +95,7 @@ class AdminApi:
             web.get("/api/admin/sessions", self.sessions),
             web.get("/api/admin/live", self.live),
             web.post("/api/admin/stop", self.stop),
+            web.post("/api/admin/watch", self.watch),
             web.post("/api/admin/say", self.say),
             web.post("/api/admin/message", self.message),
             web.post("/api/admin/log_level", self.log_level),
@@ -153,6 +157,14 @@ class AdminApi:
         logger.info("session %s was stopped by an operator", session.id)
         return ok()
 
+    async def watch(self, request: web.Request) -> web.Response:
+        """What lets a page join a device's conversation. Raises `BadRequest` where a page would lose its avatar."""
+        self._access.may_admin(request)
+        session = self._session(await json_body(request))
+        if not session.device:
+            raise BadRequest("only a device's conversation can be watched", code="no_device")
+        return ok({"sessionid": session.id, "token": self._issue(session)})
+
     async def say(self, request: web.Request) -> web.Response:
         """Let the avatar speak a text (`type` echo) or answer it (`type` chat)."""
         self._access.may_admin(request)
@@ -208,7 +220,7 @@ class AdminApi:
             "recording": False,
             **{key: options[key] for key in ("model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt")},
             "avatar_id": session.face.presenter or options["avatar_id"],
-            "link": session.media.link().value,
+            "link": session.link.value,
             "activity": session.conversation.activity.value,
             **session.media.status(),
         }

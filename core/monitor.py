@@ -220,7 +220,7 @@ class Monitor:
         return {
             "sessionid": session.id,
             "username": username_of(session.id),
-            "link": session.media.link().value,
+            "link": session.link.value,
             "activity": session.conversation.activity.value,
             "speaking": bool(status["speaking"]),
             "age_s": round(time.monotonic() - session.created_at, 1),

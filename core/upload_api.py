@@ -136,7 +136,7 @@ def _mode(fields: Mapping[str, str]) -> str:
 
 
 def _note(session: Session) -> str:
-    return "ok" if session.media.link() is LinkState.CONNECTED else "ok, spoken once the media connection is up"
+    return "ok" if session.link is LinkState.CONNECTED else "ok, spoken once the media connection is up"
 
 
 async def _answer_first(request: web.Request) -> None:

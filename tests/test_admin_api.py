@@ -108,7 +108,7 @@ async def desk(**pace: float) -> AsyncIterator[Desk]:
         config = {name: name for name in ("model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt")}
         api = AdminApi(
             watch.sources, watch.monitor, watch.metrics, access=TokenAccess(), sockets=Pages(), config=lambda: config,
-            max_text_chars=100, pace=Pace(**pace),
+            issue=lambda session: f"token of {session.id}", max_text_chars=100, pace=Pace(**pace),
         )  # fmt: skip
         application = web.Application(middlewares=[envelope_failures])
         application.add_routes(api.routes())
@@ -138,7 +138,7 @@ def levels() -> Iterator[None]:
 
 # -- who may
 
-COMMANDS = ("stop", "say", "message", "log_level")
+COMMANDS = ("stop", "watch", "say", "message", "log_level")
 
 
 async def test_k_operators_routes_want_the_operators_token(admin: Api) -> None:

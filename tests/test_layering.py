@@ -31,8 +31,8 @@ MEDIA = {f"avatar.{name}" for name in (
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",
     "upload", "upload_api", "presenter_api", "web_pages", "access", "caller", "history_api", "admin_api", "admin_live",
-    "monitor", "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators", "openapi.devices",
-    "openapi.schemas", "openapi.talk", "asr_api", "asr_dialect", "asr_pcm", "viseme_feed",
+    "monitor", "metrics", "process", "openapi", "openapi.specification", "openapi.build", "openapi.operators",
+    "openapi.devices", "openapi.schemas", "openapi.talk", "asr_api", "asr_dialect", "asr_pcm", "viseme_feed",
 )}  # fmt: skip
 SERVICE_VENDORS = {"core.metrics": {"prometheus_client"}, "core.admin_api": {"aiohttp", "prometheus_client"},
                    "core.process": {"psutil"}}  # fmt: skip

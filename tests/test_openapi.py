@@ -225,6 +225,7 @@ async def test_g4_real_answers_fit_the_document(serving: Serve, tmp_path: Any) -
         assert (await call("post", "/interrupt_talk", json=own))["code"] == 0
         assert (await call("post", "/set_audiotype", json={**own, "audiotype": 1}))["code"] == 0
         assert (await call("post", "/api/admin/say", json={**own, "text": "hi", "type": "echo"}))["code"] == 0
+        assert (await call("post", "/api/admin/watch", json={"sessionid": client.session}))["error"] == "no_device"
         assert (await call("post", "/api/admin/message", json={"text": "hi"}))["code"] == 0
         assert (await call("post", "/api/admin/log_level", json={"level": log.level()}))["code"] == 0
         assert (await call("get", "/api/history", params={**own, "limit": 1}))["code"] == 0

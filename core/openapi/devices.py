@@ -32,7 +32,11 @@ DEVICE_PATHS: dict[str, Schema] = {
                             "server_time": obj({"timestamp": whole("Unix ms."), "timezone_offset": whole("Minutes.")}),
                             "firmware": obj({"version": text("The device's own."), "url": text()}),
                             "websocket": obj(
-                                {"url": text(), "token": text("Empty while it needs, or gets, none."), "version": whole()}
+                                {
+                                    "url": text(),
+                                    "token": text("Empty while it needs, or gets, none."),
+                                    "version": whole(),
+                                }
                             ),
                         }
                     ),

@@ -136,6 +136,15 @@ _ADMIN_PATHS: dict[str, Schema] = {
             body=content(obj({"sessionid": ref("SessionId")}), example={"sessionid": ID}),
         )
     },
+    "/api/admin/watch": {
+        "post": admin(
+            "admin_watch",
+            "What lets a page join a device's conversation",
+            answer(obj({"sessionid": ref("SessionId"), "token": text()})),
+            body=content(obj({"sessionid": ref("SessionId")}), example={"sessionid": ID}),
+            description="For the link /webrtcapichat.html#session=…&token=…; another session: `no_device`.",
+        )
+    },
     "/api/admin/say": {
         "post": admin(
             "admin_say",

@@ -263,6 +263,7 @@ _MONITOR: dict[str, Schema] = {
             "activity": text(),
             "speaking": yes_no(),
             "age_s": number(),
+            "device": text("The device that leads the conversation; empty for none."),
             "avatar": text(),
             "turns": whole(),
             "storage": yes_no(),

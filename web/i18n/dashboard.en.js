@@ -101,6 +101,8 @@ export default {
   "session.loss": "{value} lost",
   "session.speech": "{value} s speech",
   "session.waiting": "answers: {replies}, messages: {messages}",
+  "action.watch": "Watch this device's conversation",
+  "watch.blocked": "The browser allows no new tab here",
   "action.speak": "Speak or answer a text",
   "action.message": "Show a message",
   "action.stop": "End the session",

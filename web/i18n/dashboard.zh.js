@@ -101,6 +101,8 @@ export default {
   "session.loss": "丢包 {value}",
   "session.speech": "语音 {value} 秒",
   "session.waiting": "回答 {replies}，消息 {messages}",
+  "action.watch": "观看此设备的对话",
+  "watch.blocked": "浏览器不允许在此打开新标签页",
   "action.speak": "朗读或回答一段文字",
   "action.message": "显示消息",
   "action.stop": "结束会话",

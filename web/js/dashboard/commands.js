@@ -21,6 +21,11 @@ export function stopSession(sessionid) {
   return post("./api/admin/stop", { sessionid });
 }
 
+/** What lets a page join a device's conversation: `data` is {sessionid, token}. */
+export function watchSession(sessionid) {
+  return post("./api/admin/watch", { sessionid });
+}
+
 /** @param {{text: string, type: "echo" | "chat", interrupt: boolean}} what */
 export function say(sessionid, what) {
   return post("./api/admin/say", { sessionid, ...what });

@@ -1,7 +1,7 @@
 /** The operator's page: one live connection, shown by the parts; actions go back over HTTP. */
 import en from "../../i18n/dashboard.en.js";
 import zh from "../../i18n/dashboard.zh.js";
-import { setLogLevel, say, showMessage, stopSession } from "./commands.js";
+import { setLogLevel, say, showMessage, stopSession, watchSession } from "./commands.js";
 import { ask, prepareDialog, tell } from "./dialogs.js";
 import { $, put, set } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -20,6 +20,18 @@ useTables({ en, zh });
 
 const trends = new Trends();
 const sessions = new SessionTable({
+  watch: async ({ sessionid }) => {
+    const page = window.open("", "_blank"); // at the click: later the browser would take it for a pop-up
+    const answer = await watchSession(sessionid);
+    if (!answer.ok || !page) {
+      page?.close();
+      tell(answer, () => t("watch.blocked"));
+      return;
+    }
+    const url = new URL("./webrtcapichat.html", document.baseURI);
+    url.hash = new URLSearchParams({ session: answer.data.sessionid, token: answer.data.token });
+    page.location = url;
+  },
   stop: (session) => act(
     { title: t("stop.title"), text: t("stop.text", { id: session.sessionid }), action: t("stop.action"), danger: true },
     () => stopSession(session.sessionid), () => t("stop.done", { id: shortId(session.sessionid) })),

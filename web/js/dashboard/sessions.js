@@ -66,6 +66,7 @@ class Row {
   #parts = {};
   #details = new Details();
   #toggle;
+  #watch;
   #fold;
   #showDetails = () => {};
 
@@ -98,7 +99,7 @@ class Row {
     this.#cells.queues.append(part("speech", "b"), part("waiting"));
     this.#cells.storage.append(part("storage"));
     const button = (name, act) => iconButton(name, t(`action.${name}`), () => act(this.#session));
-    this.#cells.actions.append(button("speak", actions.say), button("message", actions.message), button("stop", actions.stop));
+    this.#cells.actions.append((this.#watch = button("watch", actions.watch)), button("speak", actions.say), button("message", actions.message), button("stop", actions.stop));
   }
 
   update(session, trends, adapters, troubles) {
@@ -109,7 +110,9 @@ class Row {
     set(this.node, "data-state", state);
     this.#write("activity", connected ? word("state", state) : word("link", session.link));
     this.#write("id", session.sessionid);
-    this.#write("about", t("session.about", { avatar: session.avatar, age: span(session.age_s), turns: session.turns }));
+    this.#watch.hidden = !session.device;
+    const who = session.device ? `${session.device} · ${session.avatar}` : session.avatar;
+    this.#write("about", t("session.about", { avatar: who, age: span(session.age_s), turns: session.turns }));
     this.#write("fps", figure(session.fps, 1));
     const label = t("spark.fps", { id: session.sessionid });
     this.#spark.update(trends.session(session.sessionid, ({ fps }) => fps), { ceiling: 26, label });
