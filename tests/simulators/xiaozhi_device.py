@@ -464,3 +464,14 @@ def decoded(decoder: av.AudioCodecContext, packet: bytes) -> NDArray[np.int16]:
         raise Refusal("no Opus packet") from None
     sound = np.concatenate([*frames, np.zeros(0, frames[0].dtype if frames else np.int16)])
     return np.asarray(sound * 32767 if sound.dtype.kind == "f" else sound, np.int16)
+
+
+def tone_packets(rate: int, frame_ms: int, count: int, pitch: float = 300.0) -> list[bytes]:
+    """A tone in so many packets."""
+    encoder, size, packets = opus_encoder(rate, frame_ms), rate * frame_ms // 1000, []
+    for number in range(count):
+        wave = 8000 * np.sin(2 * np.pi * pitch * np.arange(number * size, (number + 1) * size) / rate)
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
+        frame.sample_rate, frame.pts = rate, number * size
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets
