@@ -42,6 +42,7 @@ def session(number: int, **more: Any) -> dict[str, Any]:
         "activity": ACTIVITIES[number % 8],
         "speaking": ACTIVITIES[number % 8] == "speaking",
         "age_s": 61.2 + 347.0 * number,
+        "device": "",
         "avatar": "mira",
         "turns": 3 + number,
         "storage": number % 3 != 2,

@@ -89,7 +89,7 @@ def test_h1_in_realtime_mode_the_microphone_stays_open(talk: Talk) -> None:
 
 
 def test_h1_in_manual_mode_the_device_ends_the_turn(talk: Talk) -> None:
-    assert talk.take(ListenStart(Mode.MANUAL)) == [PUSH, Key(True)]
+    assert talk.take(ListenStart(Mode.MANUAL)) == [Interrupt(), PUSH, Key(True)]
     assert talk.takes_sound
     assert talk.take(ListenStop()) == [Key(False)]
     assert not talk.takes_sound

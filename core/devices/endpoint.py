@@ -43,7 +43,6 @@ class DeviceOptions:
     presenter: str = ""
     background: str = ""
     talk: TalkOptions = field(default_factory=TalkOptions)
-    hello_timeout_s: float = HELLO_TIMEOUT_S
 
 
 class DeviceEndpoint:
@@ -58,7 +57,8 @@ class DeviceEndpoint:
         """Device → id of its session, as long as that lives."""
         self._devices: dict[str, Device] = {}
         """Id of a session → the device that is attached to it."""
-        self._lines: set[DeviceLine] = set()
+        self.lines: set[DeviceLine] = set()
+        """Open sockets."""
         self._moving_in = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -105,7 +105,7 @@ class DeviceEndpoint:
         await websocket.prepare(request)
         websocket[TRANSPORT] = request.transport
         line = DeviceLine(websocket, caller.device_id if caller is not None else "?")
-        self._lines.add(line)
+        self.lines.add(line)
         code = NORMAL
         try:
             if caller is None:
@@ -118,7 +118,7 @@ class DeviceEndpoint:
             logger.info("device %s is gone: %r", line.name, error)
         finally:
             await line.close(code)
-            self._lines.discard(line)
+            self.lines.discard(line)
         return websocket
 
     def record(self, session_id: str, event: Event) -> None:
@@ -139,7 +139,7 @@ class DeviceEndpoint:
         """Let all devices go: the server stops."""
         for device in list(self._devices.values()):
             device.leave(GOING_AWAY)
-        lines = list(self._lines)
+        lines = list(self.lines)
         if lines:
             await asyncio.gather(*(line.close(GOING_AWAY) for line in lines))
 
@@ -174,13 +174,13 @@ class DeviceEndpoint:
 
     async def _hello(self, line: DeviceLine) -> ClientHello | None:
         """The device's hello; None when none came in time. What comes before it is not looked at."""
-        until = time.monotonic() + self._options.hello_timeout_s
+        until = time.monotonic() + HELLO_TIMEOUT_S
         try:
             while (message := await line.receive(until)) is not None:
                 if (hello := _as_hello(message)) is not None:
                     return hello
         except TimeoutError:
-            logger.info("device %s: no hello within %g s", line.name, self._options.hello_timeout_s)
+            logger.info("device %s: no hello within %g s", line.name, HELLO_TIMEOUT_S)
         return None
 
     async def _move_in(self, device: Device, caller: DeviceCaller, line: DeviceLine) -> Session:

@@ -89,7 +89,7 @@ class Talk:
     def _start(self, mode: Mode) -> list[Effect]:
         self.mode, self._listening = mode, True
         if mode is Mode.MANUAL:
-            return [Open(ListenMode.PUSH_TO_TALK), Key(True)]
+            return [Interrupt(), Open(ListenMode.PUSH_TO_TALK), Key(True)]
         return [Open(ListenMode.OPEN)]
 
     def _stop(self) -> list[Effect]:

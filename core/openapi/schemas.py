@@ -30,6 +30,7 @@ ERRORS = {
     "unknown_background": "the background is no colour, no gradient and no picture that the server offers",
     "no_mouths": "this face's mouth can't be drawn apart from the rest of the picture",
     "unknown_voice": "the voice that `tts.voice` names does not exist",
+    "no_device": "the session is no device's conversation, so it can't be watched",
     "history_unavailable": "the file of the history can't be used at the moment",
     "rate_limited": "too many requests from this address (HTTP 429)",
     "auth_failed": "a token or key is missing or wrong (HTTP 401)",

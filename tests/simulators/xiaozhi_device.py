@@ -31,10 +31,6 @@ EMOTIONS = frozenset(
         "confused",
     }
 )  # fmt: skip
-MOST_AHEAD_S = 0.54
-"""A server may be 5 packets ahead; the rest is what a busy machine adds."""
-EARLY_S = 0.05
-"""`tts stop` may come so long before the last sound has been played."""
 ABORT_S = 1.0
 FIELDS = {
     "stt": {"text"},
@@ -59,6 +55,10 @@ class Rules:
     speaking: bool = False
     mode: str = ""
     pinged: int = 0
+    ahead_s: float = 0.54
+    """A server may be 5 packets ahead; the rest is what a busy machine adds."""
+    early_s: float = 0.05
+    """`tts stop` may come so long before the last sound has been played."""
     may_cut: bool = False
     """The user interrupts, or has just done so: a reply may end before it was played."""
     aborted_at: float | None = None
@@ -99,7 +99,7 @@ class Rules:
         if self.played_until and now > self.played_until:
             self.underruns.append(now - self.played_until)
         self.played_until = max(self.played_until, now) + self.frame_ms / 1000
-        if self.played_until - now > MOST_AHEAD_S:
+        if self.played_until - now > self.ahead_s:
             raise Refusal(f"{self.played_until - now:.2f} s ahead of what is played")
         return samples
 
@@ -145,7 +145,7 @@ class Rules:
                 fields(message, {"state"})
                 if not self.speaking and self.aborted_at is None:
                     raise Refusal("tts stop without start")
-                if self.speaking and not self.may_cut and self.played_until - now > EARLY_S:
+                if self.speaking and not self.may_cut and self.played_until - now > self.early_s:
                     raise Refusal(f"tts stop {self.played_until - now:.2f} s before the end was played")
                 self.speaking, self.aborted_at, self.may_cut = False, None, False
             case state:

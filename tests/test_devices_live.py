@@ -1,0 +1,591 @@
+"""Devices at a running server, over real sockets: the strict device judges everything that it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from app import Server
+from core.devices.line import DeviceLine
+from tests.avatar_client import AvatarClient, loudness
+from tests.conftest import Serve
+from tests.simulators.xiaozhi_device import CLIENT, DEVICE, XiaozhiDevice, tone_packets
+from tests.speech import flite
+
+SPEECH = 16_000
+LONG = "one two three four five six seven eight nine ten. eleven twelve thirteen fourteen fifteen sixteen seventeen."
+AUTH = {"auth__enabled": "true"}
+
+
+def url_of(server: Server, path: str = "/xiaozhi/v1/") -> str:
+    return server.url.replace("http", "ws") + path
+
+
+def mac(number: int) -> str:
+    return f"02:00:00:00:00:{number:02x}"
+
+
+async def eventually(check: Any, timeout: float = 10.0) -> None:
+    async with asyncio.timeout(timeout):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+async def nothing_left(server: Server) -> None:
+    """No line, no writer, no place in a session."""
+    await eventually(lambda: not server.devices.lines)
+    await eventually(lambda: not [t for t in asyncio.all_tasks() if t.get_name().startswith("device ")])
+    assert all(not session.listened and not session.device for session in server.sessions.all())
+
+
+def spoken() -> np.ndarray[Any, np.dtype[np.int16]]:
+    return flite("what time is it", rate=SPEECH)
+
+
+# -- a turn
+
+
+async def test_h1_a_turn_in_auto_mode(serving: Serve) -> None:
+    async with serving() as server:
+        async with XiaozhiDevice(url_of(server)) as device:
+            await device.listen("auto")
+            device.say(spoken())
+            stopped = await device.when("tts", state="stop")
+            order = [message.get("state") or message["type"] for _, message in device.messages]
+            assert order == ["hello", "stt", "start", "sentence_start", "sentence_start", "stop"]
+            assert [m["text"] for _, m in device.said("tts", state="sentence_start")] == [
+                "One two three.", "Four five six.",
+            ]  # fmt: skip
+            arrivals = [at for at, _ in device.heard]
+            assert len(arrivals) == 20  # 1.2 s
+            assert stopped >= device.rules.played_until
+            assert not device.rules.underruns
+            assert loudness(np.concatenate([sound for _, sound in device.heard])) > 0.1
+            # then the device listens again by itself, and is heard
+            device.say(spoken())
+            await device.message("stt", since=stopped)
+            await device.message("tts", state="stop", since=stopped + 0.1)
+        await nothing_left(server)
+
+
+@pytest.mark.parametrize(("version", "frame_ms"), [(2, 20), (3, 40)])
+async def test_h1_other_versions_and_packets(serving: Serve, version: int, frame_ms: int) -> None:
+    async with (
+        serving() as server,
+        XiaozhiDevice(url_of(server), version=version, frame_ms=frame_ms, empty_ids=True) as device,
+    ):
+        await device.listen("auto")
+        device.say(spoken())
+        await device.message("tts", state="stop")
+        seconds = float(device.said("stt")[0][1]["text"].split()[0])
+        assert abs(seconds - len(spoken()) / SPEECH) < 1.2
+
+
+async def test_h1_the_version_of_the_hello_counts_without_a_header(serving: Serve) -> None:
+    async with serving() as server:
+        headers = {"Device-Id": DEVICE}
+        async with XiaozhiDevice(url_of(server), version=3, headers=headers) as device:
+            await device.detect("hello")
+            await device.message("tts", state="stop")
+            assert device.heard
+
+
+async def test_h1_a_browser_says_everything_in_the_query(serving: Serve) -> None:
+    async with serving() as server:
+        hello = dict.fromkeys(("version", "transport", "audio_params")) | {
+            "device_id": "web", "device_name": "n", "device_mac": "m", "token": "t", "features": {"mcp": True},
+        }  # fmt: skip
+        url = url_of(server) + "?device-id=web&client-id=web_client&authorization=Bearer%20x&protocol-version=2"
+        async with XiaozhiDevice(url, version=2, headers={}, hello=hello) as device:
+            await device.detect("嘿，你好呀")  # the web client's wake word
+            await device.listen("auto")
+            await device.detect("hello")
+            await device.message("tts", state="stop")
+            assert [m["text"] for _, m in device.said("stt")] == ["hello"]
+
+
+async def test_h1_manual_mode_never_ends_the_turn_itself(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        await device.listen("manual")
+        device.say(spoken())
+        await eventually(lambda: device.spoken_at > 0)
+        await asyncio.sleep(2.0)  # longer than any wait of the turn-taking
+        assert not device.said("stt")
+        await device.stop()
+        await device.message("stt", timeout=3)
+        await device.message("tts", state="stop")
+        sent = device.sent
+        await asyncio.sleep(0.3)
+        assert device.sent == sent  # idle
+
+
+async def test_h1_a_new_recording_silences_the_reply_in_manual_mode(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        server.dialogue.answer = LONG
+        await device.detect("tell me something long")
+        await device.message("tts", state="sentence_start")
+        began = time.monotonic()
+        await device.listen("manual")
+        assert await device.when("tts", state="stop") - began < 1.0
+
+
+async def test_e1_barge_in_in_realtime_mode(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        server.dialogue.answer = LONG
+        await device.listen("realtime")
+        device.say(spoken())
+        await device.message("tts", state="sentence_start")
+        await asyncio.sleep(1.0)
+        interrupted = time.monotonic()
+        device.say(flite("stop it please, what day is it today", rate=SPEECH))
+        stopped = await device.when("tts", state="stop", since=interrupted)
+        assert len(device.heard) * 0.06 < 5.0  # of 7 s
+        await device.message("stt", since=stopped - 0.01)  # what was said over it
+        await device.message("tts", state="start", since=stopped)
+
+
+async def test_e1_in_auto_mode_the_loudspeaker_is_not_heard(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        await device.listen("auto")
+        await device.detect("hello")
+        await device.message("tts", state="start")
+        device._listening = True  # a client that goes on sending
+        device.say(spoken())
+        await device.message("tts", state="stop")
+        assert len(device.said("stt")) == 1
+        assert len(device.said("tts", state="start")) == 1
+
+
+async def test_h1_the_wake_words_sound_is_not_heard(serving: Serve) -> None:
+    async with serving(xiaozhi__greeting="Yes?") as server, XiaozhiDevice(url_of(server)) as device:
+        for packet in tone_packets(SPEECH, 60, 20):
+            await device.send_packet(packet)
+        await device.detect("Hi, ESP")
+        await device.message("tts", state="stop")
+        assert [m["text"] for _, m in device.said("tts", state="sentence_start")] == ["Yes?"]
+        assert not device.said("stt")
+
+
+async def test_h1_moods_of_the_reply_are_told(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        server.dialogue.answer = "[happy] One two three. [sad] Four five six."
+        await device.detect("hello")
+        await device.message("tts", state="stop")
+        assert [m["emotion"] for _, m in device.said("llm")] == ["happy", "sad"]
+
+
+# -- abort, errors, odd messages
+
+
+async def test_h1_abort_stops_at_once(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        server.dialogue.answer = LONG
+        await device.listen("auto")
+        device.keeps_listening = False
+        await device.detect("hello")
+        await device.message("tts", state="sentence_start")
+        await asyncio.sleep(0.5)
+        aborted = await device.abort(reason="wake_word_detected")
+        stopped = await device.when("tts", state="stop", since=aborted)
+        assert stopped - aborted < 0.5
+        heard = len(device.heard)
+        await asyncio.sleep(0.5)
+        assert len(device.heard) == heard  # and the device refuses sound after a stop
+        again = await device.abort()  # of nothing
+        await device.message("tts", state="stop", since=again)
+        await device.detect("hello")
+        await device.message("tts", state="start", since=again)
+
+
+async def test_h1_odd_messages_change_nothing(serving: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    odd: list[str | bytes] = [
+        "hello", "[]", "{}", '{"type":5}', '{"type":"speak"}', "[" * 50_000, b"", b"\xff",
+        '{"type":"listen","state":"start","mode":"loud"}', '{"type":"listen","state":"detect"}',
+        '{"type":"listen","state":"detect","text":"\\ud800"}', '{"type":"iot","update":true,"descriptors":[]}',
+        '{"type":"mcp","payload":5}', '{"type":"mcp","payload":{"jsonrpc":"2.0","id":1,"result":{}}}',
+    ]  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+            assert device.socket is not None
+            for message in odd:
+                await device.socket.send(message)
+            await device.listen("auto")
+            for packet in (b"\xff" * 40, b"", b"\x03"):
+                await device.socket.send(packet)
+            await device.ping()
+            await device.message("pong")
+            device.say(spoken())
+            await device.message("tts", state="stop", since=await device.when("stt"))
+    assert not [record for record in caplog.records if record.levelno > logging.INFO and record.name.startswith("core")]
+
+
+async def test_h1_an_error_is_shown_and_the_next_turn_works(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        server.dialogue.fail = True
+        await device.detect("hello")
+        alert = await device.message("alert")
+        assert "away" in alert["message"]
+        server.dialogue.fail = False
+        await device.detect("hello")
+        await device.message("tts", state="stop")
+
+
+async def test_h1_a_text_that_is_too_long(serving: Serve) -> None:
+    async with serving(limits__max_text_chars="20") as server, XiaozhiDevice(url_of(server)) as device:
+        await device.detect("x" * 21)
+        assert "20" in (await device.message("alert"))["message"]
+        await device.detect("hello")
+        await device.message("tts", state="stop")
+
+
+async def test_h1_a_message_without_end_closes_the_socket(serving: Serve) -> None:
+    async with serving() as server:
+        async with XiaozhiDevice(url_of(server)) as device:
+            assert device.socket is not None
+            await device.socket.send("x" * (300 << 10))
+            assert await device.closed() == 1009
+        await nothing_left(server)
+
+
+# -- hello
+
+
+async def test_h1_a_second_hello_is_answered_again(serving: Serve) -> None:
+    async with serving() as server, aiohttp.ClientSession() as http:
+        headers = {"Device-Id": DEVICE, "Client-Id": CLIENT}
+        async with http.ws_connect(url_of(server), headers=headers) as socket:
+            await socket.send_json({"type": "listen", "state": "start"})  # too early: not looked at
+            await socket.send_bytes(b"sound")
+            await socket.send_json({"type": "hello"})
+            first = await socket.receive_json(timeout=5)
+            await socket.send_json({"type": "hello", "version": 3})
+            assert await socket.receive_json(timeout=5) == first
+            assert first["session_id"]
+        assert len(server.sessions) == 1
+
+
+async def test_h1_who_says_no_hello_is_closed(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.devices.endpoint.HELLO_TIMEOUT_S", 0.2)
+    async with serving() as server, aiohttp.ClientSession() as http:
+        async with http.ws_connect(url_of(server), headers={"Device-Id": DEVICE}) as socket:
+            message = await socket.receive(timeout=5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+        await nothing_left(server)
+        assert len(server.sessions) == 0
+
+
+async def test_h1_another_codec_is_no_hello(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.devices.endpoint.HELLO_TIMEOUT_S", 0.2)
+    async with (
+        serving() as server,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url_of(server), headers={"Device-Id": DEVICE}) as socket,
+    ):
+        await socket.send_json({"type": "hello", "audio_params": {"format": "pcm"}})
+        assert (await socket.receive(timeout=5)).data == 1008
+
+
+# -- coming and going
+
+
+async def test_h1_a_device_that_comes_back_goes_on_with_its_conversation(serving: Serve) -> None:
+    async with serving() as server:
+        async with XiaozhiDevice(url_of(server)) as device:
+            await device.detect("first")
+            await device.message("tts", state="stop")
+            first = device.rules.session_id
+        await nothing_left(server)
+        async with XiaozhiDevice(url_of(server)) as device:
+            assert device.rules.session_id == first
+            await device.detect("second")
+            await device.message("tts", state="stop")
+        assert [u.text for u in server.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
+        async with XiaozhiDevice(url_of(server), client_id="somebody else") as device:
+            assert device.rules.session_id != first
+
+
+async def test_h1_a_device_that_vanishes_in_mid_reply(serving: Serve) -> None:
+    async with serving(lifecycle__vanish_s="0.3", lifecycle__resume_s="1") as server:
+        server.dialogue.answer = LONG
+        device = XiaozhiDevice(url_of(server))
+        await device.open()
+        await device.detect("hello")
+        await device.message("tts", state="sentence_start")
+        device.vanish()
+        await nothing_left(server)
+        session = server.sessions.all()[0]
+        await eventually(lambda: not session.conversation.busy)  # nobody hears it
+        await eventually(lambda: len(server.sessions) == 0)  # and nobody took it up again
+
+
+async def test_h1_a_connection_that_hangs_gives_way_to_the_devices_next(serving: Serve) -> None:
+    async with serving() as server:
+        server.dialogue.answer = LONG
+        hanging = XiaozhiDevice(url_of(server))
+        await hanging.open()
+        await hanging.detect("hello")
+        await hanging.message("tts", state="sentence_start")
+        hanging.freeze()
+        async with XiaozhiDevice(url_of(server)) as device:
+            assert device.rules.session_id == hanging.rules.session_id
+            await device.detect("again")
+            await device.message("tts", state="sentence_start")
+            await eventually(lambda: len(server.devices.lines) == 1)
+            await device.abort()
+            await device.message("tts", state="stop")
+        hanging.vanish()
+        await nothing_left(server)
+        assert len(server.sessions) == 1
+
+
+async def test_h1_a_silent_device_is_asked_and_let_go(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.devices.line.PING_S", 0.2)
+    monkeypatch.setattr("core.devices.line.SILENT_S", 0.6)
+    async with serving() as server:
+        async with XiaozhiDevice(url_of(server)) as device:
+            await asyncio.sleep(1.5)  # it answers pings
+            await device.detect("hello")
+            await device.message("tts", state="start")
+        dead = XiaozhiDevice(url_of(server), device_id=mac(9))
+        await dead.open()
+        dead.freeze()
+        await nothing_left(server)
+        dead.vanish()
+
+
+async def test_h1_without_voice_the_server_says_goodbye(serving: Serve) -> None:
+    async with serving(xiaozhi__idle_s="0.8") as server, XiaozhiDevice(url_of(server)) as device:
+        await device.listen("realtime")  # the microphone sends all the time
+        began = time.monotonic()
+        assert await device.when("goodbye") - began > 0.7
+        assert await device.closed() == 1000
+
+
+async def test_h1_a_goodbye_of_the_device(serving: Serve) -> None:
+    async with serving() as server:
+        async with XiaozhiDevice(url_of(server)) as device:
+            await device.send(type="goodbye")
+            assert await device.closed() == 1000
+        await nothing_left(server)
+
+
+async def test_h1_when_the_server_stops(serving: Serve) -> None:
+    async with serving() as server:
+        devices = [XiaozhiDevice(url_of(server), device_id=mac(number)) for number in range(3)]
+        for device in devices:
+            await device.open()
+        await devices[0].detect("hello")
+        await devices[0].message("tts", state="start")
+        stopping = asyncio.create_task(server.stop())
+        assert [await device.closed() for device in devices] == [1001] * 3
+        await stopping
+        assert not server.devices.lines
+
+
+async def test_h1_a_full_server_says_so(serving: Serve) -> None:
+    async with serving(limits__max_sessions="1") as server:
+        async with XiaozhiDevice(url_of(server)):
+            second = XiaozhiDevice(url_of(server), device_id=mac(2))
+            await second.plug()
+            second.rules.session_id = ""
+            assert second.socket is not None
+            await second.send(**second.hello)
+            assert await second.closed() == 1013
+            await second.close()
+            assert "before hello" in str(second.refusal)  # the alert comes in place of a hello
+        assert len(server.sessions) == 1
+
+
+async def test_h1_an_operator_ends_the_session(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device, aiohttp.ClientSession() as http:
+        await http.post(server.url + "/api/admin/stop", json={"sessionid": device.rules.session_id})
+        await device.message("goodbye")
+        assert await device.closed() == 1000
+        assert len(server.sessions) == 0
+
+
+async def test_h1_ten_devices_at_once(serving: Serve) -> None:
+    async def turn(server: Server, number: int) -> str:
+        async with XiaozhiDevice(url_of(server), device_id=mac(number), version=1 + number % 3) as device:
+            device.rules.early_s, device.rules.ahead_s = 0.5, 1.0  # they share one thread with the server
+            await device.detect(f"number {number}")
+            await device.message("tts", state="stop", timeout=40)
+            assert device.said("stt")[0][1]["text"] == f"number {number}"
+            assert len(device.heard) == 20
+            return device.rules.session_id
+
+    async with serving(limits__max_sessions="10") as server:
+        assert len(set(await asyncio.gather(*(turn(server, number) for number in range(10))))) == 10
+        await nothing_left(server)
+
+
+# -- who may
+
+
+async def ota(server: Server, **headers: str) -> dict[str, Any]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(
+            server.url + "/xiaozhi/ota/",
+            json={"application": {"version": "1.2.3"}},
+            headers={"Device-Id": DEVICE, "Client-Id": CLIENT, **headers},
+        ) as response,
+    ):
+        assert response.status == 200
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
+async def refused(url: str, token: str = "") -> int | None:
+    device = XiaozhiDevice(url, token=token)
+    await device.plug()
+    with contextlib.suppress(Exception):
+        await device.send(**device.hello)
+    code = await device.closed()
+    await device.close()
+    return code
+
+
+async def test_h1_discovery_leads_to_the_socket(serving: Serve) -> None:
+    async with serving() as server:
+        answer = await ota(server)
+        assert answer["firmware"]["version"] == "1.2.3"
+        assert answer["websocket"] == {"url": url_of(server), "token": "", "version": 1}
+        async with XiaozhiDevice(answer["websocket"]["url"]):
+            pass
+
+
+async def test_k1_with_auth_on_only_tokens_come_in(serving: Serve) -> None:
+    async with serving(**AUTH) as server:
+        token = (await ota(server))["websocket"]["token"]
+        async with XiaozhiDevice(url_of(server), token=token) as device:
+            await device.detect("hello")
+            await device.message("tts", state="stop")
+        assert await refused(url_of(server)) == 1008
+        assert await refused(url_of(server), token[:-1]) == 1008
+        other = await ota(server, **{"Device-Id": mac(5)})
+        assert await refused(url_of(server), other["websocket"]["token"]) == 1008
+        assert len(server.sessions) == 1
+        await nothing_left(server)
+
+
+async def test_k1_with_api_keys_only_known_devices_get_a_token(serving: Serve) -> None:
+    key, shared = "a-key-of-a-program-000", "shared-by-all-devices-0"
+    settings = {"auth__api_keys": f'["{key}"]', "xiaozhi__token": shared, "xiaozhi__devices": f'["{mac(1).upper()}"]'}
+    async with serving(**AUTH, **settings) as server:
+        assert (await ota(server))["websocket"]["token"] == ""
+        assert (await ota(server, **{"Device-Id": mac(1)}))["websocket"]["token"]
+        for secret in (key, shared):
+            assert (await ota(server, Authorization=f"Bearer {secret}"))["websocket"]["token"]
+            async with XiaozhiDevice(url_of(server), token=secret):
+                pass
+        assert await refused(url_of(server), "something-else-entirely") == 1008
+
+
+async def test_k1_pages_of_other_sites_may_not_pose_as_devices(serving: Serve) -> None:
+    async with serving() as server, aiohttp.ClientSession() as http:
+        headers = {"Device-Id": DEVICE, "Origin": "https://evil.example"}
+        async with http.get(
+            url_of(server).replace("ws", "http"), headers={**headers, "Upgrade": "websocket"}
+        ) as answer:
+            assert answer.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await http.ws_connect(url_of(server), headers=headers)
+        async with http.post(server.url + "/xiaozhi/ota/", json={}, headers=headers) as answer:
+            assert answer.status == 403
+
+
+async def test_h1_addresses(serving: Serve) -> None:
+    paths = {"xiaozhi__paths": '["/talk", "/xiaozhi/v1/"]', "xiaozhi__ota_paths": '["/ota/", "/api/ota"]'}
+    async with serving(**paths) as server, aiohttp.ClientSession() as http:
+        for path in ("/talk", "/talk/", "/xiaozhi/v1", "/ota", "/ota/", "/api/ota/"):
+            async with http.get(server.url + path) as answer:
+                assert (answer.status, "/talk" in await answer.text()) == (200, True)
+        async with http.post(server.url + "/ota", json={}) as answer:
+            assert answer.status == 400
+        async with XiaozhiDevice(url_of(server, "/talk/")):
+            pass
+    async with (
+        serving(xiaozhi__enabled="false") as server,
+        aiohttp.ClientSession() as http,
+        http.get(server.url + "/xiaozhi/v1/") as answer,
+    ):
+        assert answer.status == 404
+    async with serving(xiaozhi__url="wss://example.org/x/") as server:
+        assert (await ota(server))["websocket"]["url"] == "wss://example.org/x/"
+
+
+# -- watching
+
+
+async def test_h1_a_page_watches_and_the_device_goes_on(serving: Serve) -> None:
+    async with serving() as server, XiaozhiDevice(url_of(server)) as device:
+        await device.detect("hello")
+        await device.message("tts", state="stop")
+        session_id = device.rules.session_id
+        async with AvatarClient(server.url) as operator:
+            ticket = (await operator.post("/api/admin/watch", sessionid=session_id))["data"]
+        async with AvatarClient(server.url, extra=ticket) as page:
+            await page.connect()
+            await page.login()
+            assert page.session == session_id
+            since = time.monotonic()
+            await page.send(type="listen", mode="off")  # the device's microphone is not the page's to switch
+            await device.listen("auto")
+            device.say(spoken())
+            stopped = await device.when("tts", state="stop", since=since)
+            heard = [sound for at, sound in device.heard if at > since]
+            assert len(heard) >= 20
+            assert await page.audible(since) < stopped
+            await page.message("reply", state="end")
+            # the page goes: the conversation does not
+            await page.post("/api/hangup", **ticket)
+        await asyncio.sleep(0.3)
+        since = time.monotonic()
+        await device.detect("still there")
+        await device.message("tts", state="stop", since=since)
+        assert device.rules.session_id == session_id
+        assert len(server.sessions) == 1
+
+
+async def test_h1_only_devices_are_watched(serving: Serve) -> None:
+    async with serving() as server, AvatarClient(server.url) as page:
+        await page.connect()
+        answer = await page.post("/api/admin/watch", sessionid=page.session)
+        assert answer["error"] == "no_device"
+
+
+async def test_k2_nothing_that_was_said_is_logged(serving: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with serving(**AUTH) as server:
+            token = (await ota(server))["websocket"]["token"]
+            async with XiaozhiDevice(url_of(server), token=token) as device:
+                await device.detect("the secret garden")
+                await device.message("tts", state="stop")
+    ours = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith(("core", "app", "avatar")))
+    assert "garden" not in ours
+    assert token not in ours
+
+
+async def test_h1_a_device_that_reads_nothing_is_dropped(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.devices.line.SEND_TIMEOUT_S", 0.3)
+
+    async def stuck(self: DeviceLine, item: object) -> None:
+        await asyncio.Event().wait()
+
+    async with serving() as server:
+        device = XiaozhiDevice(url_of(server))
+        await device.open()
+        monkeypatch.setattr(DeviceLine, "_send", stuck)
+        await device.send(type="ping")
+        await nothing_left(server)
+        await device.close()
+    assert json.dumps(device.messages[0][1])
