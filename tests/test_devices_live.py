@@ -419,7 +419,7 @@ async def test_h1_ten_devices_at_once(serving: Serve) -> None:
             await device.detect(f"number {number}")
             await device.message("tts", state="stop", timeout=40)
             assert device.said("stt")[0][1]["text"] == f"number {number}"
-            assert len(device.heard) == 20
+            assert 20 <= len(device.heard) < 40  # a starved voice makes pauses
             return device.rules.session_id
 
     async with serving(limits__max_sessions="10") as server:

@@ -138,8 +138,8 @@ class Device:
         if first is None:
             return
         self._do(first)
-        ahead = self._line.outbox.ahead_s(time.monotonic()) + self._voice.waiting_s
-        self._send(self._voice.packets(piece, playing=ahead > 0))
+        playing = self._line.outbox.ahead_s(time.monotonic()) > 0
+        self._send(self._voice.packets(piece, playing=playing))
         if self._flusher is not None:
             self._flusher.cancel()
         self._flusher = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)

@@ -11,7 +11,6 @@ from core.frames import AUDIO_FRAME, MEDIA_RATE, Samples, SoundPiece
 from core.half_rate import HalfRate
 
 PACKET_S = FRAME_MS / 1000
-_PACKET = DOWNLINK_RATE * FRAME_MS // 1000
 _LONGEST_GAP = int(BURST_S * MEDIA_RATE)
 
 
@@ -25,12 +24,6 @@ class Voice:
         self._encoder = PacketEncoder(DOWNLINK_RATE, FRAME_MS)
         self._half = HalfRate()
         self._next: tuple[str, int] | None = None
-        self._waiting = 0
-
-    @property
-    def waiting_s(self) -> float:
-        """Seconds of sound that wait for their packet to be full."""
-        return self._waiting / DOWNLINK_RATE
 
     def packets(self, piece: SoundPiece, *, playing: bool) -> list[bytes]:
         """The packets that are now complete.
@@ -48,20 +41,14 @@ class Voice:
             silence = min(gap, _LONGEST_GAP) // AUDIO_FRAME * AUDIO_FRAME
             samples = np.concatenate([np.zeros(silence, np.int16), samples])
         self._next = piece.reply_id, at + len(piece.samples)
-        return self._encoded(samples)
+        return self._encoder.encode(self._half.feed(samples))
 
     def flush(self) -> list[bytes]:
         """What waits, filled up with silence: one packet or none."""
-        self._waiting = 0
         return self._encoder.finish()
 
     def drop(self) -> None:
         """Forget what waits; what comes next does not follow it."""
-        self._waiting, self._next = 0, None
+        self._next = None
         self._half.restart()
         self._encoder.drop()
-
-    def _encoded(self, samples: Samples) -> list[bytes]:
-        sound = self._half.feed(samples)
-        self._waiting = (self._waiting + len(sound)) % _PACKET
-        return self._encoder.encode(sound)
