@@ -254,7 +254,7 @@ class Page(Section):
 RoutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")]
 
 
-class Xiaozhi(Section):
+class XiaozhiDevices(Section):
     enabled: bool
     paths: list[RoutePath] = Field(min_length=1)
     ota_paths: list[RoutePath]
@@ -293,7 +293,7 @@ class Settings(Section):
     avatar: Avatar
     history: History
     page: Page
-    xiaozhi: Xiaozhi
+    xiaozhi: XiaozhiDevices
     log: Log
 
 

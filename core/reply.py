@@ -179,9 +179,7 @@ class Reply:
         if not piece.text:
             await writer.act(piece.acts)
             return
-        self._sentences.append(piece.text)
-        self._moods.append(next((act.deed for act in piece.acts if isinstance(act.deed, Expression)), None))
-        await writer.begin(piece.text, piece.acts)
+        await self._begin(piece, writer)
         limit = self._timeouts.synthesizer
         sound = self._synthesizer.synthesize(piece.text, voice=self.request.voice)
         async with aclosing(_closable(sound)) as chunks:
@@ -189,6 +187,11 @@ class Reply:
                 self._waterfall.reach(Mark.FIRST_AUDIO)
                 await writer.write(chunk)
         await writer.end()
+
+    async def _begin(self, piece: Piece, writer: SpeechWriter) -> None:
+        self._sentences.append(piece.text)
+        self._moods.append(next((act.deed for act in piece.acts if isinstance(act.deed, Expression)), None))
+        await writer.begin(piece.text, piece.acts)
 
     async def _relay(self, live: LiveSpeech, writer: SpeechWriter) -> None:
         """A sentence begins with its first sound: what comes without any is said together with the next one."""
@@ -205,8 +208,7 @@ class Reply:
                     continue
                 self._waterfall.reach(Mark.FIRST_AUDIO)
                 if not speaking:
-                    self._sentences.append(waiting.text)
-                    await writer.begin(waiting.text, waiting.acts)
+                    await self._begin(waiting, writer)
                     waiting, speaking = Piece(""), True
                 await writer.write(item)
         if speaking:

@@ -7,7 +7,7 @@ import numpy as np
 from avatar.opus.packets import PacketEncoder
 from core.devices.outbox import BURST_S
 from core.dialogue.xiaozhi.protocol import DOWNLINK_RATE, FRAME_MS
-from core.frames import AUDIO_FRAME, MEDIA_RATE, Samples, SoundPiece
+from core.frames import AUDIO_FRAME, MEDIA_RATE, SoundPiece
 from core.half_rate import HalfRate
 
 PACKET_S = FRAME_MS / 1000
