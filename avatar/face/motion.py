@@ -109,14 +109,16 @@ class Motion:
         look = dict(zip(CHANNELS, self._value.tolist(), strict=True))
         weights = np.zeros(len(MOTIONS), np.float32)
         self._move_head(weights, look, time, step)
-        self._move_brows(weights, look)
+        self._move_brows(weights, look, time)
         weights[INDEX["cheeks"]] = look["cheeks"] + 3.0 * max(0.0, look["smile"])
         gaze = self._glances.at(time, step, cue.activity, cue.expression)
         if self._glances.jumped:
             self._blinks.suggest(time)
         gaze = gaze[0], gaze[1] + look["gaze_y"]
         shut = max(cue.shut, self._blinks.at(time, cue.activity, cue.loudness))
-        openness = (0.95 + look["lids"] - 0.12 * gaze[1] - 0.10 * max(0.0, self._nod)) * (1 - shut)
+        # Speech moves the lids: stress opens them a little, in between they relax.
+        lids = look["lids"] + 0.07 * max(0.0, self._beat) - 0.05 * self._talk * self._drift(time, 0.21)
+        openness = (0.95 + lids - 0.12 * gaze[1] - 0.10 * max(0.0, self._nod)) * (1 - shut)
         return Pose(
             weights,
             gaze,
@@ -152,9 +154,10 @@ class Motion:
         weights[INDEX["sway"]] = self._sway
         weights[INDEX["lag_x"]], weights[INDEX["lag_y"]] = self._lag[0].tolist()
 
-    def _move_brows(self, weights: Floats, look: dict[str, float]) -> None:
-        flick = 6.5 * max(0.0, self._beat)
-        inner, outer, skew = look["brow_inner"] + flick, look["brow_outer"] + flick, look["brow_skew"]
+    def _move_brows(self, weights: Floats, look: dict[str, float], time: float) -> None:
+        lift = 6.5 * max(0.0, self._beat) + 2.4 * self._talk * self._drift(time, 0.16)
+        inner, outer = look["brow_inner"] + lift, look["brow_outer"] + lift
+        skew = look["brow_skew"] + 1.2 * self._talk * (self._drift(time, 0.12) - 0.5)
         furrow = look["furrow"]
         weights[INDEX["brow_inner_left"]] = inner + skew
         weights[INDEX["brow_outer_left"]] = outer + skew
@@ -230,6 +233,10 @@ class Motion:
             wave += 0.16 * math.sin(3.71 * turn + phase[2])
             motion[name] = size * amount * wave
         return motion
+
+    def _drift(self, time: float, hertz: float) -> float:
+        """A slow wave, 0..1."""
+        return 0.5 + 0.5 * math.sin(2 * math.pi * hertz * time + self._breath_phase)
 
     def _swing(self, head: tuple[float, float], step: float) -> None:
         """Hair behind the head follows late; its tips swing: a damped pendulum driven by the head's motion."""
