@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from core.conversation import Conversation
-from core.errors import AdapterError, DialogueError, EmanError, RecognizerError, Refused
+from core.errors import DialogueError, EmanError, RecognizerError, Refused
 from core.events import Event, Failed, Heard, LineChanged, LineState
 from core.frames import Samples, Transcript
 from core.stages import VoiceCall
@@ -159,6 +159,10 @@ class VoiceLine:
 
     def send(self, turn: VoiceTurn) -> None:
         """The turn is over: everything of it goes to the service, whatever that is doing."""
+        if self._failure is not None:
+            self.drop(turn)
+            turn.fail(_complaint(self._failure))
+            return
         if not turn.live:
             self._make_way()
             turn.go_live(self._call)
@@ -197,8 +201,7 @@ class VoiceLine:
         elif self._asked is turn:
             self._asked = None
             self._abort()
-            if self._current is not None and self._current.words_due:
-                self._end_current()
+            self._end_current()  # it can only be one that began before the words
             self._go_on()
         elif turn.reply is not None and self._ready is not None and self._ready[1] is turn.reply:
             self._ready = None
@@ -223,7 +226,10 @@ class VoiceLine:
     async def _take(self, event: VoiceEvent) -> None:
         match event:
             case UserSaid(text):
+                turn = self._asked
                 self._heard(text)
+                if turn is not None:
+                    await turn.handed_over()  # what comes next is not the answer that is asked for now
             case ReplyBegan(number):
                 self._began(number)
             case ReplySentence(number, text):
@@ -305,7 +311,7 @@ class VoiceLine:
         turn, self._asked = self._asked, None
         if turn is not None:
             turn.resolve("")
-        self._speak(reply, "speech")
+            self._speak(reply, "speech")
 
     def _speak(self, reply: VoiceReply, source: str) -> None:
         assert self._conversation is not None
@@ -333,21 +339,28 @@ class VoiceLine:
             self._abort()
         self._drop_pending()
 
-    def _drop_pending(self, error: AdapterError | None = None) -> None:
+    def _drop_pending(self, error: DialogueError | None = None) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.resolve("")
         self._end_current(error)
         expected, self._expected = self._expected, None
         if expected is not None:
             expected.end(error)
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            asked.resolve("")
         self._mood = None
 
-    def _end_current(self, error: AdapterError | None = None) -> None:
-        self._end_grace()
+    def _end_current(self, error: DialogueError | None = None) -> None:
         current, self._current = self._current, None
-        if current is not None:
-            current.end(error)
+        if current is None:
+            return
+        if self._grace is not None:  # no words have come, and now none will
+            self._end_grace()
+            if error is None:
+                self._speak_without_words(current)
+            elif self._asked is not None:
+                self._asked.fail(_complaint(error))
+                self._asked = None
+        current.end(error)
 
     def _end_grace(self) -> None:
         if self._grace is not None:

@@ -46,6 +46,7 @@ class VoiceTurn:
         self._call: VoiceCall | None = None
         self._pieces: list[Samples] = []
         self._said: asyncio.Future[str] | None = None
+        self._over = asyncio.Event()
 
     def go_live(self, call: VoiceCall) -> None:
         """The service listens: it gets what was said so far, and what follows."""
@@ -63,6 +64,10 @@ class VoiceTurn:
         """It will not be understood."""
         if self._said is not None and not self._said.done():
             self._said.set_exception(error)
+
+    async def handed_over(self) -> None:
+        """Wait until whoever awaits the transcript has it."""
+        await self._over.wait()
 
     # -- core.stages.RecognizerStream
 
@@ -86,6 +91,8 @@ class VoiceTurn:
             if error is not None:
                 raise error from None
             return Transcript("", engine=self._owner.name)
+        finally:
+            self._over.set()
         self._owner.understood(self, text)
         return Transcript(text, engine=self._owner.name)
 
