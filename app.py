@@ -92,7 +92,7 @@ from core.identity import visitor_link
 from core.listener import Listener
 from core.messages import messages_for
 from core.metrics import Metrics
-from core.monitor import Identity, Monitor, Sources
+from core.monitor import Identity, Monitor, SoundFigures, Sources
 from core.openapi import OpenApi
 from core.outlet import outlet
 from core.pictures import PictureTally
@@ -296,6 +296,7 @@ class Server:
             username_conflicts=lambda: self.wsa.conflicts,
             keeping=lambda: self.history.available,
             sockets_dropped=lambda: self.sockets.dropped,
+            sound=lambda: SoundFigures(self.audio.sockets, self.audio.tally.sent, self.audio.tally.dropped),
         )
         self.monitor = Monitor(sources)
         self.metrics = Metrics(sources)

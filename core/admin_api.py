@@ -221,6 +221,7 @@ class AdminApi:
             **{key: options[key] for key in ("model", "avatar_id", "REF_FILE", "transport", "batch_size", "customopt")},
             "avatar_id": session.face.presenter or options["avatar_id"],
             "link": session.link.value,
+            "link_kind": session.link_kind.value,
             "activity": session.conversation.activity.value,
             **session.media.status(),
         }

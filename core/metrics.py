@@ -114,6 +114,12 @@ class _State(Collector):
         yield _counter(
             "eman_sockets_dropped", "Sockets that read too slowly or went silent.", sources.sockets_dropped()
         )
+        sound = sources.sound()
+        yield _gauge("eman_sound_sockets", "WebSockets that get the avatar's sound.", sound.sockets)
+        yield _counter("eman_sound_frames_sent", "Pieces of sound sent over WebSockets.", sound.frames_sent)
+        yield _counter(
+            "eman_sound_frames_dropped", "Pieces of sound that a slow WebSocket missed.", sound.frames_dropped
+        )
         conflicts = sources.username_conflicts()
         yield _counter("eman_username_conflicts", "Usernames claimed from different sessions.", conflicts)
 

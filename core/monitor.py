@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from core import log
 from core.events import Event, Failed, Timed
@@ -58,6 +58,16 @@ class Identity:
     max_sessions: int
 
 
+class SoundFigures(NamedTuple):
+    """Sound over WebSockets."""
+
+    sockets: int = 0
+    """Those that get it now."""
+    frames_sent: int = 0
+    frames_dropped: int = 0
+    """Not sent, as a socket read too slowly; both so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where monitor and metrics look."""
@@ -76,6 +86,7 @@ class Sources:
     """Whether conversations are kept at all."""
     sockets_dropped: Callable[[], int] = lambda: 0
     """Sockets that were dropped because they read too slowly or gave no sign of life, so far."""
+    sound: Callable[[], SoundFigures] = SoundFigures
 
 
 @dataclass(slots=True)
@@ -209,6 +220,7 @@ class Monitor:
             "sessions": len(sources.sessions),
             "max_sessions": sources.identity.max_sessions,
             "sockets": sockets,
+            "sound_sockets": sources.sound().sockets,
             "username_conflicts": sources.username_conflicts(),
             "ready": sources.readiness.ready,
             "adapters": dict(sources.identity.adapters),
@@ -221,6 +233,7 @@ class Monitor:
             "sessionid": session.id,
             "username": username_of(session.id),
             "link": session.link.value,
+            "link_kind": session.link_kind.value,
             "activity": session.conversation.activity.value,
             "speaking": bool(status["speaking"]),
             "age_s": round(time.monotonic() - session.created_at, 1),

@@ -39,6 +39,7 @@ def session(number: int, **more: Any) -> dict[str, Any]:
         "sessionid": name,
         "username": f"User_{name}",
         "link": "connected",
+        "link_kind": "webrtc",
         "activity": ACTIVITIES[number % 8],
         "speaking": ACTIVITIES[number % 8] == "speaking",
         "age_s": 61.2 + 347.0 * number,
@@ -125,6 +126,7 @@ def snapshot(sessions: int = 1, turns: int = 0, **server: Any) -> dict[str, Any]
             "sessions": sessions,
             "max_sessions": 8,
             "sockets": sessions,
+            "sound_sockets": 0,
             "username_conflicts": 0,
             "ready": True,
             "adapters": {

@@ -12,7 +12,7 @@ from core.conversation import Conversation
 from core.events import Failed, ReplyState, Timed
 from core.frames import FaceChoice, LinkState, Samples
 from core.metrics import Metrics
-from core.monitor import Identity, Monitor, Sources
+from core.monitor import Identity, Monitor, SoundFigures, Sources
 from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
@@ -123,6 +123,7 @@ class Observatory:
         self.sockets = SocketList()
         self.recognised: list[dict[str, Any]] = []
         self.conflicts = 0
+        self.sound = SoundFigures()
         self.sources = Sources(
             identity=Identity("1.2.3", ADAPTERS, "mira", 8),
             sessions=self.sessions,
@@ -133,6 +134,7 @@ class Observatory:
             recognitions=lambda limit: self.recognised[-limit:],
             username_conflicts=lambda: self.conflicts,
             sockets_dropped=lambda: self.sockets.dropped,
+            sound=lambda: self.sound,
         )
         self.monitor = Monitor(self.sources)
         self.metrics = Metrics(self.sources)

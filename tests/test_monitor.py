@@ -18,13 +18,13 @@ from tests.conftest import Serve
 from tests.operators import ADAPTERS, observatory, turn
 
 SESSION_KEYS = {
-    "sessionid", "username", "link", "activity", "speaking", "age_s", "device", "avatar", "turns", "storage",
-    "pictures_sent", "pictures_skipped", "pictures_failed", "fps", "underruns", "clock_resyncs", "network", "queues",
-    "sockets",
+    "sessionid", "username", "link", "link_kind", "activity", "speaking", "age_s", "device", "avatar", "turns",
+    "storage", "pictures_sent", "pictures_skipped", "pictures_failed", "fps", "underruns", "clock_resyncs", "network",
+    "queues", "sockets",
 }  # fmt: skip
 SERVER_KEYS = {
     "version", "uptime_s", "cpu_percent", "rss_mb", "loop_lag_ms", "log_level", "sessions", "max_sessions", "sockets",
-    "username_conflicts", "ready", "adapters",
+    "sound_sockets", "username_conflicts", "ready", "adapters",
 }  # fmt: skip
 
 

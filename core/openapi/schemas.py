@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.frames import LinkKind
+
 Schema = dict[str, Any]
 
 ID = "2043561278345678"
@@ -121,14 +123,15 @@ _TALK: dict[str, Schema] = {
     ),
     "Answer": obj(
         {
-            "sdp": text("The answer's SDP, candidates included."),
-            "type": {"const": "answer"},
+            "sdp": text("The answer's SDP, candidates included; not for `websocket`."),
+            "type": text(enum=["answer", "websocket"]),
             "sessionid": text(examples=[ID]),
             "token": text("Proves that the session is yours.", examples=[TOKEN]),
             "avatar": text("Who is shown.", examples=["mira"]),
             "background": text("What is behind them.", examples=["studio"]),
         },
-        title="SDP answer (not in the envelope)",
+        optional=("sdp",),
+        title="The answer to an offer (not in the envelope)",
         examples=[SDP_ANSWER],
     ),
     "Presenter": obj(
@@ -222,6 +225,9 @@ _MONITOR: dict[str, Schema] = {
         },
         examples=[{"status": "ready", "missing": []}],
     ),
+    "LinkKind": text(
+        "How a session's page gets the sound, or was to get it last.", enum=[kind.value for kind in LinkKind]
+    ),
     "Delivery": obj({"reached": whole("Sockets that got it."), "sockets": whole("Sockets that there are.")}),
     "LiveSession": obj(
         {
@@ -235,6 +241,7 @@ _MONITOR: dict[str, Schema] = {
             "batch_size": whole(),
             "customopt": {"type": "array"},
             "link": text(enum=["new", "connecting", "connected", "closed"]),
+            "link_kind": ref("LinkKind"),
             "activity": text(),
         },
         description="LiveTalking's keys, then ours.",
@@ -251,6 +258,7 @@ _MONITOR: dict[str, Schema] = {
             "sessions": whole(),
             "max_sessions": whole(),
             "sockets": whole(),
+            "sound_sockets": whole("Those that get the avatar's sound."),
             "username_conflicts": whole(),
             "ready": yes_no(),
             "adapters": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -261,6 +269,7 @@ _MONITOR: dict[str, Schema] = {
             "sessionid": text(),
             "username": text(),
             "link": text(),
+            "link_kind": ref("LinkKind"),
             "activity": text(),
             "speaking": yes_no(),
             "age_s": number(),

@@ -57,13 +57,18 @@ TALK_PATHS: dict[str, Schema] = {
             refusals=(401, 403, 413, 429),
             description=(
                 "The offer must have gathered its candidates (no trickle) and ask for audio, video or both; "
-                "a microphone is optional. With `sessionid` and `token` the connection is attached to that session."
+                "a microphone is optional. With `sessionid` and `token` the connection is attached to that session. "
+                "Of type `websocket` there is no SDP: the client then opens the sound over its WebSocket."
             ),
             body=content(
                 obj(
                     {
-                        "sdp": text("SDP with candidates."),
-                        "type": {"const": "offer"},
+                        "sdp": text("SDP with candidates; not for `websocket`."),
+                        "type": text(
+                            "`websocket`: without WebRTC, the sound goes over `/ws` (`open_audio`).",
+                            enum=["offer", "websocket"],
+                            default="offer",
+                        ),
                         **_FIELDS,
                         "custom_config": text(
                             "LiveTalking's clips: a JSON list of `audiotype` (2 and above), `imgpath` and optional "
@@ -79,7 +84,7 @@ TALK_PATHS: dict[str, Schema] = {
                             "folder, or `transparent`: pictures are then twice as wide, colour left and matte right."
                         ),
                     },
-                    optional=("sessionid", "token", "custom_config", "page", "storage", "avatar", "background"),
+                    optional=("sdp", "sessionid", "token", "custom_config", "page", "storage", "avatar", "background"),
                 ),
                 example={"sdp": "v=0\r\n…", "type": "offer"},
             ),

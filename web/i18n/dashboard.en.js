@@ -96,6 +96,7 @@ export default {
   "storage.on": "Kept",
   "storage.off": "Off",
   "session.details": "Details",
+  "session.sound_only": "sound over WebSocket",
   "session.about": "{avatar} · {age} · turns: {turns}",
   "session.skipped": "{count} in all",
   "session.loss": "{value} lost",

@@ -96,6 +96,7 @@ export default {
   "storage.on": "保留",
   "storage.off": "关闭",
   "session.details": "详情",
+  "session.sound_only": "声音走 WebSocket",
   "session.about": "{avatar} · {age} · {turns} 轮",
   "session.skipped": "共 {count} 帧",
   "session.loss": "丢包 {value}",

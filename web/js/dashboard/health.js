@@ -39,7 +39,7 @@ function session(one, trends) {
   const late = trends.lateShare(id);
   if (trends.growth(id, "pictures_failed", 60)) add("bad", "late", "finding.failed");
   if (late > 2) add(late > 10 ? "bad" : "warn", "late", "finding.late", { value: percent(late) });
-  else if (one.fps < 20) add(one.fps < 12 ? "bad" : "warn", "fps", "finding.fps", { value: figure(one.fps, 1) });
+  else if (one.link_kind === "webrtc" && one.fps < 20) add(one.fps < 12 ? "bad" : "warn", "fps", "finding.fps", { value: figure(one.fps, 1) });
   if (trends.growth(id, "underruns", 60)) add("warn", "speech", "finding.underruns");
   const { rtt_ms: rtt, loss_percent: loss, jitter_ms: jitter } = one.network;
   if (loss > 3) add(loss > 10 ? "bad" : "warn", "loss", "finding.loss", { value: percent(loss) });

@@ -111,9 +111,11 @@ class Row {
     this.#write("activity", connected ? word("state", state) : word("link", session.link));
     this.#write("id", session.sessionid);
     this.#watch.hidden = !session.device;
+    const pictured = session.link_kind === "webrtc";
     const who = session.device ? `${session.device} · ${session.avatar}` : session.avatar;
-    this.#write("about", t("session.about", { avatar: who, age: span(session.age_s), turns: session.turns }));
-    this.#write("fps", figure(session.fps, 1));
+    const about = t("session.about", { avatar: who, age: span(session.age_s), turns: session.turns });
+    this.#write("about", pictured || session.device ? about : `${about} · ${t("session.sound_only")}`);
+    this.#write("fps", figure(pictured ? session.fps : null, 1));
     const label = t("spark.fps", { id: session.sessionid });
     this.#spark.update(trends.session(session.sessionid, ({ fps }) => fps), { ceiling: 26, label });
     this.#write("late", percent(trends.lateShare(session.sessionid)));

@@ -47,9 +47,9 @@ export class Trends {
   }
 }
 
-/** Pictures per second over the sessions that are connected; null without any. */
+/** Pictures per second over the sessions that are sent some; null without any. */
 export function meanFps(sessions) {
-  const rates = sessions.filter(({ link }) => link === "connected").map(({ fps }) => fps);
+  const rates = sessions.filter((one) => one.link === "connected" && one.link_kind === "webrtc").map(({ fps }) => fps);
   return rates.length ? rates.reduce((sum, rate) => sum + rate, 0) / rates.length : null;
 }
 
