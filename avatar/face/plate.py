@@ -12,6 +12,7 @@ from avatar.face.eyes import EyePainter
 from avatar.face.folds import Folds
 from avatar.face.matte import TRANSPARENT, bled, limited, mix
 from avatar.face.mouth import MouthPainter, Place
+from avatar.face.outline import Outline
 from avatar.face.overlay import Overlay
 from avatar.face.view import View
 from avatar.face.warp import Field, basis
@@ -71,14 +72,14 @@ class Plate:
         alpha = figure[..., 3:] / 255
         self.transparent = background == TRANSPARENT
         # Shapes behind the head must not move with it; soft backgrounds may, a little, and cost less that way.
-        self.backdrop = None
+        self.backdrop: tuple[Plane, Plane, Plane] | None = None
         self.matte = None
         if self.transparent:
             bgr = bled(figure)
         else:
             behind = backdrop(art.studio, width, height, background)
             if background == STUDIO and not art.studio.blur:
-                self.backdrop = _picture(to_yuv(behind))
+                self.backdrop = planes(_picture(to_yuv(behind)))
                 bgr = bled(figure)
             else:
                 bgr = np.asarray(behind * (1 - alpha) + figure[..., :3], np.float32)
@@ -90,6 +91,8 @@ class Plate:
         self.base = _picture(yuv)
         """The resting figure with what is behind it; with a matte, on colours that go on beyond its outline."""
         self.field = Field(rig, self.view)
+        self.outline = None if self.backdrop is None or self.matte is None else Outline(self.matte[0], self.field.cell)
+        """Of the figure, where nothing moves around it."""
         self.eyes = tuple(EyePainter(art, self.view, eye, yuv) for eye in (rig.eyes.left, rig.eyes.right))
         self.mouth = MouthPainter(art, self.view)
         boxes = [eye.box for eye in self.eyes]
@@ -99,12 +102,12 @@ class Plate:
         mx, my = rig.mouth.centre
         w = rig.mouth.half_width
         x = np.array([mx - w, mx, mx + w], np.float32)
-        self.anchors = basis(rig, x, np.full(3, my, np.float32))
+        self._anchors = basis(rig, x, np.full(3, my, np.float32)).reshape(-1, 6)
 
     def mouth_place(self, weights: Floats) -> Place:
         """Where a pose carries the mouth."""
         rig, view = self.mouth.rig, self.view
-        (left, left_y), (x, y), (right, right_y) = np.tensordot(weights, self.anchors, 1).tolist()
+        left, left_y, x, y, right, right_y = (weights @ self._anchors).tolist()
         half = rig.half_width
         return Place(
             view.x(rig.centre[0] + x),
@@ -121,7 +124,7 @@ class Plate:
         if self.backdrop is not None:
             out = self.base.copy()
             mattes = self.matte[0], self.matte[1], self.matte[1]
-            for place, back, matte in zip(planes(out), planes(self.backdrop), mattes, strict=True):
+            for place, back, matte in zip(planes(out), self.backdrop, mattes, strict=True):
                 mix(place.copy(), back, matte, place)
             return out
         width = self.view.width

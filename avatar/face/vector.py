@@ -37,6 +37,9 @@ _STILL = (0.16, 0.4)
 """Pixels, for even and odd pictures: an area whose look-ups moved by less since it was last warped is shown again as it
 is. Slow motion is then drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
 
+_INNER = (slice(1, -1), slice(1, -1))
+"""All but the pixels at the border."""
+
 _SMALLEST, _LARGEST = 128, 2160
 _EYE_STEPS = (64, 64, 32, 16, 16)
 """Eyes are drawn anew when gaze, lids, squint or slant are another multiple of one part in so many."""
@@ -156,9 +159,13 @@ class VectorStream:
         self._plate = plate
         self._motion = Motion(seed, plate.motion)
         self._rest: Picture = plate.base.copy()
+        self._rest_planes = planes(self._rest)
         self._warped: Picture = plate.first()
+        self._warped_planes = planes(self._warped)
         self._grids: list[Floats | None] = [None] * len(plate.field.areas)
         """The look-ups each area was last warped with; None when it must be warped."""
+        self._shown = [(area[2], area[0]) for area in plate.field.areas]
+        """The columns of each area that show the figure, when it is laid over a background that stays."""
         self._eyes: tuple[int, ...] | None = None
         self._folds: list[tuple[int, ...] | None] = [None, None]
         self._count = 0
@@ -213,7 +220,7 @@ class VectorStream:
                 self._folds[number] = state
                 x0, y0, x1, y1 = folds.boxes[number]
                 luma = planes(self._plate.base)[0][y0:y1, x0:x1]
-                planes(self._rest)[0][y0:y1, x0:x1] = folds.shaded(number, state, luma)
+                self._rest_planes[0][y0:y1, x0:x1] = folds.shaded(number, state, luma)
                 self._touch(y0, y1)
 
     def _touch(self, top: int, bottom: int) -> None:
@@ -233,25 +240,37 @@ class VectorStream:
             now, before = grid[field.cells(area)], self._grids[number]
             if before is None or np.abs(now - before).max() > still:
                 self._grids[number] = now
-                moved.append(area)
+                moved.append(self._needed(number, grid))
         for area in _merged(moved):
-            self._warp_area(area, grid)
+            if area[0] < area[2]:
+                self._warp_area(area, grid)
+
+    def _needed(self, number: int, grid: Floats) -> Area:
+        """The part of an area to be warped: all of it, or only where the figure is and where it was before."""
+        plate = self._plate
+        area = plate.field.areas[number]
+        if plate.outline is None:
+            return area
+        before = self._shown[number]
+        first, last = self._shown[number] = plate.outline.columns(area, plate.field.travel(grid, area))
+        return min(first, before[0]), area[1], max(last, before[1]), area[3]
 
     def _warp_area(self, area: Area, grid: Floats) -> None:
         plate = self._plate
         full, half = plate.field.maps(grid, area)
         x0, y0, x1, y1 = area
         whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
+        inside = whole[_INNER], part[_INNER]
         fine, coarse = (slice(y0, y1), slice(x0, x1)), (slice(y0 // 2, y1 // 2), slice(x0 // 2, x1 // 2))
         mattes = self._mattes(area, full, (whole, part))
-        for number, (source, target) in enumerate(zip(planes(self._rest), planes(self._warped), strict=True)):
-            box, where = (coarse, (whole, part)) if number else (fine, (full, _NONE))
+        for number, (source, target) in enumerate(zip(self._rest_planes, self._warped_planes, strict=True)):
+            box, where = (coarse, inside) if number else (fine, (full, _NONE))
             if plate.backdrop is None or mattes is None:
                 _look_up(source, where, target[box])
             else:
-                mix(_look_up(source, where), planes(plate.backdrop)[number][box], mattes[min(number, 1)], target[box])
+                mix(_look_up(source, where), plate.backdrop[number][box], mattes[min(number, 1)], target[box])
 
-    def _mattes(self, area: Area, full: Floats, half: tuple[Any, Any]) -> tuple[Plane, Plane] | None:
+    def _mattes(self, area: Area, full: Floats, around: tuple[Any, Any]) -> tuple[Plane, Plane] | None:
         """Where the figure is now, for luma and chroma, when it is laid over a background that stays; a transparent
         picture gets its matte."""
         plate = self._plate
@@ -260,10 +279,11 @@ class VectorStream:
         if plate.transparent:
             x0, y0, x1, y1 = area
             width = plate.view.width
-            _look_up(plate.matte[0], (full, _NONE), planes(self._warped)[0][y0:y1, width + x0 : width + x1])
+            _look_up(plate.matte[0], (full, _NONE), self._warped_planes[0][y0:y1, width + x0 : width + x1])
             return None
-        coarse = _look_up(plate.matte[1], half)
-        return sharpened(coarse), coarse
+        # A pixel of the neighbours belongs to it, or the outline would be notched where areas meet.
+        coarse = _look_up(plate.matte[1], around)
+        return sharpened(coarse)[2:-2, 2:-2], coarse[_INNER]
 
 
 def _look_up(source: Plane, where: tuple[Any, Any], out: Plane | None = None) -> Plane:

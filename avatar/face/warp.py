@@ -207,8 +207,17 @@ class Field:
         moved = weights @ self._basis
         return self._identity - moved.reshape(self.rows, self.columns, 2)
 
+    def travel(self, grid: Floats, area: tuple[int, int, int, int]) -> tuple[float, float]:
+        """How far the look-ups of an area are from where they are at rest, at most: x, y in pixels."""
+        cells = self.cells(area)
+        x, y = np.abs(grid[cells] - self._identity[cells]).max(axis=(0, 1)).tolist()
+        return x, y
+
     def maps(self, grid: Floats, area: tuple[int, int, int, int]) -> tuple[Floats, Floats]:
-        """Pixel maps of an area, for the Y plane and for a half-size plane; both relative to the whole plane."""
+        """Pixel maps of an area, for the Y plane and for a half-size plane; both relative to the whole plane.
+
+        The latter with one more pixel on each side.
+        """
         x0, y0, x1, y1 = area
         cell = self.cell
         part = grid[self.cells(area)]
@@ -219,5 +228,5 @@ class Field:
         h = cell // 2
         return (
             full[cell : cell + y1 - y0, cell : cell + x1 - x0],
-            half[h : h + (y1 - y0) // 2, h : h + (x1 - x0) // 2],
+            half[h - 1 : h + (y1 - y0) // 2 + 1, h - 1 : h + (x1 - x0) // 2 + 1],
         )
