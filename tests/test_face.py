@@ -136,7 +136,7 @@ def test_lower_lip_rolls_under_the_teeth(face: VectorFace) -> None:
     """For f and v light teeth lie between the middle of the lips and there is no dark gap."""
     rolled = MouthShape(jaw_open=0.1, roll_lower=1.0, teeth=0.3)
     middle = slice(25, 45)
-    assert inside(face, rolled)[:, middle].sum() <= 3
+    assert inside(face, rolled).sum() == 0, "nor wedges beside the teeth"
     seam, rest = mouth(face, rolled)[:, middle], mouth(face, MouthShape())[:, middle]
     rows, columns = around(rig_of(face).mouth.centre, 14, 6, 8)
     half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
@@ -145,6 +145,17 @@ def test_lower_lip_rolls_under_the_teeth(face: VectorFace) -> None:
     assert int(np.abs(seam - rest).max()) > 30
     # A row of teeth is less red than the lips there.
     assert (v.astype(float) - u).mean(axis=1).max() > 6
+
+
+def test_the_jaw_leaves_neck_and_collar(face: VectorFace) -> None:
+    rig = rig_of(face)
+    shut, wide = (luma(face.open(SIDE, SIDE, seed=1).draw(FaceCue(0.0, MouthShape(jaw_open=j)))) for j in (0.0, 1.0))
+    same = np.abs(wide - shut) <= 3
+    k = SIDE / 1024
+    low, chin, (x, _) = round((rig.jaw.chin + 114) * k), round((rig.jaw.chin + 36) * k), rig.head.centre
+    assert same[low:].all()
+    assert same[chin:, : round((x - 0.58 * rig.jaw.width) * k)].all()
+    assert same[chin:, round((x + 0.58 * rig.jaw.width) * k) :].all()
 
 
 def test_tongue_shows(face: VectorFace) -> None:

@@ -43,6 +43,21 @@ def test_blink_rate_and_length(seed: int) -> None:
     assert 0.08 <= sum(shut) / len(begun) * step <= 0.26
 
 
+def test_lids_and_brows_move_with_speech() -> None:
+    """Between blinks, and looking straight ahead, lids and brows of one who speaks move more than of one who idles."""
+
+    def spread(activity: Activity, loudness: float) -> tuple[float, float]:
+        poses = [p for p in run(2, 60, activity, loudness) if p.openness > 0.7]
+        brow = INDEX["brow_inner_left"]
+        lids = [p.openness + 0.12 * p.gaze[1] for p in poses]
+        low, high = np.percentile(lids, (10, 90))
+        return float(high - low), float(np.std([p.weights[brow] for p in poses]))
+
+    (lids, brows), (still_lids, still_brows) = spread(Activity.SPEAKING, 0.2), spread(Activity.IDLE, 0.0)
+    assert lids > still_lids + 0.03
+    assert brows > still_brows + 0.5
+
+
 def test_a_blink_shuts_the_lids_entirely() -> None:
     assert min(p.openness for p in run(1, 30, Activity.IDLE, step=0.01)) == pytest.approx(0, abs=1e-6)
 

@@ -67,9 +67,15 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
     assert 2 * ou.width > 1.05 * (sum(thick) + ou.gap), "wider than tall"
     assert 0 < ou.gap < 0.6 * oh.gap
+    hole = 2 * ou.width * ou.inner / 1.14
+    assert 0.75 < ou.gap / hole < 1.3, "around an opening that is no slit"
+    assert thick[0] < 0.8 * thick[1], "and a thinner upper lip"
     assert ou.forward > 0.9
     assert 0.4 < lips["FF"].lower / lips["sil"].lower < 0.75, "the lower lip is drawn in under the teeth, and shows"
     assert lips["FF"].tucked > 0.9 > 0 == lips["SS"].tucked
+    assert lips["FF"].width < 0.9 * lips["sil"].width, "narrower than a grin"
+    assert abs(lips["FF"].lift) < 0.4 * abs(lips["sil"].lift), "with level corners"
+    assert lips["FF"].inner < 0.7, "and closed beside the front teeth"
     assert inside["FF"].upper_teeth >= lips["FF"].down, "and they reach it"
     ss = inside["SS"]
     assert 0 < ss.lower_teeth - ss.upper_teeth < 1.5, "teeth together"

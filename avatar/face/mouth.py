@@ -219,7 +219,7 @@ class MouthPainter:
         rows = self._rows[r0:r1]
         depth = rows - upper_in
         inside = self._cavity[:, r0:r1, left + c0 : left + c1]
-        alpha: Floats = np.zeros((1, 1), np.float32)
+        upper: Floats = np.zeros((1, 1), np.float32)
         for layer, dy, light in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
             down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
@@ -229,6 +229,8 @@ class MouthPainter:
             matrix = np.array([[wide, 0, dx], [tilt, 1, down]], np.float32)
             moved = np.asarray(cv2.warpAffine(layer, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR), np.float32)
             y, cb, cr, alpha = moved.transpose(2, 0, 1)
+            if layer is self._upper_teeth:
+                upper = alpha
             dark = 16 * alpha
             inside = inside * (1 - alpha)
             inside[0] += (y - dark) * light + dark
@@ -240,7 +242,7 @@ class MouthPainter:
         mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
         if lips.tucked:
             # Of a lip that is drawn in only the front teeth are seen, resting on it: no gap around them.
-            mask *= 1 - np.float32(lips.tucked) * (1 - alpha * (1 - _beside(u)))
+            mask *= 1 - np.float32(lips.tucked) * (1 - upper * (1 - _beside(u)))
         part = out[:3, r0 - top : r1 - top, c0:c1]
         part += (inside - part) * mask
 
