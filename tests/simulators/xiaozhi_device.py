@@ -31,6 +31,10 @@ EMOTIONS = frozenset(
         "confused",
     }
 )  # fmt: skip
+AHEAD_S = 0.42
+"""A server may be 5 packets ahead, and the network bring 2 at once."""
+EARLY_S = 0.05
+"""`tts stop` may come so long before the last sound has been played."""
 ABORT_S = 1.0
 FIELDS = {
     "stt": {"text"},
@@ -55,10 +59,8 @@ class Rules:
     speaking: bool = False
     mode: str = ""
     pinged: int = 0
-    ahead_s: float = 0.54
-    """A server may be 5 packets ahead; the rest is what a busy machine adds."""
-    early_s: float = 0.05
-    """`tts stop` may come so long before the last sound has been played."""
+    slack_s: float = 0.0
+    """By so much what came was seen late: the machine was busy."""
     may_cut: bool = False
     """The user interrupts, or has just done so: a reply may end before it was played."""
     aborted_at: float | None = None
@@ -99,7 +101,7 @@ class Rules:
         if self.played_until and now > self.played_until:
             self.underruns.append(now - self.played_until)
         self.played_until = max(self.played_until, now) + self.frame_ms / 1000
-        if self.played_until - now > self.ahead_s:
+        if self.played_until - now > AHEAD_S + self.slack_s:
             raise Refusal(f"{self.played_until - now:.2f} s ahead of what is played")
         return samples
 
@@ -109,7 +111,7 @@ class Rules:
 
     def tick(self, now: float) -> None:
         """Time passes. Raises `Refusal`."""
-        if self.aborted_at is not None and now - self.aborted_at > ABORT_S:
+        if self.aborted_at is not None and now - self.aborted_at > ABORT_S + self.slack_s:
             raise Refusal("no tts stop after abort")
 
     def _hello(self, message: dict[str, Any]) -> None:
@@ -145,7 +147,7 @@ class Rules:
                 fields(message, {"state"})
                 if not self.speaking and self.aborted_at is None:
                     raise Refusal("tts stop without start")
-                if self.speaking and not self.may_cut and self.played_until - now > self.early_s:
+                if self.speaking and not self.may_cut and self.played_until - now > EARLY_S + self.slack_s:
                     raise Refusal(f"tts stop {self.played_until - now:.2f} s before the end was played")
                 self.speaking, self.aborted_at, self.may_cut = False, None, False
             case state:
@@ -241,7 +243,11 @@ class XiaozhiDevice:
         self.socket = await connect(
             self.url, additional_headers=self.headers, compression=None, ping_interval=None, close_timeout=1
         )
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._speak())]
+        self._tasks = [
+            asyncio.create_task(self._read()),
+            asyncio.create_task(self._speak()),
+            asyncio.create_task(self._doze()),
+        ]
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -371,6 +377,13 @@ class XiaozhiDevice:
         await asyncio.sleep(max(0.0, wait))
         with contextlib.suppress(ConnectionClosed):
             await self.listen("auto")
+
+    async def _doze(self) -> None:
+        """How late this process sees things."""
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            self.rules.slack_s = max(self.rules.slack_s, time.monotonic() - due)
 
     async def _speak(self) -> None:
         """The microphone: what is said, or a quiet room; sent while the device listens."""
