@@ -143,6 +143,7 @@ export default {
   "source.text": "typed",
   "source.echo": "read out",
   "source.upload": "upload",
+  "source.push": "unasked",
   "outcome.interrupted": "interrupted",
   "outcome.error": "failed",
 
@@ -153,6 +154,7 @@ export default {
   "stage.asr": "Hearing",
   "stage.dialogue": "Dialogue",
   "stage.tts": "Voice",
+  "stage.voice": "Voice service",
   "stage.lipsync": "Lips",
   "stage.face": "Face",
   "stage.server": "Server",

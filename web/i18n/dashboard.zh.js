@@ -143,6 +143,7 @@ export default {
   "source.text": "打字",
   "source.echo": "朗读",
   "source.upload": "上传",
+  "source.push": "主动",
   "outcome.interrupted": "被打断",
   "outcome.error": "失败",
 
@@ -153,6 +154,7 @@ export default {
   "stage.asr": "听",
   "stage.dialogue": "对话",
   "stage.tts": "语音",
+  "stage.voice": "语音服务",
   "stage.lipsync": "口型",
   "stage.face": "画面",
   "stage.server": "服务器",

@@ -149,6 +149,9 @@ export default {
   "notice.retry": "Try again",
   "notice.reconnected": "Connected again.",
   "notice.new_session": "The earlier conversation had expired, so a new one was started.",
+  "voice_line.lost": "The voice service is away.",
+  "voice_line.lost.text": "The connection to it was lost and is being made again. What you say meanwhile is passed on then.",
+  "voice_line.failed": "The voice service can't be reached.",
   "notice.socket_lost": "Messages are delayed.",
   "notice.socket_lost.text": "The channel for messages was lost and is being opened again.",
 

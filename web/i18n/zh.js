@@ -149,6 +149,9 @@ export default {
   "notice.retry": "重试",
   "notice.reconnected": "已重新连接。",
   "notice.new_session": "之前的对话已过期，已开始新的对话。",
+  "voice_line.lost": "语音服务暂时断开。",
+  "voice_line.lost.text": "正在重新连接，期间您说的话会在恢复后转达。",
+  "voice_line.failed": "无法连接语音服务。",
   "notice.socket_lost": "消息有延迟。",
   "notice.socket_lost.text": "消息通道断开，正在重新建立。",
 

@@ -29,6 +29,7 @@ import { Subtitles } from "./subtitles.js";
 import { linkOf } from "./ticket.js";
 import { Upload } from "./upload.js";
 import { UploadChoice } from "./upload_choice.js";
+import { VoiceLine } from "./voice_line.js";
 
 const RESTYLE_MS = 300;
 
@@ -37,6 +38,7 @@ const $ = (id) => document.getElementById(id);
 const room = new Room(new Curtain($("curtain")));
 const chat = new Chat($("log"));
 const notices = new Notices($("notice"));
+const voiceLine = new VoiceLine(notices);
 const memory = new Memory(
   new ChatStorage(), chat, new Earlier($("earlier")), new Confirm($("confirm")), notices, $("enable-storage"),
 );
@@ -66,7 +68,8 @@ const conversation = new Conversation(chat, subtitles, {
   onComplete: (bubble) => memory.keep(bubble.entry),
   onCleared: (number) => memory.cleared(number),
   onUpload: (news) => upload.receive(news),
-  onSettled: () => upload.settle(),
+  onVoiceLine: (news, past) => voiceLine.receive(news, past),
+  onSettled: () => { upload.settle(); voiceLine.forget(); },
   timeOf: (number) => memory.timeOf(number),
 });
 const controls = new Controls(
@@ -103,7 +106,8 @@ function describeServer() {
     $("microphone-note").textContent = t("welcome.note.invitation");
     return;
   }
-  const languages = config?.asr?.languages ?? ["*"];
+  const led = config?.voice?.engine && config.voice.sessions === "all";
+  const languages = led ? ["*"] : config?.asr?.languages ?? ["*"];
   const named = languages.length > 0 && !languages.includes("*");
   $("microphone-note").textContent = named ? t("welcome.note.languages", { languages: languageNames(languages) }) : t("welcome.note.any");
 }

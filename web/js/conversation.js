@@ -28,6 +28,7 @@ export class Conversation {
    * @param {{onStatus: (status: string, content: string, past: boolean) => void, onNotice: Function, onControl: Function,
    *          onAsked: Function, onAnswer: Function, onComplete: (bubble: import("./bubble.js").Bubble) => void,
    *          onCleared: (number: number | undefined) => void, onUpload: (news: object) => void,
+   *          onVoiceLine: (news: object, past: boolean) => void,
    *          onSettled: () => void, timeOf: (number: number | null) => number | null}} events
    */
   constructor(chat, subtitles, events) {
@@ -64,6 +65,7 @@ export class Conversation {
       case "wsa_command": return this.#command(message.data ?? {});
       case "broadcast": return this.#past ? undefined : this.#events.onNotice(plain(message.content));
       case "upload": return this.#events.onUpload(message);
+      case "voice_line": return this.#events.onVoiceLine(message, this.#past !== null);
       case "history_cleared": return this.#events.onCleared(this.#past ? this.#number : undefined);
       default: return undefined;
     }

@@ -6,7 +6,7 @@ import { t } from "./language.js";
 import { ms, span } from "./units.js";
 
 const POINTS = 120;
-const STAGES = ["asr", "dialogue", "tts", "lipsync", "face"];
+const STAGES = ["asr", "dialogue", "tts", "voice", "lipsync", "face"];
 
 const LINES = [
   { name: "fps", read: ({ fps }) => fps, ceiling: 26, write: (value) => figure(value, 1) },
