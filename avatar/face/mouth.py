@@ -50,7 +50,7 @@ class MouthPainter:
         box = (cx - self._side, cy - self._up, self.size[0] / k, self.size[1] / k)
         layers = {g: art.layer(self.rig.art, g, box, self.size) for g in MOUTH_GROUPS}
         lips = np.concatenate([layers["lip-upper"][:3], layers["lip-lower"][:3]], axis=1)
-        self._lips = np.ascontiguousarray(np.clip(lips, 0, 255).astype(np.uint8))
+        self._lips = np.ascontiguousarray(np.clip(lips, 0, 255).astype(np.uint8).transpose(1, 2, 0))
         self._cavity = layers["cavity"][:3]
         # Y, U, V and alpha of a pixel beside each other: one look-up moves all four.
         self._upper_teeth, self._lower_teeth, self._tongue = (
@@ -100,15 +100,11 @@ class MouthPainter:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         # The edge is as soft across a steep contour as across a level one.
         soft = np.float32(1 / max(1.0, self.rig.soft * (1 + lips.rounded) * k))
-        alpha = np.clip((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5), 0, 1)
-        alpha *= np.clip((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5), 0, 1)
+        alpha = _unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
+        alpha *= _unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
         # The point of an almond and the side of an oval fade into the cheek.
-        ends = np.clip(
-            ((1 - np.abs(u)) * np.float32(half) + np.float32(0.5))
-            / np.float32(1 + (2.7 + 2.3 * lips.rounded) * self.rig.soft * k),
-            0,
-            1,
-        )
+        fade = np.float32(1 + (2.7 + 2.3 * lips.rounded) * self.rig.soft * k)
+        ends = _unit(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / fade)
         alpha *= ends * (2 - ends)
         out[:3] *= alpha
         out[3] = alpha
@@ -151,7 +147,7 @@ class MouthPainter:
         above, below = rows - upper_in, rows - lower_in
         # Past the opening of rounded lips the texture runs outwards sideways as well: no line where they meet.
         reach = np.float32(_reach(lips))
-        past = np.clip((np.abs(u) - reach) / (1 - reach), 0, 1) * np.float32(lips.rounded)
+        past = _unit((np.abs(u) - reach) / (1 - reach)) * np.float32(lips.rounded)
         less = 1 - past
         up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
         # A lip that rolls inwards takes its inner half along: what is left shows the outer half.
@@ -163,15 +159,15 @@ class MouthPainter:
         grid = np.empty_like(texture_rows)
         grid[:] = columns
         whole, part = cv2.convertMaps(grid, texture_rows, cv2.CV_16SC2)
-        for plane, texture in zip(out, self._lips, strict=False):
-            plane[:] = cv2.remap(texture, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        skin = cv2.remap(self._lips, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        out[:3] = skin.transpose(2, 0, 1)
         if self.rig.shade:
             near = np.minimum(np.abs(above), np.abs(below))
             near *= near
             if lips.rounded:
                 near += np.square(past * np.float32((1 - reach) * lips.width * k))
             # Lips that come forward curl around the opening: their inner wall lies in the shade.
-            curled = np.float32(lips.forward) * np.clip((lower_in - upper_in) * np.float32(0.4 / k), 0, 1)
+            curled = np.float32(lips.forward) * _unit((lower_in - upper_in) * np.float32(0.4 / k))
             wide = (1.5 + 2.6 * curled) * np.float32(k)
             dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
             light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
@@ -236,10 +232,10 @@ class MouthPainter:
             inside[0] += (y - dark) * light + dark
             inside[1] += cb
             inside[2] += cr
-        mask = np.clip(depth * (1 / _steepness(upper_in)) + np.float32(0.5), 0, 1)
+        mask = _unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
         bite = np.float32(_BITE * k * lips.tucked)
-        mask *= np.clip((lower_in + bite - rows) * (1 / _steepness(lower_in)) + np.float32(0.5), 0, 1)
-        mask *= np.clip((lower_in - upper_in) * 1.2, 0, 1)
+        mask *= _unit((lower_in + bite - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
+        mask *= _unit((lower_in - upper_in) * np.float32(1.2))
         if lips.tucked:
             # Of a lip that is drawn in only the front teeth are seen, resting on it: no gap around them.
             mask *= 1 - np.float32(lips.tucked) * (1 - upper * (1 - _beside(u)))
@@ -255,7 +251,7 @@ class MouthPainter:
         side = 1 - shade * np.minimum(np.float32(0.6) * u * u, np.float32(0.8))
         side = side * (1 - np.float32(0.45) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
-        shadow = shade * (1 - np.clip(depth * np.float32(0.16 / self.scale), 0, 1))
+        shadow = shade * (1 - _unit(depth * np.float32(0.16 / self.scale)))
         place = inside_of(shape, self.drop)
         upper, lower, tongue = self._edges
         lowest, highest = lips.down + max(0.0, -lips.lift) + 1, -lips.up - max(0.0, lips.lift) - 1
@@ -268,17 +264,24 @@ class MouthPainter:
             yield self._upper_teeth, place.upper_teeth - upper, side * (1 - np.float32(0.32) * shadow)
 
 
+def _unit(values: NDArray[np.floating]) -> Floats:
+    """`values`, which nobody else needs, cut to 0..1: a third of the time of `np.clip`."""
+    np.maximum(values, 0, out=values)
+    return np.asarray(np.minimum(values, 1, out=values), np.float32)
+
+
 def _beside(u: Floats) -> Floats:
     """1 beside the four front teeth, 0 where they are, by column."""
-    away = np.clip((np.abs(u) - np.float32(0.42)) * np.float32(7), 0, 1)
+    away = _unit((np.abs(u) - np.float32(0.42)) * np.float32(7))
     return np.asarray(away * away * (3 - 2 * away), np.float32)
 
 
 def _steepness(edge: Floats) -> Floats:
     """Rows along a contour per row across it, by column."""
-    slope = np.zeros_like(edge)
-    slope[1:-1] = edge[2:] - edge[:-2]
-    return np.asarray(np.sqrt(1 + np.float32(0.25) * slope * slope), np.float32)
+    steep = np.ones_like(edge)
+    slope = edge[2:] - edge[:-2]
+    np.sqrt(1 + np.float32(0.25) * slope * slope, out=steep[1:-1])
+    return steep
 
 
 def _reach(lips: Lips) -> float:
