@@ -26,6 +26,7 @@ MEASUREMENTS = {
     "frames": "frame rate and inter-arrival times",
     "face": "time per picture of the embedded face: presenters, sizes, idle, transparent",
     "cpu": "CPU per speaking session, beside a minimal server's",
+    "sound": "sound over the WebSocket: CPU per session, first sound, interruption",
     "lipsync": "CPU of the lips, per 40 ms of speech",
     "neighbour": "what one session notices of another",
     "memory": "memory with 0, 1, 4 and 8 sessions",
