@@ -12,6 +12,7 @@ ID = "2043561278345678"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.…"
 SDP_ANSWER = {
     "sdp": "v=0\r\n…", "type": "answer", "sessionid": ID, "token": TOKEN, "avatar": "mira", "background": "studio",
+    "voice": False,
 }  # fmt: skip
 
 ERRORS = {
@@ -22,6 +23,7 @@ ERRORS = {
     "no_speech": "the upload to ask with holds sound, but no speech",
     "not_understood": "no words were understood in the upload (comes as a message, not as an answer)",
     "interrupted": "the upload to ask with was interrupted before it was listened to",
+    "no_voice_service": "the offer wants a voice service, and the server has none",
     "session_not_found": "no live session has this id",
     "empty_text": "nothing to say",
     "too_long": "the text is longer than limits.max_text_chars",
@@ -129,6 +131,7 @@ _TALK: dict[str, Schema] = {
             "token": text("Proves that the session is yours.", examples=[TOKEN]),
             "avatar": text("Who is shown.", examples=["mira"]),
             "background": text("What is behind them.", examples=["studio"]),
+            "voice": {"type": "boolean", "description": "Whether a voice service leads the conversation."},
         },
         optional=("sdp",),
         title="The answer to an offer (not in the envelope)",

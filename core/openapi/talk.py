@@ -83,8 +83,22 @@ TALK_PATHS: dict[str, Schema] = {
                             "`studio`, `#rrggbb`, `#rrggbb-#rrggbb` (from top to bottom), a picture of the server's "
                             "folder, or `transparent`: pictures are then twice as wide, colour left and matte right."
                         ),
+                        "voice": {
+                            "type": "boolean",
+                            "description": "Whether the voice service leads a new session; else voice.sessions tells.",
+                        },
                     },
-                    optional=("sdp", "sessionid", "token", "custom_config", "page", "storage", "avatar", "background"),
+                    optional=(
+                        "sdp",
+                        "sessionid",
+                        "token",
+                        "custom_config",
+                        "page",
+                        "storage",
+                        "avatar",
+                        "background",
+                        "voice",
+                    ),
                 ),
                 example={"sdp": "v=0\r\n…", "type": "offer"},
             ),
