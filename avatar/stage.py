@@ -363,6 +363,7 @@ class SpeechStage:
     def _reach(self, cursor: int) -> None:
         """So far it is played."""
         before, self._cursor = self._cursor, cursor
+        self._read = max(self._read, cursor)
         self._announce(before)
         self._show_lips()
         keep = before - int(KEEP_PLAYED_S * MEDIA_RATE)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from pathlib import Path
+
+import numpy as np
+import pytest
 
 from core.frames import LinkKind, LinkState
 from tests.avatar_client import AvatarClient, loudness
+from tests.clip_files import folder, tone
 from tests.conftest import Serve
 from tests.sound_client import RATE, SoundClient
 from tests.test_sound_socket import LONG, TEN, holes
@@ -135,3 +141,29 @@ async def test_webrtc_with_a_socket_beside_it_hands_over_in_real_time(serving: S
         first, last = client.frames[0], client.frames[-1]
         assert last.arrival - first.arrival > (last.at_ms - first.at_ms) / 1000 - 0.2
         assert not holes(client.sound("r1")[: 2 * RATE - 1000])
+
+
+async def test_a_clip_sounds_over_the_socket_and_steps_aside_for_an_answer(serving: Serve, tmp_path: Path) -> None:
+    folder(tmp_path / "wave", [100])
+    tone(tmp_path / "wave.wav", 30.0)
+    clip = [{"audiotype": 2, "imgpath": "wave", "audiopath": "wave.wav"}]
+    async with serving(avatar__clips_folder=str(tmp_path)) as server, SoundClient(server.url) as client:
+        await client.offer(custom_config=json.dumps(clip))
+        await client.login()
+        await client.open_audio()
+        assert (await client.post("/set_audiotype", sessionid=client.session, audiotype=2))["code"] == 0
+        await client.heard_ms("", 1)
+        clip_began = client.frames[0]
+        await client.heard_ms("", clip_began.at_ms + 500)
+        await client.human("one two three")
+        await client.message("reply", state="end")
+        answered = client.frames[-1]
+        await client.heard_ms("", 1e3 * (answered.arrival - clip_began.arrival) + clip_began.at_ms + 300)
+        answer = client.sound("r1")
+        assert abs(len(answer) / RATE - 0.6) < 0.03
+        assert np.argmax(np.abs(np.fft.rfft(answer[RATE // 10 : RATE // 2]))) == pytest.approx(200 * 0.4, abs=1)
+        await client.post("/set_audiotype", sessionid=client.session, audiotype=0)
+        pump = server.sessions.find(client.session).media._pump  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            while pump._timer is not None:
+                await asyncio.sleep(0.01)
