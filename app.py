@@ -382,6 +382,7 @@ class Server:
             codec=self.settings.media.codec,
             speech=self._speech,
             on_audio=lambda samples: ears.hear(samples) if self._page_speaks(session_id) else None,
+            took=self.metrics.observe_live_sound,
         )
         media.stage.watch_lips(self.visemes.viewer(session_id))
         conversation.use_stage(media.speaker)

@@ -62,10 +62,12 @@ class Avatar:
         codec: str,
         speech: Executor,
         on_audio: Callable[[Samples], None],
+        took: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """`took`: see `avatar.speaker.Speaker`."""
         self.stage = SpeechStage(listener)
         self.stage.use_backing(choreography)
-        self.speaker = Speaker(self.stage, lipsync, speech)
+        self.speaker = Speaker(self.stage, lipsync, speech, took)
         self._new_painter = painter
         self._painter = painter(face)
         self._choreography = choreography

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,17 +29,23 @@ _STEP = MEDIA_RATE // VISEME_RATE
 
 
 class Speaker:
-    """The `core.stages.Stage` of one session: opens writers onto its speech queue."""
+    """The `core.stages.Stage` of one session: opens writers onto its speech queue.
 
-    def __init__(self, stage: SpeechStage, lipsync: LipSync, executor: Executor) -> None:
+    `took` is told, of each piece of sound that came over the network, how many seconds later it was on the stage.
+    """
+
+    def __init__(
+        self, stage: SpeechStage, lipsync: LipSync, executor: Executor, took: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._stage = stage
         self._lipsync = lipsync
         self._executor = executor
+        self._took = took
 
     def writer(self, reply_id: str, *, lead_s: float | None = None) -> SpeechWriter:
         """Open the stage for a reply."""
         self._stage.open(reply_id, lead_s or 0.0)
-        return _Writer(reply_id, self._stage, self._lipsync, self._executor, live=lead_s is not None)
+        return _Writer(reply_id, self._stage, self._lipsync, self._executor, self._took, live=lead_s is not None)
 
     def clear(self) -> Progress:
         """Silence now."""
@@ -66,13 +75,16 @@ class _Preparation:
         self._to_listen = Resampler(rate, LISTEN_RATE)
         self._samples: list[Samples] = []
         self._visemes: list[VisemeFrames] = []
+        self._owed = 0
+        """Rows of the sound that was given without its lips."""
 
-    def feed(self, chunk: SpeechChunk) -> tuple[Samples, VisemeFrames]:
-        """The part that is ready: PCM is held back until its lips are decided."""
+    def feed(self, chunk: SpeechChunk, ahead: bool = False) -> tuple[Samples, VisemeFrames]:
+        """The part that is ready. PCM is held back until its lips are decided, unless it may go `ahead` of them: then
+        the rows that come first belong to what was given before."""
         self._samples.append(self._to_media.feed(chunk.pcm.samples))
         heard = Pcm(self._to_listen.feed(chunk.pcm.samples), LISTEN_RATE)
         self._visemes.append(self._lips.feed(SpeechChunk(heard, chunk.phonemes, chunk.words)))
-        return self._take(final=False)
+        return self._take(ahead=ahead)
 
     def finish(self) -> tuple[Samples, VisemeFrames]:
         """The rest."""
@@ -83,18 +95,26 @@ class _Preparation:
         self._visemes.append(self._lips.finish())
         return self._take(final=True)
 
-    def _take(self, *, final: bool) -> tuple[Samples, VisemeFrames]:
+    def _take(self, *, final: bool = False, ahead: bool = False) -> tuple[Samples, VisemeFrames]:
         samples, visemes = np.concatenate(self._samples), np.concatenate(self._visemes)
-        whole = min(len(samples) // _STEP, len(visemes))
-        count = len(samples) if final else whole * _STEP
-        rows = len(visemes) if final else whole
+        whole = len(samples) // _STEP
+        given = whole if ahead else max(0, min(whole, len(visemes) - self._owed))
+        count = len(samples) if final else given * _STEP
+        rows = len(visemes) if final else min(len(visemes), self._owed + given)
+        self._owed += given - rows
         self._samples, self._visemes = [samples[count:]], [visemes[rows:]]
         return samples[:count], visemes[:rows]
 
 
 class _Writer:
-    def __init__(self, reply_id: str, stage: SpeechStage, lipsync: LipSync, executor: Executor, *, live: bool) -> None:
+    def __init__(
+        self, reply_id: str, stage: SpeechStage, lipsync: LipSync, executor: Executor, took: Callable[[float], None],
+        *, live: bool,
+    ) -> None:  # fmt: skip
         self._live = live
+        self._took = took
+        self._arrivals: list[float] = []
+        """Of what is not on the stage yet."""
         self._reply_id = reply_id
         self._stage = stage
         self._lipsync = lipsync
@@ -117,6 +137,8 @@ class _Writer:
     async def write(self, chunk: SpeechChunk) -> None:
         await self._stage.room()
         chunk = _sound(chunk)
+        if chunk.arrived is not None:
+            self._arrivals.append(chunk.arrived)
         if self._preparation is None:
             # lips that read along lag 0.3 s behind the sound, which live sound can't wait for
             self._preparation = _Preparation(self._lipsync, chunk.pcm.rate, "" if self._live else self._text)
@@ -136,7 +158,9 @@ class _Writer:
     async def _flush(self, preparation: _Preparation) -> None:
         chunk, self._waiting = _joined(self._waiting), []
         if chunk is not None:
-            self._put(*await self._in_thread(preparation.feed, chunk), last=False)
+            # its lips are decided 0.12 s later: only a first piece, which would be seen at once, waits for them
+            ahead = self._live and (not self._fresh or self._stage.speaking)
+            self._put(*await self._in_thread(preparation.feed, chunk, ahead), last=False)
 
     async def act(self, acts: Sequence[Act]) -> None:
         nothing = np.zeros(0, np.int16), np.zeros((0, 15), np.float32)
@@ -148,12 +172,18 @@ class _Writer:
 
     def _put(self, samples: Samples, visemes: VisemeFrames, *, last: bool) -> None:
         if len(samples) or last:
-            speech = Speech(self._reply_id, self._index, self._text, samples, visemes, self._fresh, last, self._acts)
-            self._stage.put(speech)
+            with_it = visemes[:0] if self._live else visemes
+            speech = Speech(self._reply_id, self._index, self._text, samples, with_it, self._fresh, last, self._acts)
+            wanted = self._stage.put(speech)
             self._fresh, self._acts = False, ()
+            arrivals, self._arrivals = self._arrivals, []
+            for arrived in arrivals if wanted else ():
+                self._took(time.monotonic() - arrived)
+        if self._live:
+            self._stage.lips(self._reply_id, self._index, visemes)
 
     async def _in_thread(
-        self, function: Callable[..., tuple[Samples, VisemeFrames]], *args: SpeechChunk
+        self, function: Callable[..., tuple[Samples, VisemeFrames]], *args: Any
     ) -> tuple[Samples, VisemeFrames]:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
 
@@ -164,7 +194,7 @@ def _sound(chunk: SpeechChunk) -> SpeechChunk:
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise SynthesizerError(f"the voice gave sound at {rate} Hz: {LOWEST_RATE} to {HIGHEST_RATE} are possible")
     try:
-        return SpeechChunk(Pcm(owned_samples(chunk.pcm.samples), rate), chunk.phonemes)
+        return replace(chunk, pcm=Pcm(owned_samples(chunk.pcm.samples), rate))
     except ValueError as error:
         raise SynthesizerError(f"the voice gave sound that can't be played: {error}") from error
 

@@ -18,7 +18,10 @@ STEP = MEDIA_RATE // VISEME_RATE
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A queued piece: `samples` at `MEDIA_RATE`, `visemes` covering them, and the utterance it belongs to."""
+    """A queued piece: `samples` at `MEDIA_RATE`, `visemes` covering them, and the utterance it belongs to.
+
+    Live sound does not wait for its lips: its pieces, whole rows but for the last, come without, and get them later.
+    """
 
     reply_id: str
     utterance: int
@@ -32,6 +35,13 @@ class Speech:
     offset: int = 0
     """Samples of the utterance before this piece; set by the stage."""
 
+    def with_lips(self, first: int, rows: VisemeFrames) -> Speech:
+        """With what it lacked of the utterance's rows, of which these are the ones from number `first` on."""
+        begin = self.offset // STEP
+        missing, end = begin + len(self.visemes), begin - (-len(self.samples) // STEP)
+        more = rows[missing - first : max(0, end - first)] if missing >= first else rows[:0]
+        return replace(self, visemes=np.concatenate((self.visemes, more))) if len(more) else self
+
 
 @dataclass(slots=True)
 class Placed:
@@ -40,8 +50,8 @@ class Placed:
     speech: Speech
     start: int
     announced: bool = False
-    shown: bool = False
-    """Its lips were told."""
+    told: int = 0
+    """So many rows of its lips were told."""
     end: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +76,7 @@ class Placed:
             acts=(),
             offset=speech.offset + rows * STEP,
         )
-        return Placed(before, self.start, announced=self.announced, shown=self.shown), again
+        return Placed(before, self.start, announced=self.announced, told=min(self.told, len(before.visemes))), again
 
 
 def added(one: Samples, other: Samples) -> Samples:

@@ -23,6 +23,7 @@ from avatar.taps import Frame, Tap, Taps
 from core.frames import (
     AUDIO_FRAME,
     MEDIA_RATE,
+    VISEME_RATE,
     Activity,
     FaceCue,
     MouthShape,
@@ -103,6 +104,8 @@ class SpeechStage:
         """Where the reply's first sound is on the media clock, once it is queued."""
         self._ended = 0
         self._queued: Counter[int] = Counter()
+        self._rows: Counter[int] = Counter()
+        """Viseme rows of each utterance so far."""
         self._whole: set[int] = set()
         """Utterances of which everything is queued."""
         self._acting = Acting()
@@ -154,6 +157,7 @@ class SpeechStage:
         self._reply_start = None
         self._ended = 0
         self._queued.clear()
+        self._rows.clear()
         self._whole.clear()
 
     def put(self, speech: Speech) -> bool:
@@ -162,6 +166,7 @@ class SpeechStage:
             return False
         speech = replace(speech, offset=self._queued[speech.utterance])
         self._queued[speech.utterance] += len(speech.samples)
+        self._rows[speech.utterance] += len(speech.visemes)
         if speech.last:
             self._whole.add(speech.utterance)
         if self._held is None:
@@ -175,13 +180,29 @@ class SpeechStage:
             self._roomy.clear()
         return True
 
+    def lips(self, reply_id: str, utterance: int, rows: VisemeFrames) -> None:
+        """The utterance's next lips, for pieces that came without. Those of another reply are dropped."""
+        if reply_id != self._reply_id or not len(rows):
+            return
+        first = self._rows[utterance]
+        self._rows[utterance] += len(rows)
+        for placed in self._timeline:
+            if placed.speech.reply_id == reply_id and placed.speech.utterance == utterance:
+                placed.speech = placed.speech.with_lips(first, rows)
+        for number, speech in enumerate(self._held or ()):
+            if speech.utterance == utterance:
+                self._held[number] = speech.with_lips(first, rows)  # type: ignore[index]
+        self._show_lips()
+
     def _place(self, speech: Speech, lead: int = 0) -> None:
         dry = self._tail <= self._cursor  # what was read ahead is still to be heard
         start = max(self._tail, self._read + (lead if dry else 0))
         if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
         if self._reply_start is None and len(speech.samples):
-            start = self._reply_start = _whole(start)  # so what is handed over begins with it
+            self._reply_start = _whole(start)  # so what is handed over begins with it
+            # of live packets less than a row waits for the next one: so much later, none keeps a whole frame waiting
+            start = self._reply_start + (STEP if self._lead else 0)
         self._timeline.append(Placed(speech, start))
         self._tail = start + len(speech.samples)
 
@@ -465,10 +486,11 @@ class SpeechStage:
             if placed.start >= self._cursor + LIPS_AHEAD:
                 break
             speech = placed.speech
-            if not placed.shown and speech.reply_id == self._reply_id and len(speech.visemes):
-                at = self._since_start(placed.start)
-                self._viewer.lips(LipPiece(speech.reply_id, speech.utterance, at, speech.visemes))
-            placed.shown = True
+            rows = speech.visemes[placed.told :]
+            if speech.reply_id == self._reply_id and len(rows):
+                at = self._since_start(placed.start) + placed.told / VISEME_RATE
+                placed.told += len(rows)
+                self._viewer.lips(LipPiece(speech.reply_id, speech.utterance, at, rows))
 
     def _since_start(self, position: int) -> float:
         """Seconds after the reply's first sound."""
@@ -480,7 +502,7 @@ class SpeechStage:
             return
         at = self._since_start(self._cursor)
         self._taps.clear(self._reply_id, at, self._cursor)
-        ahead = any(placed.shown and placed.end > self._cursor for placed in self._timeline)
+        ahead = any(placed.told and placed.end > self._cursor for placed in self._timeline)
         if self._viewer is not None and ahead:
             self._viewer.lips_cleared(self._reply_id, at)
         if self._cursor <= self._reply_start:

@@ -93,6 +93,8 @@ class SpeechChunk:
     pcm: Pcm
     phonemes: tuple[Phoneme, ...] | None = None
     words: tuple[SpokenWord, ...] = ()
+    arrived: float | None = None
+    """When it came over the network (monotonic seconds); None when it was made here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from core.monitor import Sources
 
 BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """People notice 0.2 s and give up after some seconds."""
+LIVE_BUCKETS_S = (0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""A packet is 60 ms."""
 SOURCES = ("speech", "text", "echo", "upload", "push")
 MAX_ERROR_KINDS = 100
 OTHER = "other"
@@ -44,6 +46,12 @@ class Metrics:
             "eman_errors", "Failures by where they happened.", ("stage", "adapter", "code"), registry=self._registry
         )
         self._kinds: set[tuple[str, str, str]] = set()
+        self._live = Histogram(
+            "eman_live_sound_delay_seconds",
+            "From the arrival of a voice service's packet to its sound on the avatar's stage.",
+            buckets=LIVE_BUCKETS_S,
+            registry=self._registry,
+        )
 
     def record(self, session_id: str, event: Event) -> None:
         """Watch one event of a session."""
@@ -51,6 +59,10 @@ class Metrics:
             self._record_turn(event)
         elif isinstance(event, Failed):
             self._errors.labels(*self._kind(event)).inc()
+
+    def observe_live_sound(self, seconds: float) -> None:
+        """A packet of a voice service took so long to the stage."""
+        self._live.observe(seconds)
 
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""

@@ -66,10 +66,11 @@ class ReplySentence:
 
 @dataclass(frozen=True, slots=True)
 class ReplySound:
-    """The next piece of sound."""
+    """The next piece of sound. `arrived`: when it came (monotonic seconds), where that is known."""
 
     reply: int
     pcm: Pcm
+    arrived: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

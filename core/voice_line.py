@@ -235,9 +235,9 @@ class VoiceLine:
             case ReplySentence(number, text):
                 if (reply := self._reply(number)) is not None and text.strip():
                     reply.sentence(text.strip())
-            case ReplySound(number, pcm):
+            case ReplySound(number, pcm, arrived):
                 if (reply := self._reply(number)) is not None:
-                    reply.sound(pcm)
+                    reply.sound(pcm, arrived)
                     await reply.room()
             case ReplyMood():
                 if self._current is not None:

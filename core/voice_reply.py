@@ -53,12 +53,12 @@ class VoiceReply:
         self._begun = True
         self._put(Piece(text, self._take_mood()))
 
-    def sound(self, pcm: Pcm) -> None:
+    def sound(self, pcm: Pcm, arrived: float | None = None) -> None:
         """The next piece."""
         if self._mood is not None and not self._begun:
             self._put(Piece("", self._take_mood()))  # it has no sentences
         self._begun = True
-        self._put(SpeechChunk(pcm))
+        self._put(SpeechChunk(pcm, arrived=arrived))
         self._seconds += pcm.seconds
         if self._seconds >= QUEUED_S and not self.over:
             self._room.clear()

@@ -175,3 +175,13 @@ async def test_k2_two_servers_in_one_process_count_apart() -> None:
         one.record("1", turn())
         assert figure(one, "eman_turns_total", source="speech", outcome="end") == 1
         assert figure(two, "eman_turns_total", source="speech", outcome="end") == 0
+
+
+async def test_h1_k2_how_long_live_sound_takes_is_counted() -> None:
+    async with observatory() as watch:
+        assert figure(watch, "eman_live_sound_delay_seconds_count") == 0
+        watch.metrics.observe_live_sound(0.004)
+        watch.metrics.observe_live_sound(0.3)
+        assert figure(watch, "eman_live_sound_delay_seconds_count") == 2
+        assert figure(watch, "eman_live_sound_delay_seconds_bucket", le="0.004") == 1
+        assert figure(watch, "eman_live_sound_delay_seconds_sum") == pytest.approx(0.304)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from avatar.pump import Pump
 from avatar.speaker import Speaker
 from avatar.stage import SpeechStage
 from core.errors import SynthesizerError
-from core.frames import AUDIO_FRAME, LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, SpeechChunk, VisemeFrames
+from core.frames import AUDIO_FRAME, LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, SoundPiece, SpeechChunk, VisemeFrames
 from core.stages import LipStream
+from core.visemes import LipPiece
 
 
 class LevelLips:
@@ -115,6 +118,92 @@ async def test_lips_stay_with_their_sound_at_every_rate(pool: ThreadPoolExecutor
     open_mouth = np.flatnonzero(np.array(jaw) > 0.1) / 100
     assert abs(open_mouth[0] - 0.3) <= 0.03
     assert abs(open_mouth[-1] - 0.5) <= 0.03
+
+
+class Viewer:
+    """Collects the lips as they are told: rows by their time."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, NDArray[np.float32]]] = []
+
+    def lips(self, piece: LipPiece) -> None:
+        self.rows += [(round(piece.at * VISEME_RATE) + number, row) for number, row in enumerate(piece.frames)]
+
+    def lips_cleared(self, reply_id: str, at: float) -> None:
+        """Nothing is."""
+
+
+class Recorder:
+    """A `SoundSink`."""
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+
+    def sound(self, piece: SoundPiece) -> None:
+        self.ms = 1000 * (piece.at + len(piece.samples) / MEDIA_RATE)
+
+    def cleared(self, reply_id: str, at: float) -> None:
+        """Nothing is."""
+
+
+@pytest.mark.parametrize("packet_ms", [20, 40, 60])
+async def test_h3_each_packet_of_live_sound_goes_out_at_once_and_its_lips_follow(
+    pool: ThreadPoolExecutor, packet_ms: int
+) -> None:
+    stage, viewer, recorder = SpeechStage(Listener()), Viewer(), Recorder()
+    took: list[float] = []
+    stage.watch_lips(viewer)
+    pump = Pump(stage, now=lambda: 0.0, later=lambda delay, call: asyncio.get_running_loop().call_soon(call))
+    stage.tap(recorder)
+    pump.start(2.0)
+    writer = Speaker(stage, LevelLips(12), pool, took.append).writer("r1", lead_s=0.1)
+    speech = beep(24_000, 0.3, 0.24)
+    size = 24 * packet_ms
+    await writer.begin("beep")
+    for number in range(len(speech) // size):
+        await writer.write(SpeechChunk(Pcm(speech[number * size :][:size], 24_000), arrived=time.monotonic()))
+        await asyncio.sleep(0)
+        if number * packet_ms > 200:
+            assert round(recorder.ms) >= (number + 1) * packet_ms, "no frame of the packet waits for the next one"
+            assert len(took) == number + 1
+    pump.stop()
+    await writer.end()
+    assert 0 < max(took) < 60
+    sound, jaw = play(stage)
+    assert len(viewer.rows) == len({number for number, _ in viewer.rows}) == 84
+    began = int(np.argmax(np.abs(sound.astype(int)) > 1000)) / MEDIA_RATE
+    opened = np.flatnonzero(np.array(jaw) > 0.1) / 100
+    assert abs(opened[0] - began) <= 0.03
+    assert abs(opened[-1] - began - 0.24) <= 0.03
+
+
+async def test_h3_lips_that_come_while_the_sound_is_held_are_there_when_it_goes_on(pool: ThreadPoolExecutor) -> None:
+    stage = SpeechStage(Listener())
+    writer = Speaker(stage, LevelLips(12), pool).writer("r1", lead_s=0.1)
+    speech = beep(24_000, 0.3, 0.24)
+    await writer.begin("beep")
+    for number in range(5):
+        await writer.write(SpeechChunk(Pcm(speech[number * 1440 :][:1440], 24_000)))
+    position = 0
+    for _ in range(12):
+        stage.read(position)
+        position += AUDIO_FRAME
+    assert stage.hold()
+    for number in range(5, 14):
+        await writer.write(SpeechChunk(Pcm(speech[number * 1440 :][:1440], 24_000)))
+    await writer.end()
+    assert stage.resume()
+    sound = []
+    while stage.speaking:
+        sound.append(stage.read(position))
+        position += AUDIO_FRAME
+    played = np.concatenate(sound)
+    first = position - len(played)
+    began = (first + int(np.argmax(np.abs(played.astype(int)) > 1000))) / MEDIA_RATE
+    times = np.arange(first / MEDIA_RATE + 0.005, position / MEDIA_RATE, 0.01)
+    opened = times[np.array([stage.cue(float(time)).mouth.jaw_open for time in times]) > 0.1]
+    assert abs(opened[0] - began) <= 0.03
+    assert abs(opened[-1] - began - 0.24) <= 0.03
 
 
 async def test_utterances_are_announced_in_order(pool: ThreadPoolExecutor) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -359,6 +360,7 @@ class XiaozhiClient:
             await self._queue.room()
             connection.paused = False
             message = await connection.receive()
+            arrived = time.monotonic()
             if isinstance(message, bytes):
                 try:
                     frame = framing.decode(message, self._version)
@@ -367,7 +369,7 @@ class XiaozhiClient:
                     continue
                 if frame.kind is Kind.OPUS:
                     if session.gives_audio:
-                        self._tell(session.sound(downlink.sound(frame)))
+                        self._tell(session.sound(downlink.sound(frame), arrived))
                     continue
                 message = frame.payload.decode("utf-8", "replace")
             await self._take(message, session, tasks, slots)

@@ -56,10 +56,11 @@ class ReplyText:
 
 @dataclass(frozen=True, slots=True)
 class ReplyAudio:
-    """The next piece of the reply's sound: one packet."""
+    """The next piece of the reply's sound: one packet. `arrived`: monotonic seconds."""
 
     reply: int
     pcm: Pcm
+    arrived: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

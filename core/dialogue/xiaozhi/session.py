@@ -109,9 +109,9 @@ class Session:
                 return [ReplyText(self.reply, text)]
         return []
 
-    def sound(self, pcm: Pcm) -> list[Event]:
+    def sound(self, pcm: Pcm, arrived: float | None = None) -> list[Event]:
         """A decoded packet."""
-        return [ReplyAudio(self.reply, pcm)] if len(pcm.samples) else []
+        return [ReplyAudio(self.reply, pcm, arrived)] if len(pcm.samples) else []
 
     def _start(self) -> list[Event]:
         if self._muted and self._stale_starts:

@@ -214,8 +214,8 @@ def _told(event: Event) -> VoiceEvent | None:
             return ReplyBegan(reply)
         case ReplyText(reply, text):
             return ReplySentence(reply, text)
-        case ReplyAudio(reply, pcm):
-            return ReplySound(reply, pcm)
+        case ReplyAudio(reply, pcm, arrived):
+            return ReplySound(reply, pcm, arrived)
         case SpeakingStopped(reply, complete):
             return ReplyEnded(reply, complete)
         case Emotion(name):
