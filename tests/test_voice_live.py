@@ -142,3 +142,28 @@ async def test_h1_texts_that_are_only_read_out_need_no_service() -> None:
         await client.message("reply", state="end", text="one two three")
         assert pitch_of(client.heard(began)[4_800:14_400], 48_000) == pytest.approx(200, abs=10)
         assert service.visits[0].states() == ["hello"]
+
+
+async def test_h1_one_eman_lends_another_its_mind_and_voice() -> None:
+    """Our client and our server for devices, without a simulator between them."""
+    microphone = WavMicrophone()
+    async with serve() as far:
+        place = {"url": far.url.replace("http", "ws") + "/xiaozhi/v1/", "device_id": DEVICE, "client_id": CLIENT}
+        overrides = {f"voice__xiaozhi__{key}": value for key, value in place.items()}
+        async with (
+            serve(**overrides, voice__engine="xiaozhi", dialogue__engine="tests.fakes:ScriptedDialogue") as near,
+            AvatarClient(near.url, microphone=microphone) as client,
+        ):
+            await client.connect()
+            await client.login()
+            await up(near)
+            microphone.say(flite(QUESTION))
+            assert (await client.message("asr_result", is_final=True))["text"].endswith("seconds")
+            began = await client.audible(time.monotonic() - 1.0)
+            end = await client.message("reply", state="end")
+            assert end["text"] == "One two three. Four five six."
+            await client.silence(began)
+            assert pitch_of(client.heard(began)[4_800:24_000], 48_000) == pytest.approx(200, abs=10)
+            await client.human("and now typed", kind="chat")
+            await client.message("reply", state="end", reply_id="r2")
+        await poll(lambda: not any(session.link == "connected" for session in far.sessions.all()))
