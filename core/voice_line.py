@@ -108,6 +108,9 @@ class VoiceLine:
 
     def open(self, on_partial: Callable[[Transcript], None]) -> VoiceTurn:
         """The user begins to speak. No partial transcripts come."""
+        if self._turn is not None and self._turn.live:  # it is over, and about to be sent: then as a whole
+            self._turn.live = False
+            self._abort()
         self._turn = VoiceTurn(self)
         self._go_on()
         return self._turn
@@ -118,6 +121,7 @@ class VoiceLine:
         """See `core.conversation.RemoteVoice`."""
         ready, self._ready = self._ready, None
         if not typed and ready is not None and ready[0] == text:
+            ready[1].taken = True
             return ready[1]
 
         async def ask(reply: VoiceReply) -> None:
@@ -141,10 +145,12 @@ class VoiceLine:
         self._call.listen(until_finish=False)
 
     def hush(self) -> None:
-        """No more sound for the service to judge."""
-        if self.relaying:
+        """No more sound for the service to judge; what it is judging is dropped."""
+        if self.relaying and self.busy:
             self.relaying = False
-            self._call.finish()
+            self._call.finish()  # and not the reply with it
+        elif self.relaying:
+            self._abort()
 
     def push(self, samples: Samples) -> None:
         """Sound for the service to judge."""
@@ -203,8 +209,7 @@ class VoiceLine:
             self._abort()
             self._end_current()  # it can only be one that began before the words
             self._go_on()
-        elif turn.reply is not None and self._ready is not None and self._ready[1] is turn.reply:
-            self._ready = None
+        elif turn.reply is not None and not turn.reply.taken:
             turn.reply.stop()
 
     # -- running
@@ -278,8 +283,7 @@ class VoiceLine:
             self._ready = text.strip(), reply
             self._show(text)
             self._relay.understood(text.strip())
-            if self._ready is not None:
-                self._ready = None
+            if not reply.taken:
                 reply.stop()
         # else it repeats what was typed, or is of a turn that was given up
 
@@ -315,6 +319,7 @@ class VoiceLine:
 
     def _speak(self, reply: VoiceReply, source: str) -> None:
         assert self._conversation is not None
+        reply.taken = True
         try:
             self._conversation.tell(reply, self.name, source=source)
         except Refused as error:

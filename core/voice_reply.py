@@ -29,6 +29,8 @@ class VoiceReply:
         """The line's number for it, once it began."""
         self.words_due = False
         """The service began it before it told what the user said."""
+        self.taken = begin is not None
+        """Somebody reads it, or will."""
         self._stopped = stopped
         self._begin = begin
         self._items: deque[Piece | SpeechChunk] = deque()

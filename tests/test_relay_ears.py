@@ -143,10 +143,20 @@ async def test_e1_muted_nothing_is_sent(turns: Turns) -> None:
         await it.hear(0.4, loud=True)
         it.ears.set_mode("off")
         await it.hear(0.4, loud=True)
-        assert it.call.told == ["relay", "finish"]
+        assert it.call.told == ["relay", "abort"]
         it.ears.set_mode("open")
         await it.hear(0.4, loud=True)
-        assert it.call.told == ["relay", "finish", "relay"]
+        assert it.call.told == ["relay", "abort", "relay"]
+
+
+async def test_e1_muting_does_not_cut_what_an_open_service_says() -> None:
+    async with scene(Turns.OPEN) as it:
+        await it.hear(0.4, loud=True)
+        await it.tell(UserSaid("hello"), ReplyBegan(1), ReplySentence(1, "A story."), sound(1))
+        it.ears.set_mode("off")
+        assert it.call.told == ["relay", "finish"]
+        await it.tell(ReplyEnded(1, True))
+        assert it.endings == [("end", "A story.")]
 
 
 @BOTH

@@ -20,6 +20,7 @@ from core.voice_events import (
     ReplySentence,
     UserSaid,
 )
+from tests.test_listener import SOUND
 from tests.voice_fakes import Scene, reply, scene, sound
 
 LOST = DialogueError("broke off", adapter="fake", code="fake_lost", retryable=True)
@@ -547,4 +548,42 @@ async def test_h1_a_question_too_many_is_refused_and_not_asked() -> None:
         assert it.call.told == ["ask question 0"]
         it.conversation.interrupt()
         await asyncio.sleep(0)
+        await usable(it)
+
+
+async def test_h1_turns_that_follow_each_other_quickly_are_each_sent_whole() -> None:
+    async with scene() as it:
+        await it.say()
+        await it.hear(0.6, loud=True)
+        await it.hear(1.0, loud=False)  # it waits for the first one's words
+        it.call.tell(UserSaid(""))
+        for _ in range(4):
+            it.ears.hear(SOUND)  # a third one begins in the same moment
+            await asyncio.sleep(0)
+        await it.hear(0.8, loud=True)
+        await it.settled()
+        second = it.call.samples
+        assert it.call.told[-1] == "finish"
+        assert second >= LISTEN_RATE * 1.0
+        await it.answer(1, "the second", "Yes.")
+        await it.hear(1.0, loud=False)
+        await it.answer(2, "the third", "No.")
+        assert it.finals == ["", "the second", "the third"]
+        assert it.endings[-1] == ("end", "No.")
+
+
+async def test_h1_words_that_come_as_the_turn_is_given_up_leave_nothing_waiting() -> None:
+    async with scene() as it:
+        turn = it.line.open(lambda transcript: None)
+        turn.push(SOUND)
+        asked = asyncio.create_task(turn.finish())
+        await it.settled()
+        it.line._heard("hello")  # in the same step of the loop
+        asked.cancel()
+        await asyncio.wait([asked])
+        await turn.cancel()
+        assert it.call.told[-1] == "abort"
+        await it.tell(ReplyBegan(1), *(sound(1, 10.0) for _ in range(5)), ReplyEnded(1, True))
+        assert it.call._events.empty()
+        await it.until(lambda: not it.conversation.busy)
         await usable(it)
