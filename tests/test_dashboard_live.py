@@ -28,7 +28,7 @@ async def eventually(true: Callable[[], bool], timeout: float = 10.0) -> None:
 
 async def act(page: Page, session: str, number: int, text: str = "") -> None:
     """Press one of a session's buttons (speak, message, stop), write a text, confirm."""
-    await page.locator(f'tbody[data-session="{session}"] .cell-actions button').nth(number).click()
+    await page.locator(f'tbody[data-session="{session}"] .cell-actions button:visible').nth(number).click()
     if text:
         await page.fill("#dialog-input", text)
     await page.click("#dialog-action")
