@@ -163,8 +163,9 @@ class Server:
         self._serve_sockets()
         self._serve_operators()
         self.devices = DeviceEndpoint(
-            self.sessions, self.cast, device_door(settings, self.access), device_options(settings)
-        )
+            self.sessions, self.cast, device_door(settings, self.access), device_options(settings),
+            recall=lambda session_id: self.history.utterances(session_id, settings.dialogue.history_turns),
+        )  # fmt: skip
         self._watchers: list[Callable[[str, Event], None]] = [
             self.streams.publish, self._tell_pages, self.history.record, self._track,
             self.monitor.record, self.metrics.record, self.devices.record,

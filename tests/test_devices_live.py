@@ -15,6 +15,10 @@ import pytest
 
 from app import Server
 from core.devices.line import DeviceLine
+from core.dialogue.xiaozhi.client import XiaozhiClient
+from core.dialogue.xiaozhi.events import ReplyAudio, ReplyText, SpeakingStopped, UserText
+from core.dialogue.xiaozhi.ota import discover
+from core.frames import LinkState
 from tests.avatar_client import AvatarClient, loudness
 from tests.conftest import Serve, serve
 from tests.simulators.xiaozhi_device import CLIENT, DEVICE, XiaozhiDevice, tone_packets
@@ -188,6 +192,38 @@ async def test_h1_moods_of_the_reply_are_told(serving: Serve) -> None:
         assert [m["emotion"] for _, m in device.said("llm")] == ["happy", "sad"]
 
 
+async def test_h1_our_own_client_talks_to_our_own_server(serving: Serve) -> None:
+    async with serving() as server:
+        found = await discover(server.url + "/xiaozhi/ota/", DEVICE, CLIENT)
+        client = XiaozhiClient(found.endpoint)
+        try:
+            await client.connect()
+            await client.send_start_listening("manual")  # perhaps before the hello: then all comes at once after it
+            await client.send_pcm(spoken())
+            await client.send_stop_listening()
+            events: list[object] = []
+            async with asyncio.timeout(20):
+                async for event in client.events():
+                    events.append(event)
+                    if isinstance(event, SpeakingStopped):
+                        break
+        finally:
+            await client.close()
+        said = next(event.text for event in events if isinstance(event, UserText))
+        assert abs(float(said.split()[0]) - len(spoken()) / SPEECH) < 0.5
+        assert [event.text for event in events if isinstance(event, ReplyText)] == ["One two three.", "Four five six."]
+        assert sum(event.pcm.seconds for event in events if isinstance(event, ReplyAudio)) > 0.5
+        await nothing_left(server)
+
+
+async def test_h1_too_many_messages_are_not_looked_at(serving: Serve) -> None:
+    async with serving(limits__messages_per_second="5") as server, XiaozhiDevice(url_of(server)) as device:
+        for _ in range(40):
+            await device.ping()
+        await asyncio.sleep(0.5)
+        assert 5 <= len(device.said("pong")) < 20
+
+
 # -- abort, errors, odd messages
 
 
@@ -316,6 +352,44 @@ async def test_h1_a_device_that_comes_back_goes_on_with_its_conversation(serving
         assert [u.text for u in server.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
         async with XiaozhiDevice(url_of(server), client_id="somebody else") as device:
             assert device.rules.session_id != first
+
+
+async def test_h1_a_device_that_comes_back_late_is_remembered(serving: Serve, tmp_path: Any) -> None:
+    kept = {"history__enabled": "true", "history__path": str(tmp_path / "history.db")}
+    quick = {"lifecycle__vanish_s": "0.1", "lifecycle__resume_s": "0.2"}
+    async with serving(**kept, **quick) as server:
+        async with XiaozhiDevice(url_of(server)) as device:
+            await device.detect("first")
+            await device.message("tts", state="stop")
+            first = device.rules.session_id
+        await eventually(lambda: len(server.sessions) == 0)
+        async with XiaozhiDevice(url_of(server)) as device:
+            assert device.rules.session_id == first
+            await device.detect("second")
+            await device.message("tts", state="stop")
+        assert [u.text for u in server.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
+
+
+async def test_h1_a_page_that_watches_hears_on_when_the_device_goes(serving: Serve) -> None:
+    async with serving() as server:
+        server.dialogue.answer = LONG
+        device = XiaozhiDevice(url_of(server))
+        await device.open()
+        await device.detect("hello")
+        await device.message("tts", state="sentence_start")
+        ticket = {"sessionid": device.rules.session_id}
+        async with AvatarClient(server.url, extra=ticket) as page:
+            await page.connect()
+            device.vanish()
+            await nothing_left(server)
+            gone = time.monotonic()
+            await page.audible(gone + 0.5)  # what the device had is not taken from the page
+            async with XiaozhiDevice(url_of(server)) as again:
+                assert again.rules.session_id == ticket["sessionid"]
+                await again.message("tts", state="start")  # the reply goes on there, too
+                await again.abort()
+                await again.message("tts", state="stop")
+                assert server.sessions.all()[0].media.link() is LinkState.CONNECTED  # the page stays
 
 
 async def test_h1_a_device_that_vanishes_in_mid_reply(serving: Serve) -> None:

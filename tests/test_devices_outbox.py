@@ -75,6 +75,17 @@ def test_h1_an_end_that_is_none() -> None:
     outbox.sound(b"2", S)
     assert [type(item) for _, item in sent(outbox, 9.0)] == [Packet, Packet]
     outbox.go_on()  # nothing to take back
+    outbox.stop("stop")
+    outbox.say("stt")
+    outbox.go_on()
+    assert sent(outbox, 9.0) == [(0.0, Text("stt"))]
+
+
+def test_h1_pings_without_end_are_not_all_answered() -> None:
+    outbox = Outbox()
+    for _ in range(10_000):
+        outbox.control(False)
+    assert len(sent(outbox, 9.0)) == MOST_MESSAGES + 1
 
 
 def test_h2_a_device_that_reads_slowly_loses_the_oldest_sound() -> None:

@@ -172,10 +172,10 @@ def test_h1_what_is_no_frame_is_nothing(version: int) -> None:
 
 def test_h1_nobody_speaks_faster_than_time_passes() -> None:
     uplink = Uplink(1)
-    packets = tone_packets(UP, 60, 100)
+    packets = tone_packets(UP, 60, 520)
     taken = sum(len(uplink.samples(packet, 7.0)) for packet in packets) / UP
     assert AHEAD_S <= taken < AHEAD_S + 0.1
-    assert uplink.dropped == 100 - round(taken / 0.06)
+    assert uplink.dropped == 520 - round(taken / 0.06)
     assert len(uplink.samples(packets[0], 7.2)) == 960
 
 

@@ -40,6 +40,7 @@ from core.errors import EmanError
 from core.events import Event, Failed, Heard, Replying, Typed
 from core.frames import LinkState, SoundPiece
 from core.sessions import Session
+from core.turn_events import ListenMode
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +62,13 @@ class TalkOptions:
 class Device:
     """Implements `core.stages.SoundSink`. From `attach` to `detach` the session is the device's.
 
+    `may_send` tells whether another text message may come now, or there were too many.
     Raises `AdapterError` where there is no libopus.
     """
 
-    def __init__(self, line: DeviceLine, version: int, options: TalkOptions) -> None:
+    def __init__(self, line: DeviceLine, version: int, options: TalkOptions, may_send: Callable[[], bool]) -> None:
         self._line = line
+        self._may_send = may_send
         self._options = options
         self._talk = Talk(options.wake_words)
         self._uplink = Uplink(version)
@@ -94,13 +97,9 @@ class Device:
         if session is not None and not session.broken:
             session.device = ""
             session.ears.rest()
-            if session.media.link() is not LinkState.CONNECTED:
+            session.ears.set_mode(ListenMode.OPEN)
+            if session.link is not LinkState.CONNECTED:  # nobody else hears the reply
                 session.interrupt()
-
-    @property
-    def session(self) -> Session | None:
-        """Whose it is, while it is attached."""
-        return self._session
 
     def leave(self, code: int) -> None:
         """Say goodbye and close."""
@@ -114,6 +113,9 @@ class Device:
             try:
                 message = await self._line.receive(self._active_at + self._options.idle_s)
             except TimeoutError:
+                if self._talk.speaking:  # a long sentence
+                    self._active_at = time.monotonic()
+                    continue
                 logger.info("device %s: nothing was said for %g s", self._line.name, self._options.idle_s)
                 self.leave(NORMAL)
                 return
@@ -157,6 +159,9 @@ class Device:
             session.ears.hear(self._uplink.samples(data, time.monotonic()))
 
     def _take(self, text: str) -> None:
+        if not self._may_send():
+            logger.debug("device %s: too many messages", self._line.name)
+            return
         message = read_from_client(text)
         if not isinstance(message, Ping):
             self._active_at = time.monotonic()

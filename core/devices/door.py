@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
@@ -29,6 +30,9 @@ class DeviceAccess(Protocol):
     def may_open(self, request: web.Request, token: str | None) -> None:
         """Raises `Unauthorized`, `RateLimited`: who asks may not begin a session."""
 
+    def may_send(self, address: str) -> bool:
+        """Whether another message from this address is within the limit."""
+
     def may_attach(self, request: web.Request, token: str, *, good: bool) -> None:
         """Raises `Unauthorized`, `RateLimited`: the device's token is not `good`, and no API key is shown."""
 
@@ -44,9 +48,9 @@ class Door:
         self._token = token.strip()
         self._known = frozenset(device.strip().lower() for device in known)
 
-    def admit(self, request: web.Request) -> None:
-        """Raises `OriginRefused` for a web page that is not ours."""
-        self._access.admit(request)
+    def admit(self, request: web.Request) -> Callable[[], bool]:
+        """What tells whether the caller may send another message now. Raises `OriginRefused` for a page of others."""
+        return partial(self._access.may_send, self._access.admit(request))
 
     def enter(self, request: web.Request, caller: DeviceCaller) -> None:
         """Raises `Unauthorized`, `RateLimited`. With auth off everybody may."""

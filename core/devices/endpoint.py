@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -19,6 +20,7 @@ from core.devices.line import DeviceLine
 from core.dialogue.xiaozhi.protocol import ClientHello, read_from_client
 from core.errors import BadRequest, EmanError, Refused, Unauthorized
 from core.events import Event
+from core.frames import Utterance
 from core.log import bound
 from core.sessions import Session, Sessions
 from core.websocket_session import TRANSPORT
@@ -29,8 +31,10 @@ HELLO_TIMEOUT_S = 10.0
 MAX_MESSAGE = 256 << 10
 """Bytes; a larger message closes the socket with 1009. The longest ones are lists of a device's tools."""
 POLICY, TRY_LATER, INTERNAL = 1008, 1013, 1011
+MOST_DEVICES = 1024
+"""Devices whose conversation is known; beyond that the one that was away for the longest time begins anew."""
 PAGE = "xiaozhi"
-"""As `Session.page`: no page has this name."""
+"""As `Session.page`, until a page watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,26 @@ class DeviceOptions:
 
 
 class DeviceEndpoint:
-    """The routes; also a watcher of what happens in sessions (`record`)."""
+    """The routes; also a watcher of what happens in sessions (`record`).
 
-    def __init__(self, sessions: Sessions, cast: Cast, door: Door, options: DeviceOptions) -> None:
+    `recall(session_id)` gives the last turns of a conversation whose session is over, as far as they were kept.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        cast: Cast,
+        door: Door,
+        options: DeviceOptions,
+        recall: Callable[[str], Awaitable[Sequence[Utterance]]],
+    ) -> None:
         self._sessions = sessions
         self._cast = cast
         self._door = door
         self._options = options
-        self._homes: dict[tuple[str, str], str] = {}
-        """Device → id of its session, as long as that lives."""
+        self._recall = recall
+        self._homes: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """Device → id of its session, the latest last; it may be over."""
         self._devices: dict[str, Device] = {}
         """Id of a session → the device that is attached to it."""
         self.lines: set[DeviceLine] = set()
@@ -100,20 +115,20 @@ class DeviceEndpoint:
         websocket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, autoping=False, compress=False)
         if not websocket.can_prepare(request):
             return await self.where(request)
-        self._door.admit(request)
+        may_send = self._door.admit(request)
         refusal, caller = self._examined(request)
         await websocket.prepare(request)
         websocket[TRANSPORT] = request.transport
         line = DeviceLine(websocket, caller.device_id if caller is not None else "?")
         self.lines.add(line)
-        code = NORMAL
+        code = INTERNAL
         try:
             if caller is None:
                 logger.info("a device was refused: %s", refusal)
                 line.say(messages.alert(refusal))
                 code = POLICY
             else:
-                code = await self._serve(line, caller)
+                code = await self._serve(line, caller, may_send)
         except ConnectionError as error:
             logger.info("device %s is gone: %r", line.name, error)
         finally:
@@ -129,7 +144,6 @@ class DeviceEndpoint:
 
     def ended(self, session_id: str) -> None:
         """A session has ended: its device is let go."""
-        self._homes = {key: home for key, home in self._homes.items() if home != session_id}
         device = self._devices.pop(session_id, None)
         if device is not None:
             device.leave(GOING_AWAY if self._sessions.stopping else NORMAL)
@@ -153,13 +167,13 @@ class DeviceEndpoint:
             return str(error), None
         return "", caller
 
-    async def _serve(self, line: DeviceLine, caller: DeviceCaller) -> int:
+    async def _serve(self, line: DeviceLine, caller: DeviceCaller, may_send: Callable[[], bool]) -> int:
         """Returns the code to close with."""
         hello = await self._hello(line)
         if hello is None:
             return POLICY
         try:
-            device = Device(line, caller.version or hello.version, self._options.talk)
+            device = Device(line, caller.version or hello.version, self._options.talk, may_send)
             session = await self._move_in(device, caller, line)
         except EmanError as error:
             logger.info("device %s: no session: %s", line.name, error.code)
@@ -186,18 +200,26 @@ class DeviceEndpoint:
     async def _move_in(self, device: Device, caller: DeviceCaller, line: DeviceLine) -> Session:
         """Take the device's session up again, or open one. Raises `ServerFull`, `Refused`, `FaceError`."""
         async with self._moving_in:
-            session = self._sessions.get(self._homes.get(caller.key, ""))
+            home = self._homes.get(caller.key)
+            session = self._sessions.get(home or "")
             if session is not None:
                 self._turn_out(session)
                 logger.info("device %s goes on with session %s", line.name, session.id)
             else:
                 self._sessions.check_room()
                 face = await self._cast.choose(self._options.presenter, self._options.background)
-                session, _ = await self._sessions.open(None, page=PAGE, face=face)
-                self._homes[caller.key] = session.id
+                memory = await self._recall(home) if home is not None else ()
+                session, _ = await self._sessions.open(None, page=PAGE, face=face, session_id=home, memory=memory)
+            self._remember(caller, session)
             device.attach(session)
             self._devices[session.id] = device
         return session
+
+    def _remember(self, caller: DeviceCaller, session: Session) -> None:
+        self._homes[caller.key] = session.id
+        self._homes.move_to_end(caller.key)
+        while len(self._homes) > MOST_DEVICES:
+            self._homes.popitem(last=False)
 
     def _turn_out(self, session: Session) -> None:
         """The device's earlier connection, which may not have noticed yet that it is dead."""

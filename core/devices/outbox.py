@@ -70,11 +70,6 @@ class Outbox:
         """Whether the device reads nothing any more."""
         return len(self._items) - self._packets > MOST_MESSAGES
 
-    @property
-    def ending(self) -> bool:
-        """Whether the last thing that waits is the end of a reply."""
-        return bool(self._items) and isinstance(self._items[-1], Stop)
-
     def ahead_s(self, now: float) -> float:
         """Seconds of sound that the device has to play still, what waits here included."""
         waiting = sum(item.seconds for item in self._items if isinstance(item, Packet))
@@ -91,9 +86,10 @@ class Outbox:
         self._wake()
 
     def control(self, ping: bool, data: bytes = b"") -> None:
-        """At once."""
-        self._items.appendleft(Control(ping, data))
-        self._wake()
+        """At once; left out where a device asks for more than it reads."""
+        if len(self._items) - self._packets <= MOST_MESSAGES:
+            self._items.appendleft(Control(ping, data))
+            self._wake()
 
     def sound(self, data: bytes, seconds: float) -> None:
         """A packet, behind what waits."""
@@ -108,8 +104,7 @@ class Outbox:
 
     def go_on(self) -> None:
         """Sound follows at once: the end that waits is none."""
-        if self.ending:
-            self._items.pop()
+        self._items = deque(item for item in self._items if not isinstance(item, Stop))
 
     def hush(self) -> None:
         """Drop sound, subtitles and an end that wait. What was sent the device plays, unless it is told to stop."""

@@ -8,8 +8,8 @@ from avatar.opus.packets import PacketDecoder, PacketError
 from core.dialogue.xiaozhi.framing import FrameError, Kind, decode
 from core.frames import LISTEN_RATE, Samples
 
-AHEAD_S = 5.0
-"""So much sound may come faster than it was spoken (a network that stood still); more is dropped."""
+AHEAD_S = 30.0
+"""So much sound may come faster than it was spoken (a recording begun without a connection); more is dropped."""
 
 _NOTHING = np.zeros(0, np.int16)
 
