@@ -72,7 +72,8 @@ class Pump:
         elapsed = round((self._now() - self._origin) * MEDIA_RATE)  # a timer may be a hair early
         due = elapsed // AUDIO_FRAME * AUDIO_FRAME + AUDIO_FRAME
         late = due - self._stage.position
-        if late > MAX_LAG_S * MEDIA_RATE and not self._stage.idle:
+        # a shorter one nobody notices who has got the sound of that time already
+        if late > self._ahead + MAX_LAG_S * MEDIA_RATE and not self._stage.idle:
             self._origin += late / MEDIA_RATE
             self.resyncs += 1
             due -= late

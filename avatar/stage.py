@@ -8,18 +8,17 @@ All methods run on the event loop's thread.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
-
-import numpy as np
 
 from avatar.acting import Acting, Sounded
 from avatar.lipsync.mouth import mouth_between, relaxed
 from avatar.played import Played
-from avatar.speech import FADE, STEP, Placed, Speech, added, faded_in, rms
+from avatar.speech import STEP, Placed, Speech, added, faded_in, rms
 from avatar.taps import Frame, Tap, Taps
+from avatar.timeline import Timeline, whole
 from core.frames import (
     AUDIO_FRAME,
     MEDIA_RATE,
@@ -38,8 +37,6 @@ MAX_QUEUED_S = 20.0
 """A writer waits while this much speech is queued."""
 KEEP_PLAYED_S = 1.0
 """Played speech is kept this long for pictures that are drawn late."""
-REWIND_S = (0.1, 0.35)
-"""Speech that was held goes on from the quietest moment this long before it was held: a gap between words."""
 MOUTH_WINDOW_S = (-0.02, 0.02)
 """The part of the speech around a picture's timestamp that its mouth shows."""
 LIPS_AHEAD = MEDIA_RATE // 5
@@ -91,13 +88,12 @@ class SpeechStage:
 
     def __init__(self, listener: StageListener) -> None:
         self._listener = listener
-        self._timeline: deque[Placed] = deque()
+        self._timeline = Timeline()
         self._held: list[Speech] | None = None
         self._cursor = 0
         """Up to here is played: handed to the track, or due."""
         self._read = 0
         """Up to here is read. Behind the cursor only while a pacer is ahead of real time."""
-        self._tail = 0
         self._reply_id = ""
         self._lead = 0
         self._reply_start: int | None = None
@@ -142,7 +138,7 @@ class SpeechStage:
         tap = Tap(sink, self._cursor, dropped)
         self._taps.add(tap)
         ahead = range(self._cursor, self._read, AUDIO_FRAME)
-        tap.hand(filter(None, (self._frame(at, self._samples(at, AUDIO_FRAME), False) for at in ahead)))
+        tap.hand(filter(None, (self._frame(at, self._timeline.samples(at, AUDIO_FRAME), False) for at in ahead)))
         return lambda: self._taps.remove(tap)
 
     # -- writing
@@ -195,16 +191,15 @@ class SpeechStage:
         self._show_lips()
 
     def _place(self, speech: Speech, lead: int = 0) -> None:
-        dry = self._tail <= self._cursor  # what was read ahead is still to be heard
-        start = max(self._tail, self._read + (lead if dry else 0))
-        if start > self._tail and not speech.first and self._reply_start is not None and len(speech.samples):
+        dry = self._timeline.tail <= self._cursor  # what was read ahead is still to be heard
+        start = max(self._timeline.tail, self._read + (lead if dry else 0))
+        if start > self._timeline.tail and not speech.first and self._reply_start is not None and len(speech.samples):
             self.underruns += 1
         if self._reply_start is None and len(speech.samples):
-            self._reply_start = _whole(start)  # so what is handed over begins with it
+            self._reply_start = whole(start)  # so what is handed over begins with it
             # of live packets less than a row waits for the next one: so much later, none keeps a whole frame waiting
             start = self._reply_start + (STEP if self._lead else 0)
         self._timeline.append(Placed(speech, start))
-        self._tail = start + len(speech.samples)
 
     async def room(self) -> None:
         """Wait until another piece may be queued."""
@@ -220,7 +215,7 @@ class SpeechStage:
         heard = self._heard()
         self._withdraw()
         self._held = None
-        self._fade_out([placed for placed in self._timeline if placed.end <= self._cursor])
+        self._timeline.cut([placed for placed in self._timeline if placed.end <= self._cursor], self._cursor)
         self._reply_id = ""
         self._acting.clear(self._cursor / MEDIA_RATE)
         self._drained.set()
@@ -237,16 +232,16 @@ class SpeechStage:
     def hold(self) -> bool:
         """Silence now, but keep what is queued for `resume`. False when nothing sounds, or it is held already."""
         self._catch_up()
-        if self._held is not None or self._tail <= self._cursor:
+        if self._held is not None or self._timeline.tail <= self._cursor:
             return False
-        cut = self._gap()
+        cut = self._timeline.gap(self._cursor)
         self._withdraw()
         self._held, played = [], []
         for placed in self._timeline:
             before, after = placed.split(min(cut, self._cursor), self._cursor)
             played += [before] if before is not None else []
             self._held += [after] if after is not None else []
-        self._fade_out(played)
+        self._timeline.cut(played, self._cursor)
         self._wake()
         return True
 
@@ -256,7 +251,7 @@ class SpeechStage:
             return False
         self._catch_up()
         held, self._held = self._held, None
-        self._tail = self._cursor
+        self._timeline.tail = self._cursor
         for number, speech in enumerate(held):
             self._place(speech if number else replace(speech, samples=faded_in(speech.samples)))
         self._wake()
@@ -270,13 +265,13 @@ class SpeechStage:
     @property
     def speaking(self) -> bool:
         """Whether sound is queued, playing or held."""
-        return self._held is not None or self._tail > self._cursor
+        return self._held is not None or self._timeline.tail > self._cursor
 
     @property
     def queued_seconds(self) -> float:
         """Seconds of speech not yet played."""
         held = sum(len(speech.samples) for speech in self._held or ())
-        return (max(0, self._tail - self._cursor) + held) / MEDIA_RATE
+        return (max(0, self._timeline.tail - self._cursor) + held) / MEDIA_RATE
 
     # -- playing
 
@@ -294,7 +289,7 @@ class SpeechStage:
             return
         frames = []
         # what is not queued is not read ahead: it would be silence, and what is said next could only come after it
-        while self._read < due or self._read + AUDIO_FRAME <= min(due + ahead, self._tail):
+        while self._read < due or self._read + AUDIO_FRAME <= min(due + ahead, self._timeline.tail):
             frame = self._fetch(self._read)[1]
             if frame is not None:
                 frames.append(frame)
@@ -306,20 +301,12 @@ class SpeechStage:
         """Until where the pacer should pull next; None while there is nothing to play."""
         if self.idle:
             return None
-        targets = [self._cursor + PULL, _whole(self._tail)]
-        for placed in self._timeline:
-            if placed.start >= self._cursor + PULL:
-                break
-            if not placed.announced:
-                targets.append(_whole(placed.start + 1))
-            if placed.speech.last:
-                targets.append(_whole(placed.end))
-        return min((target for target in targets if target > self._cursor), default=self._cursor + AUDIO_FRAME)
+        return self._timeline.next_change(self._cursor, PULL)
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to play, and nothing to tell of what was."""
-        sounding = self._tail > self._cursor or (self._backing is not None and self._backing.active)
+        sounding = self._timeline.tail > self._cursor or (self._backing is not None and self._backing.active)
         return not sounding and (self._held is not None or self._drained.is_set())
 
     @property
@@ -329,7 +316,8 @@ class SpeechStage:
 
     def cue(self, time: float) -> FaceCue:
         """What the face shows at media time `time` (seconds)."""
-        frames, samples = self._around(time)
+        lo, hi = (int((time + edge) * MEDIA_RATE) for edge in MOUTH_WINDOW_S)
+        frames, samples = self._timeline.visemes(lo, hi), self._timeline.samples(lo, hi - lo)
         if len(frames):
             self._rest = mouth_between(frames)
         else:
@@ -359,7 +347,7 @@ class SpeechStage:
 
     def _fetch(self, position: int) -> tuple[Samples, Frame | None]:
         """One packet, and the same for the taps if it is somebody's."""
-        samples = self._samples(position, AUDIO_FRAME)
+        samples = self._timeline.samples(position, AUDIO_FRAME)
         backing = self._backing.sound(position, not self._performing) if self._backing is not None else None
         if backing is not None:
             samples = added(samples, backing)
@@ -368,18 +356,9 @@ class SpeechStage:
         return samples, self._frame(position, samples, backing is not None) if self._taps else None
 
     def _frame(self, position: int, samples: Samples, backed: bool) -> Frame | None:
-        if self._reply_start is not None and self._speaks(position):
+        if self._reply_id and self._reply_start is not None and self._timeline.speaks(self._reply_id, position):
             return Frame(position, self._reply_id, (position - self._reply_start) / MEDIA_RATE, samples)
         return Frame(position, "", position / MEDIA_RATE, samples) if backed else None
-
-    def _speaks(self, position: int) -> bool:
-        """Whether the reply sounds in the packet at `position`."""
-        for placed in self._timeline:
-            if placed.start >= position + AUDIO_FRAME:
-                break
-            if placed.end > max(position, placed.start) and placed.speech.reply_id == self._reply_id != "":
-                return True
-        return False
 
     def _reach(self, cursor: int) -> None:
         """So far it is played."""
@@ -387,9 +366,7 @@ class SpeechStage:
         self._read = max(self._read, cursor)
         self._announce(before)
         self._show_lips()
-        keep = before - int(KEEP_PLAYED_S * MEDIA_RATE)
-        while self._timeline and self._timeline[0].end < keep and self._timeline[0].announced:
-            self._timeline.popleft()
+        self._timeline.forget(before - int(KEEP_PLAYED_S * MEDIA_RATE))
         if self.queued_seconds < MAX_QUEUED_S:
             self._roomy.set()
         if not self.speaking:
@@ -425,35 +402,8 @@ class SpeechStage:
         """Whether a reply sounds, is held, or pauses between two sentences."""
         return self.speaking or (self._reply_id != "" and self._reply_start is not None)
 
-    def _samples(self, position: int, count: int) -> Samples:
-        out = np.zeros(count, np.int16)
-        end = position + count
-        for placed in self._timeline:
-            if placed.start >= end:
-                break  # the timeline is in order: nothing queued further ahead matters now
-            lo, hi = max(position, placed.start), min(end, placed.end)
-            if lo < hi:
-                out[lo - position : hi - position] = placed.speech.samples[lo - placed.start : hi - placed.start]
-        return out
-
-    def _around(self, time: float) -> tuple[VisemeFrames, Samples]:
-        lo = int((time + MOUTH_WINDOW_S[0]) * MEDIA_RATE)
-        hi = int((time + MOUTH_WINDOW_S[1]) * MEDIA_RATE)
-        rows = []
-        for placed in self._timeline:
-            if placed.start >= hi:
-                break
-            if placed.end > lo and len(placed.speech.visemes):
-                first = max(0, (lo - placed.start) // STEP)
-                last = max(first + 1, -((placed.start - hi) // STEP))
-                rows.append(placed.speech.visemes[first:last])
-        frames = np.concatenate(rows) if rows else np.zeros((0, 15), np.float32)
-        return frames, self._samples(lo, hi - lo)
-
     def _announce(self, position: int) -> None:
-        for placed in self._timeline:
-            if placed.start >= self._cursor:
-                break
+        for placed in self._timeline.until(self._cursor):
             speech = placed.speech
             if not placed.announced:
                 placed.announced = True
@@ -482,9 +432,7 @@ class SpeechStage:
     def _show_lips(self) -> None:
         if self._viewer is None:
             return
-        for placed in self._timeline:
-            if placed.start >= self._cursor + LIPS_AHEAD:
-                break
+        for placed in self._timeline.until(self._cursor + LIPS_AHEAD):
             speech = placed.speech
             rows = speech.visemes[placed.told :]
             if speech.reply_id == self._reply_id and len(rows):
@@ -516,32 +464,3 @@ class SpeechStage:
             if placed.speech.reply_id and placed.speech.utterance == self._ended:
                 waiting += placed.end - min(max(self._cursor, placed.start), placed.end)
         return Progress(self._ended, min(1.0, max(0.0, 1 - waiting / total)) if total else 0.0)
-
-    def _fade_out(self, played: Iterable[Placed]) -> None:
-        """Leave only what was played, and let what would have come next die away."""
-        tail = self._samples(self._cursor, FADE)
-        self._timeline = deque(played)
-        self._tail = self._cursor
-        if tail.any():
-            ramp = np.linspace(1.0, 0.0, FADE, dtype=np.float32)
-            faded = Speech("", 0, "", (tail * ramp).astype(np.int16), np.zeros((0, 15), np.float32))
-            self._timeline.append(Placed(faded, self._cursor, announced=True))
-            self._tail += FADE
-
-    def _gap(self) -> int:
-        """The quietest 10 ms shortly before the cursor, within the utterance that sounds."""
-        ended = (p.end for p in self._timeline if p.announced and p.speech.last and p.end <= self._cursor)
-        begun = (p.start for p in self._timeline if p.speech.reply_id)
-        earliest = max(max(ended, default=0), min(begun, default=self._cursor))
-        first = max(earliest, self._cursor - int(REWIND_S[1] * MEDIA_RATE))
-        last = self._cursor - int(REWIND_S[0] * MEDIA_RATE)
-        if last < first + STEP:
-            return first
-        sound = self._samples(first, last - first)
-        blocks = sound[: len(sound) // STEP * STEP].reshape(-1, STEP).astype(np.float32)
-        return first + int(np.argmin(np.mean(blocks**2, axis=1))) * STEP
-
-
-def _whole(position: int) -> int:
-    """The next packet's beginning."""
-    return -(-position // AUDIO_FRAME) * AUDIO_FRAME

@@ -232,9 +232,8 @@ class Session:
     async def detach(self, heard_at: float, *, left: bool = False) -> None:
         """The browser is gone: free its connection, keep the conversation for a while; whoever listens goes on."""
         if self._listeners:
-            self.left = (
-                left and self.media.link() is LinkState.NEW
-            )  # then it is one who listens, and its socket goes next
+            # who leaves without WebRTC is one of those who listen, and its socket goes next
+            self.left = left and self.media.link() is LinkState.NEW
             await self.media.disconnect()
         elif self.detached_at is None:
             self.detached_at = heard_at

@@ -25,7 +25,7 @@ LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_line
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
-    "clip_source", "clip", "choreography", "taps", "pump", "played",
+    "clip_source", "clip", "choreography", "taps", "pump", "played", "timeline",
     "video_file", "offline",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (

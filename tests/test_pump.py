@@ -341,6 +341,19 @@ def test_a_loop_that_stood_still_delays_the_reply_and_loses_nothing_of_it() -> N
     assert len(scene.sink.line()) == 2 * MEDIA_RATE
 
 
+def test_a_stall_that_the_listeners_bridge_moves_nothing() -> None:
+    scene = Scene(ahead_s=0.5)
+    scene.stage.open("r1")
+    scene.stage.put(ramp(3.0))
+    scene.run(0.3)
+    scene.now += 0.6
+    scene.run(0.01)
+    assert scene.pump.resyncs == 0
+    assert len(scene.sink.line()) / MEDIA_RATE > 1.35
+    scene.run(3.0)
+    assert follows(scene.sink.line())
+
+
 def test_with_less_ahead_less_is_handed_over_early() -> None:
     scene = Scene(ahead_s=0.0)
     scene.stage.open("r1")

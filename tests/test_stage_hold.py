@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar.speech import FADE, Speech
-from avatar.stage import MAX_QUEUED_S, REWIND_S, SpeechStage
+from avatar.stage import MAX_QUEUED_S, SpeechStage
+from avatar.timeline import REWIND_S
 from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEME_RATE, VISEMES, Activity, Samples
 from tests.test_stage import Log, play, speech
 

@@ -59,6 +59,8 @@ class AudioService(WebSocketServiceBase):
         self._sessions = sessions
         self._new_decoder = new_decoder
         self._opened: dict[WebSocketSession, _Opened] = {}
+        self._paces: dict[WebSocketSession, Pace] = {}
+        """Of the sockets, not of what they open: opening again is no way around it."""
         self.tally = SoundTally()
 
     @property
@@ -96,6 +98,7 @@ class AudioService(WebSocketServiceBase):
     def closed(self, socket: WebSocketSession) -> None:
         """See `WebSocketServiceBase`."""
         self._end(socket, "")
+        self._paces.pop(socket, None)
 
     # -- messages
 
@@ -109,7 +112,7 @@ class AudioService(WebSocketServiceBase):
         down = SoundDown(socket, self.tally)
         socket.send_message(audio_opened(session.id, wish.uplink, wish.ahead_ms))
         end = session.listen(down, wish.ahead_ms / 1000)
-        pace = earlier.pace if earlier is not None else Pace(AHEAD_S)  # opening again is no way around it
+        pace = self._paces.setdefault(socket, Pace(AHEAD_S))
         opened = _Opened(session, wish.page, down, end, wish.uplink, PcmReader(), opus, pace)
         if earlier is not None:
             self._let_go(socket, earlier)

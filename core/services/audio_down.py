@@ -45,8 +45,9 @@ class SoundDown:
             self._tally.dropped += 1
             return
         data = base64.b64encode(samples.astype("<i2").tobytes()).decode()
-        self._socket.send_message(audio_frame(self._socket.session_id, piece.reply_id, at_ms, self._seq, data))
-        self._tally.sent += 1
+        message = audio_frame(self._socket.session_id, piece.reply_id, at_ms, self._seq, data)
+        if self._socket.send_message(message):
+            self._tally.sent += 1
 
     def cleared(self, reply_id: str, at: float) -> None:
         """See `core.stages.SoundSink`."""
