@@ -175,3 +175,25 @@ async def scene(turns: Turns = Turns.OURS, **more: float) -> AsyncIterator[Scene
     await made.settled()
     left = asyncio.all_tasks() - before
     assert not left, left
+
+
+class FakeService:
+    """Implements `core.stages.VoiceService`; `calls`: by session."""
+
+    name = "fake"
+
+    def __init__(self, *, turns: str = "ours") -> None:
+        self.turns = Turns(turns)
+        self.calls: dict[str, FakeCall] = {}
+        self.started = False
+
+    async def start(self) -> None:
+        self.started = True
+
+    async def close(self) -> None:
+        self.started = False
+
+    def open(self, session_id: str) -> FakeCall:
+        call = self.calls[session_id] = FakeCall()
+        call.tell(LineUp())
+        return call
