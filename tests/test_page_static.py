@@ -11,7 +11,7 @@ import pytest
 
 WEB = Path(__file__).parent.parent / "web"
 PAGE = WEB / "webrtcapichat.html"
-SCRIPTS = sorted(WEB.glob("js/*.js"))
+SCRIPTS = sorted(path for folder in ("js", "js/puppet", "js/sound") for path in WEB.glob(f"{folder}/*.js"))
 TABLES = [WEB / "i18n" / name for name in ("en.js", "zh.js")]
 STYLES = [WEB / name for name in re.findall(r'href="\./(css/[\w.]+)"', PAGE.read_text(encoding="utf-8"))]
 DRAWINGS = sorted(WEB.glob("*.svg"))
@@ -222,7 +222,9 @@ def test_every_import_is_used(path: Path) -> None:
 
 def test_every_script_and_style_is_part_of_the_page(page: Elements) -> None:
     imported = {
-        name for path in SCRIPTS for name in re.findall(r'from "\./([\w.]+)"', path.read_text(encoding="utf-8"))
+        name
+        for path in SCRIPTS
+        for name in re.findall(r'(?:from |loadWorklet\([#.\w]+, )"[./\w]*/([\w.]+)"', path.read_text(encoding="utf-8"))
     }
     assert {path.name for path in SCRIPTS} - imported == {"app.js", "early.js"}
     pages = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.html"))

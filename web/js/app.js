@@ -17,16 +17,20 @@ import { Latency } from "./latency.js";
 import { Memory } from "./memory.js";
 import { Look } from "./look.js";
 import { Menu } from "./menu.js";
-import { Meter, wakeAudio } from "./meter.js";
+import { Meter } from "./meter.js";
 import { Microphone } from "./microphone.js";
 import { Notices } from "./notice.js";
 import { Picker } from "./picker.js";
 import { Room } from "./room.js";
+import { wakeAudio } from "./sound/context.js";
+import { Puppet } from "./puppet/puppet.js";
 import { Stage } from "./stage.js";
 import { Stills } from "./stills.js";
 import { ChatStorage } from "./storage.js";
 import { Subtitles } from "./subtitles.js";
 import { linkOf } from "./ticket.js";
+import { Transport } from "./transport.js";
+import { TransportChoice } from "./transport_choice.js";
 import { Upload } from "./upload.js";
 import { UploadChoice } from "./upload_choice.js";
 import { VoiceLine } from "./voice_line.js";
@@ -45,9 +49,13 @@ const memory = new Memory(
 const latency = new Latency($("latency"));
 const subtitles = new Subtitles($("subtitle"));
 const activity = new Activity($("state"), document.querySelector(".portrait"));
-const stage = new Stage({ video: $("video"), unmute: $("unmute"), ambient: $("ambient"), cutout: $("cutout"), frozen: $("frozen") });
 const link = new URLSearchParams(location.search);
 const look = new Look(() => memory.enabled, link);
+const transport = new Transport(() => memory.enabled, link);
+const puppet = new Puppet($("puppet"), look);
+const stage = new Stage({
+  video: $("video"), unmute: $("unmute"), ambient: $("ambient"), cutout: $("cutout"), frozen: $("frozen"), puppet,
+});
 const stills = new Stills(look, [$("poster"), $("still")]);
 for (const id of ["cast", "look-picker"]) new Picker($(id), look);
 const composer = new Composer($("composer"));
@@ -79,7 +87,7 @@ const controls = new Controls(
 );
 
 const call = new Call(
-  { room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer, look },
+  { room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer, look, transport },
   { config: serverConfig, link, acquireMicrophone, interrupt, wanted: () => $("use-microphone").checked },
 );
 
@@ -157,6 +165,7 @@ microphone.onEnded = () => tellMicrophone({ code: "ended" });
 /** The server writes its standard texts in Chinese; only what goes beyond the bare word is worth showing. */
 function showStatus(status, content = "", past = false) {
   activity.set(status, content);
+  puppet.activity = status;
   chat.waiting = status === "thinking";
   if (status !== "error" || past) return;
   notices.show({ code: "status", kind: "error", title: t("state.error"), text: content === "出错了" ? "" : content });
@@ -176,9 +185,12 @@ async function interrupt() {
   if (!room.joined) return;
   subtitles.clear();
   upload.stop();
+  const { session } = call;
+  session.hush();
   try {
-    await interruptTalk(call.session.credentials);
+    await interruptTalk(session.credentials);
   } catch (failure) {
+    session.unhush();
     tell(failure);
   }
 }
@@ -214,7 +226,8 @@ chat.onChange = () => {
   $("copy").disabled = chat.empty;
   $("clear").disabled = memory.empty;
 };
-memory.onSwitch = (enabled) => { call.tellStorage(enabled); setTimeout(() => look.keep()); };
+memory.onSwitch = (enabled) => { call.tellStorage(enabled); setTimeout(() => { look.keep(); transport.keep(); }); };
+new TransportChoice($("transport"), $("without-webrtc"), transport, () => call.reroute());
 look.addEventListener("chosen", restyle);
 look.addEventListener("offered", () => { $("look-open").hidden = look.presenters.length === 0; });
 new Menu($("more"), $("menu"));
@@ -243,6 +256,9 @@ Object.defineProperty(window, "eman", {
         activity: activity.status,
         microphone: microphone.mode,
         language: currentLanguage(),
+        media: call.session?.media ?? "",
+        sound: call.session?.sound ?? null,
+        mouth: puppet.mouth,
         ...latency.figures,
       });
     },

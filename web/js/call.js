@@ -3,7 +3,7 @@ import { Awake } from "./awake.js";
 import { ControlChannel } from "./control.js";
 import { describe } from "./failure.js";
 import { t } from "./i18n.js";
-import { wakeAudio } from "./meter.js";
+import { wakeAudio } from "./sound/context.js";
 import { Session } from "./session.js";
 import { dropTicket, invitation, keepTicket, keptTicket, newPageId, ticketOfLink } from "./ticket.js";
 
@@ -33,7 +33,8 @@ export class Call {
   #untold = false;
 
   /**
-   * @param {object} parts room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer, look
+   * @param {object} parts room, chat, conversation, memory, microphone, notices, latency, stage, activity, theirVoice, composer,
+   *        look, transport
    * @param {{config: () => Promise<object>, link: URLSearchParams, acquireMicrophone: (mode: string) => Promise<void>,
    *          interrupt: () => void, wanted: () => boolean}} actions `wanted`: whether a new call is to use the microphone
    */
@@ -84,6 +85,12 @@ export class Call {
   /** The user chose another presenter or background. */
   restyle() {
     this.#session?.restyle();
+  }
+
+  /** The user wants the media another way. */
+  reroute() {
+    this.#parts.notices.dismiss("fallen");
+    this.#session?.reroute();
   }
 
   hangUp() {
@@ -142,6 +149,7 @@ export class Call {
     const { room, memory } = this.#parts;
     const config = await this.#prepare(() => this.#takeUp(ticket));
     if (!config) return;
+    this.#parts.transport.resume(ticket.media);
     this.#session = this.#newSession(config, ticket);
     memory.open(this.#session.credentials, true);
     this.#heardAs = ticket.mode;
@@ -163,15 +171,17 @@ export class Call {
   }
 
   #newSession(config, ticket = null) {
-    const { conversation, memory, stage, theirVoice, look, notices } = this.#parts;
+    const { conversation, memory, stage, theirVoice, look, notices, transport } = this.#parts;
     const options = {
-      iceServers: config.ice_servers ?? [], look: () => look.wish, token: this.#invitation,
+      iceServers: config.ice_servers ?? [], transport, look: () => look.wish, token: this.#invitation,
       page: this.#page, storage: () => memory.enabled,
     };
     const session = new Session(options, ticket);
     const on = (name, run) => session.addEventListener(name, ({ detail }) => session === this.#session && run(detail));
     on("phase", (detail) => this.#phase(detail));
     on("stream", (stream) => { stage.show(stream); theirVoice.attach(stream); });
+    on("performance", (performance) => { stage.perform(performance); theirVoice.attach(performance.player.stream); });
+    on("fallen", () => this.#fallen());
     on("message", ({ message, number }) => conversation.receive(message, number));
     on("replay", ({ messages, whole, gap }) => {
       if (gap) conversation.settle();
@@ -192,6 +202,13 @@ export class Call {
     }
     memory.open(session.credentials);
     this.#remember();
+  }
+
+  /** It goes on without WebRTC: say what is different, and how to try again. */
+  #fallen() {
+    const { notices, transport } = this.#parts;
+    const action = { label: t("notice.fallen.again"), run: () => { transport.retry(); this.reroute(); } };
+    notices.show({ code: "fallen", kind: "warning", title: t("notice.fallen"), text: t("notice.fallen.text"), action });
   }
 
   #phase(detail) {
@@ -275,11 +292,11 @@ export class Call {
 
   /** What a reloaded page needs to go on. */
   #remember() {
-    const { room, microphone } = this.#parts;
+    const { room, microphone, transport } = this.#parts;
     if (!this.#session?.id) return;
     const beside = room.phase === "elsewhere";
     const mode = microphone.available ? microphone.mode : "";
-    keepTicket(this.#session.credentials, { beside, mode: beside ? this.#heardAs : mode });
+    keepTicket(this.#session.credentials, { beside, mode: beside ? this.#heardAs : mode, media: transport.mode });
   }
 
   #goAway() {

@@ -1,17 +1,10 @@
 /** How loud a stream is, about twelve times a second. */
+import { listeningContext } from "./sound/context.js";
 
 const PERIOD_MS = 80;
 /** Range shown: -55 dBFS is silence in a room, -10 dBFS a loud voice near the microphone. */
 const FLOOR_DB = -55;
 const RANGE_DB = 45;
-
-let context = null;
-
-/** Must be called from a user's gesture once; browsers start audio contexts only then. */
-export function wakeAudio() {
-  context ??= new (window.AudioContext ?? window.webkitAudioContext)();
-  if (context.state === "suspended") context.resume();
-}
 
 export class Meter {
   #source = null;
@@ -28,6 +21,7 @@ export class Meter {
   attach(stream) {
     if (this.#source?.mediaStream === stream) return;
     this.detach();
+    const context = listeningContext();
     if (!context || !stream?.getAudioTracks().length) return;
     this.#source = context.createMediaStreamSource(stream);
     this.#analyser = context.createAnalyser();

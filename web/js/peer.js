@@ -7,6 +7,9 @@ const RELAY_GRACE_MS = 2000;
 /** How long to wait when no candidate shows up at all. */
 const GATHER_LIMIT_MS = 3000;
 
+/** Whether media are still coming is looked at twice, so far apart. */
+const LOOK_MS = 1_200;
+
 export class Peer {
   #connection;
   #relayed;
@@ -36,14 +39,15 @@ export class Peer {
     return this.#connection.connectionState;
   }
 
-  /** @returns {Promise<string>} the SDP to send, with the candidates found so far */
-  async offer() {
+  /** @returns {Promise<{type: string, sdp: string}>} what an offer says, with the candidates found so far */
+  async request() {
     await this.#connection.setLocalDescription(await this.#connection.createOffer());
     await gathered(this.#connection, this.#relayed ? RELAY_GRACE_MS : GRACE_MS);
-    return this.#connection.localDescription.sdp;
+    return { type: "offer", sdp: this.#connection.localDescription.sdp };
   }
 
-  async answer(sdp) {
+  /** The server took the offer. */
+  async begin({ sdp }) {
     await this.#connection.setRemoteDescription({ type: "answer", sdp });
   }
 
@@ -88,8 +92,15 @@ export class Peer {
     return { rtt: seconds === undefined ? null : seconds * 1000, fps: this.#rate(found.video) };
   }
 
+  /** @returns {Promise<boolean>} whether media still come; a server that was restarted tells nobody */
+  async alive() {
+    const before = await this.#received();
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    return (await this.#received()) !== before;
+  }
+
   /** @returns {Promise<number>} packets of media received so far */
-  async received() {
+  async #received() {
     const entries = [...(await this.#connection.getStats()).values()];
     return entries.reduce((sum, { type, packetsReceived }) => sum + (type === "inbound-rtp" ? packetsReceived : 0), 0);
   }

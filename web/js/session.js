@@ -1,10 +1,17 @@
-/** One conversation with the server: the peer and the socket together, kept alive as long as the user wants it. */
+/** One conversation with the server: its media and its socket together, kept alive as long as the user wants it. */
 import { ApiError, hangUp, sendOffer } from "./api.js";
 import { Peer } from "./peer.js";
 import { Socket } from "./socket.js";
+import { SocketMedia } from "./socket_media.js";
 
 const CONNECT_MS = 15_000;
 const RECONNECT_MS = 8_000;
+/** Where there is another way than WebRTC, it is not waited for so long. */
+const IMPATIENT_MS = 6_000;
+/** Failures of WebRTC in a row after which a conversation that it once carried goes the other way. */
+const TOO_OFTEN = 2;
+/** What says that WebRTC does not work here, while the server does. */
+const NO_WEBRTC = new Set(["ice_failed", "no_webrtc"]);
 /** A short radio gap heals by itself; only a longer one is worth a new offer. */
 const GAP_MS = 3_000;
 /** What the server says when it no longer knows a conversation, or not with this token. */
@@ -13,13 +20,12 @@ const GONE = new Set(["session_not_found", "auth_failed"]);
 const REFUSED = new Set(["unknown_presenter", "unknown_background", "bad_request", "rate_limited", "face_failed", "network"]);
 /** The first wait is long enough to hear that the avatar was called to another window, and not lost. */
 const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000];
-/** A restarted server says nothing to a media connection; so after a lost channel the media are looked at. */
-const LOOK_MS = 1_200;
 /** How long to wait for the message channel before calling back an avatar that may have moved meanwhile. */
 const CHANNEL_MS = 2_000;
 
 /**
- * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?, moved?}], stream [MediaStream],
+ * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?, moved?}], stream [MediaStream: of
+ * WebRTC], performance [{player, lips}: without it], fallen [error: WebRTC did not work, it goes on without],
  * message [{message, number}], replay [{messages: [{message, number}], whole, gap}], gap [null: the kept history knows more],
  * socket ["open" | "lost" | "refused"],
  * refused [error: the other face that was wanted can't be had],
@@ -30,13 +36,18 @@ const CHANNEL_MS = 2_000;
 export class Session extends EventTarget {
   #options;
   #track = null;
-  #peer = null;
+  /** A `Peer` or a `SocketMedia`. */
+  #media = null;
   #socket = null;
   #token = "";
   #gap = 0;
   #expired = false;
   /** The channel was lost and came back. */
   #lost = false;
+  /** Shows what comes over the connection that is being made. */
+  #coming = null;
+  /** Attempts in a row in which WebRTC did not work. */
+  #failures = 0;
   /** Number of the look that is wanted, and of the one that an offer brought about. */
   #wanted = 0;
   #had = 0;
@@ -49,8 +60,9 @@ export class Session extends EventTarget {
   phase = "idle";
 
   /**
-   * @param {{iceServers: RTCIceServer[], look: () => object, token?: string, page: string, storage: () => boolean}} options
-   *        `page`: a name of this page; `storage`: whether the conversation may be kept; `look`: who is to be shown before what
+   * @param {{iceServers: RTCIceServer[], transport: import("./transport.js").Transport, look: () => object, token?: string,
+   *          page: string, storage: () => boolean}} options `page`: a name of this page; `storage`: whether the conversation
+   *          may be kept; `look`: who is to be shown before what
    * @param {{sessionid: string, token?: string} | null} ticket of a conversation to take part in
    */
   constructor(options, ticket = null) {
@@ -86,10 +98,11 @@ export class Session extends EventTarget {
     const run = this.#begin();
     this.#enter("connecting");
     try {
-      await this.#connect(run, CONNECT_MS);
+      await this.#connect(run, this.#options.transport.another ? IMPATIENT_MS : CONNECT_MS);
     } catch (failure) {
       if (run !== this.#run) return;
       const error = asError(failure);
+      if (this.#falls(error)) { await this.open(track, { renew }); return; }
       const stale = renew && Boolean(this.id) && GONE.has(error.code);
       if (stale) this.#expire();
       if (stale) await this.open(track); else this.#fail(error);
@@ -99,7 +112,7 @@ export class Session extends EventTarget {
   /** Exchange the microphone, with a new offer only where the old one had none. */
   async useMicrophone(track) {
     this.#track = track;
-    if (this.phase === "connected" && !(await this.#peer.replaceTrack(track))) await this.open(track);
+    if (this.phase === "connected" && !(await this.#media.replaceTrack(track))) await this.open(track);
   }
 
   /**
@@ -111,6 +124,24 @@ export class Session extends EventTarget {
     if (this.phase === "connected") await this.#connectBeside();
   }
 
+  /** The user wants the media another way. */
+  async reroute() {
+    if (this.phase !== "connected") return;
+    // To come back to WebRTC is tried beside what there is; the server ends WebRTC as soon as it is to go without.
+    if (this.#options.transport.mode === "webrtc") await this.#connectBeside();
+    else await this.open(this.#track);
+  }
+
+  /** Silence at once, where that is in our hands; the server is told otherwise. */
+  hush() {
+    this.#media?.hush?.();
+  }
+
+  /** The server did not stop after all. */
+  unhush() {
+    this.#media?.unhush?.();
+  }
+
   async #connectBeside() {
     const run = this.#begin();
     try {
@@ -118,6 +149,7 @@ export class Session extends EventTarget {
     } catch (failure) {
       if (run !== this.#run) return;
       const error = asError(failure);
+      if (this.#stays(error)) { this.#tell("fallen", error); return; }
       if (!REFUSED.has(error.code)) { this.#reconnect(); return; }
       this.#had = this.#wanted;
       this.#tell("refused", error);
@@ -129,14 +161,25 @@ export class Session extends EventTarget {
     return this.#socket?.send(message) ?? false;
   }
 
+  /** @returns {"webrtc" | "websocket" | ""} what carries sound and picture; "" while nothing does */
+  get media() {
+    if (this.phase !== "connected") return "";
+    return this.#media instanceof SocketMedia ? "websocket" : "webrtc";
+  }
+
+  /** How the voice is played without WebRTC, see `JitterBuffer.figures`; null with it. */
+  get sound() {
+    return this.#media?.figures ?? null;
+  }
+
   async stats() {
-    return this.phase === "connected" ? this.#peer.stats() : null;
+    return this.phase === "connected" ? this.#media.stats() : null;
   }
 
   /** The network is back, as far as the browser knows. */
   hurry() {
     this.#socket?.hurry();
-    if (this.phase === "connected" && this.#peer.state !== "connected") this.#reconnect();
+    if (this.phase === "connected" && this.#media.state !== "connected") this.#reconnect();
   }
 
   /** Hang up and let the server free everything at once; a window without the avatar only goes. */
@@ -170,31 +213,63 @@ export class Session extends EventTarget {
   }
 
   async #connect(run, limit, { beside = false } = {}) {
-    if (!beside) this.#peer?.close();
-    const peer = new Peer(
-      this.#options.iceServers,
-      this.#track,
-      (state) => this.#watch(peer, state),
-      (stream) => run === this.#run && this.#tell("stream", stream),
-    );
-    if (!beside) this.#peer = peer;
+    if (!beside) this.#media?.close();
+    const kept = beside && this.#media instanceof SocketMedia && this.#options.transport.mode === "websocket";
+    const media = kept ? this.#media : this.#newMedia(run);
+    if (!beside) this.#media = media;
     try {
-      const offer = { type: "offer", sdp: await peer.offer(), ...this.#request() };
+      const request = kept ? { type: "websocket" } : await media.request();
+      const offer = { ...request, ...this.#request() };
       const look = this.#wanted;
       if (run !== this.#run) return;
       const answer = await sendOffer(offer, this.#abort.signal);
       if (run !== this.#run) return;
       this.#had = look;
       this.#adopt(answer);
-      await peer.answer(answer.sdp);
-      await peer.connected(limit);
+      if (!kept || !media.rides(this.#socket)) {
+        await media.begin(answer, this.#socket);
+        await media.connected(limit);
+      }
       if (run !== this.#run) return;
-      if (beside) this.#exchange(peer);
-      else this.#enter("connected");
+      this.#failures = 0;
+      if (!beside) this.#enter("connected");
+      else if (!kept) this.#exchange(media);
       if (this.#had !== this.#wanted) this.#connectBeside(); // the user chose again meanwhile
     } finally {
-      if (this.#peer !== peer) peer.close();
+      if (this.#media !== media) media.close();
     }
+  }
+
+  #newMedia(run) {
+    const { transport, iceServers, page } = this.#options;
+    const onState = (state) => this.#watch(media, state);
+    const show = (name) => (detail) => run === this.#run && this.#show(media, name, detail);
+    const media = transport.mode === "websocket"
+      ? new SocketMedia(this.#track, page, onState, show("performance"))
+      : new Peer(iceServers, this.#track, onState, show("stream"));
+    return media;
+  }
+
+  /** What comes over a connection beside the one that stands is shown when it takes over. */
+  #show(media, name, detail) {
+    if (media === this.#media) this.#tell(name, detail);
+    else this.#coming = () => this.#tell(name, detail);
+  }
+
+  /** WebRTC does not work, and there is another way: take it. @returns {boolean} whether that is so */
+  #falls(error) {
+    const { transport } = this.#options;
+    if (!NO_WEBRTC.has(error.code) || !transport.another) return false;
+    transport.fall();
+    this.#tell("fallen", error);
+    return true;
+  }
+
+  /** WebRTC was tried again beside what there is, in vain: stay with that. */
+  #stays(error) {
+    if (!NO_WEBRTC.has(error.code) || !(this.#media instanceof SocketMedia)) return false;
+    this.#options.transport.fall();
+    return true;
   }
 
   /** What an offer says beside its SDP. A conversation that there is keeps its look unless it is to change. */
@@ -205,9 +280,11 @@ export class Session extends EventTarget {
     return this.id && this.#had === this.#wanted ? request : { ...request, ...look() };
   }
 
-  #exchange(peer) {
-    const before = this.#peer;
-    this.#peer = peer;
+  #exchange(media) {
+    const before = this.#media;
+    this.#media = media;
+    this.#coming?.();
+    this.#coming = null;
     before?.close();
   }
 
@@ -239,6 +316,7 @@ export class Session extends EventTarget {
       this.#replay = "missed";
     }
     this.#tell("socket", state);
+    this.#media?.channel?.(state === "open");
     if (back) this.#look();
     if (state === "refused") this.#refused();
   }
@@ -271,13 +349,13 @@ export class Session extends EventTarget {
   #moved(page) {
     if (page === this.#options.page || !["connected", "reconnecting"].includes(this.phase)) return;
     this.#begin();
-    this.#peer?.close();
-    this.#peer = null;
+    this.#media?.close();
+    this.#media = null;
     this.#enter("elsewhere", { moved: true });
   }
 
-  #watch(peer, state) {
-    if (peer !== this.#peer || this.phase !== "connected") return;
+  #watch(media, state) {
+    if (media !== this.#media || this.phase !== "connected") return;
     clearTimeout(this.#gap);
     if (state === "failed") this.#reconnect();
     if (state === "disconnected") this.#gap = setTimeout(() => this.#reconnect(), GAP_MS);
@@ -285,12 +363,10 @@ export class Session extends EventTarget {
 
   /** Whether media still come; when not, call again. */
   async #look() {
-    const [run, peer] = [this.#run, this.#peer];
+    const [run, media] = [this.#run, this.#media];
     if (this.phase !== "connected") return;
-    const before = await peer.received();
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    if (run !== this.#run || this.phase !== "connected") return;
-    if ((await peer.received()) === before && run === this.#run) this.#reconnect();
+    const alive = await media.alive();
+    if (!alive && run === this.#run && this.phase === "connected") this.#reconnect();
   }
 
   /** Resolves when the message channel is open, or has been awaited for long enough. */
@@ -311,7 +387,10 @@ export class Session extends EventTarget {
         return;
       } catch (failure) {
         if (run !== this.#run) return;
-        if (GONE.has(asError(failure).code)) this.#expire();
+        const error = asError(failure);
+        if (GONE.has(error.code)) this.#expire();
+        this.#failures += NO_WEBRTC.has(error.code);
+        if (this.#failures >= TOO_OFTEN) this.#falls(error);
       }
     }
     this.#fail(new ApiError("lost"));
@@ -334,8 +413,8 @@ export class Session extends EventTarget {
   }
 
   #release() {
-    this.#peer?.close();
-    this.#peer = null;
+    this.#media?.close();
+    this.#media = null;
     this.#socket?.close();
     this.#socket = null;
   }

@@ -11,9 +11,9 @@ const HEARTBEAT_MS = 20_000;
 const SILENCE_MS = 45_000;
 const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
 
-/** What belongs to the channel itself and has no number. */
-const UNNUMBERED = new Set(["login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error",
-  "visemes_subscribed", "visemes", "visemes_clear",
+/** What is about the channel itself, and what else has no number. */
+const OWN = new Set(["login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"]);
+const UNNUMBERED = new Set([...OWN, "visemes_subscribed", "visemes", "visemes_clear",
   "audio_opened", "audio_closed", "audio_frame", "audio_clear"]);
 
 export class Socket {
@@ -33,6 +33,11 @@ export class Socket {
   #gap = false;
   /** The server logged us in; before that nothing may be sent. */
   #welcome = false;
+  #askedAt = 0;
+  /** Round trip in ms, as of the last heartbeat; null before the first. */
+  rtt = null;
+  /** Called with the channel's own messages about sound and lips, which have no number: a `SocketMedia`'s. */
+  own = null;
 
   /**
    * @param {{sessionid: string, token?: string}} credentials
@@ -68,6 +73,18 @@ export class Socket {
     if (!this.open) return false;
     this.#write(message);
     return true;
+  }
+
+  /** Send a piece of the microphone. */
+  sendSound(frame) {
+    if (this.open) this.#socket.send(frame);
+  }
+
+  /** Measure the round trip. */
+  beat() {
+    if (!this.open) return;
+    this.#askedAt = performance.now();
+    this.#write({ type: "heartbeat", timestamp: Date.now() });
   }
 
   /** Try again now instead of at the end of the back-off, e.g. when the network is back. */
@@ -114,7 +131,7 @@ export class Socket {
 
   #heartbeat() {
     if (Date.now() - this.#lastHeard > SILENCE_MS) this.#lost(this.#socket);
-    else if (this.open) this.#write({ type: "heartbeat", timestamp: Date.now() });
+    else this.beat();
   }
 
   #receive(data) {
@@ -130,6 +147,8 @@ export class Socket {
     if (message.type === "login_success") this.#welcomed(message);
     if (message.type === "sync") this.#sync(message.seq);
     if (message.type === "wsa_error") this.#refused(message);
+    if (message.type === "heartbeat_response") this.rtt = performance.now() - this.#askedAt;
+    if (this.own && !OWN.has(message.type)) this.own(message);
   }
 
   #welcomed({ missed = 0, resumed = true }) {

@@ -1,5 +1,6 @@
-/** The picture: the video element or what is composed of it, its light on the room, and a way out when sound is forbidden. */
+/** The picture: the video, what is composed of it, or the page's own drawing; its light on the room, and a way out when sound is forbidden. */
 import { Cutout } from "./cutout.js";
+import { wakeAudio } from "./sound/context.js";
 
 const LIGHT_PERIOD_MS = 4000;
 /** Browsers show a black dot of two by two pixels for a track that has not begun. */
@@ -16,14 +17,20 @@ export class Stage {
   #ambient;
   #frozen;
   #cutout;
+  #puppet;
+  /** What is played without WebRTC. */
+  #player = null;
   #lens = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   #timer = 0;
   #thawing = 0;
   /** Width by height of the avatar's pictures; twice that means that a matte comes beside them. */
   ratio = 1;
 
-  /** @param {{video: HTMLVideoElement, unmute: HTMLElement, ambient: HTMLElement, cutout: HTMLElement, frozen: HTMLCanvasElement}} parts */
-  constructor({ video, unmute, ambient, cutout, frozen }) {
+  /**
+   * @param {{video: HTMLVideoElement, unmute: HTMLElement, ambient: HTMLElement, cutout: HTMLElement, frozen: HTMLCanvasElement,
+   *          puppet: import("./puppet/puppet.js").Puppet}} parts
+   */
+  constructor({ video, unmute, ambient, cutout, frozen, puppet }) {
     this.#video = video;
     this.#unmute = unmute;
     this.#ambient = ambient;
@@ -31,7 +38,11 @@ export class Stage {
     this.#cutout = new Cutout(video, cutout);
     this.#lens.canvas.width = POINTS;
     this.#lens.canvas.height = POINTS;
+    this.#puppet = puppet;
+    puppet.onChange = () => this.#freeze();
+    puppet.onShown = () => this.#lookAtPuppet();
     unmute.addEventListener("click", () => {
+      if (this.#player) { wakeAudio(); this.#player.wake(); return; }
       video.muted = false;
       unmute.hidden = true;
       this.#play();
@@ -39,9 +50,21 @@ export class Stage {
     for (const event of ["playing", "resize"]) video.addEventListener(event, () => this.#look());
   }
 
+  /** Without WebRTC: the page draws the presenter itself, moved by `lips`. */
+  perform({ player, lips }) {
+    this.#freeze();
+    this.#leaveVideo();
+    this.#player = player;
+    player.onSilent = (silent) => { this.#unmute.hidden = !silent; };
+    this.#unmute.hidden = !player.silent;
+    this.#puppet.canvas.hidden = false;
+    this.#puppet.start(lips);
+  }
+
   show(stream) {
     if (this.#video.srcObject !== stream) {
       this.#freeze();
+      this.#leavePuppet();
       this.#video.srcObject = stream;
     }
     this.#play();
@@ -50,12 +73,29 @@ export class Stage {
   clear() {
     clearInterval(this.#timer);
     this.#thaw();
-    this.#cutout.stop();
-    this.#video.closest(".screen").dataset.cutout = "false";
-    this.#video.srcObject = null;
-    this.#video.dataset.live = "false";
+    this.#leaveVideo();
+    this.#leavePuppet();
     this.#unmute.hidden = true;
     this.#ambient.dataset.lit = "false";
+  }
+
+  #leaveVideo() {
+    this.#cutout.stop();
+    this.#screen.dataset.cutout = "false";
+    this.#video.srcObject = null;
+    this.#video.dataset.live = "false";
+  }
+
+  #leavePuppet() {
+    this.#puppet.stop();
+    this.#puppet.canvas.hidden = true;
+    this.#screen.dataset.puppet = "false";
+    if (this.#player) this.#player.onSilent = () => {};
+    this.#player = null;
+  }
+
+  get #screen() {
+    return this.#video.closest(".screen");
   }
 
   async #play() {
@@ -72,9 +112,9 @@ export class Stage {
 
   /** The last picture stays over a change of connections, until the first one of the next. */
   #freeze() {
-    const source = this.#cutout.canvas ?? this.#video;
+    const source = this.#puppet.shown ? this.#puppet.canvas : (this.#cutout.canvas ?? this.#video);
     const [width, height] = source === this.#video ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
-    if (this.#video.dataset.live !== "true" || width <= NO_PICTURE) return;
+    if ((!this.#puppet.shown && this.#video.dataset.live !== "true") || width <= NO_PICTURE) return;
     this.#frozen.width = width;
     this.#frozen.height = height;
     this.#frozen.getContext("2d").drawImage(source, 0, 0);
@@ -98,18 +138,24 @@ export class Stage {
     const matted = Math.abs(width / height - 2 * this.ratio) < Math.abs(width / height - this.ratio);
     if (matted) this.#cutout.start();
     else this.#cutout.stop();
-    this.#video.closest(".screen").dataset.cutout = String(matted);
+    this.#screen.dataset.cutout = String(matted);
     this.#thaw();
-    this.#light(!matted);
+    this.#light(matted ? null : this.#video);
+  }
+
+  #lookAtPuppet() {
+    this.#screen.dataset.puppet = "true";
+    this.#thaw();
+    this.#light(this.#puppet.opaque ? this.#puppet.canvas : null);
   }
 
   /** The colours of the picture tint the room, as a screen's light does. Who stands in the room itself gives none. */
-  #light(on) {
+  #light(source) {
     clearInterval(this.#timer);
-    if (!on) { this.#ambient.dataset.lit = "false"; return; }
+    if (!source) { this.#ambient.dataset.lit = "false"; return; }
     const draw = () => {
-      if (document.hidden || this.#video.readyState < 2) return;
-      this.#lens.drawImage(this.#video, 0, 0, POINTS, POINTS);
+      if (document.hidden || (source === this.#video && source.readyState < 2)) return;
+      this.#lens.drawImage(source, 0, 0, POINTS, POINTS);
       const points = this.#lens.getImageData(0, 0, POINTS, POINTS).data;
       const half = points.length / 2;
       this.#ambient.style.setProperty("--light-above", mean(points.subarray(0, half)));

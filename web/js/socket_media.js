@@ -1,0 +1,158 @@
+/** A conversation's sound over the message channel, where WebRTC can't or mustn't be used: as a `Peer` to the session. */
+import { ApiError } from "./api.js";
+import { Lips } from "./puppet/lips.js";
+import { Player } from "./sound/player.js";
+import { Uplink } from "./sound/uplink.js";
+
+/** How often the round trip is measured. */
+const BEAT_MS = 4000;
+/** A channel that came back is to carry sound again within this time. */
+const BACK_MS = 3000;
+const POLL_MS = 20;
+
+export class SocketMedia {
+  #player = new Player();
+  #lips = new Lips(this.#player);
+  #uplink = null;
+  #socket = null;
+  #track;
+  #page;
+  #events;
+  #state = "new";
+  #beat = 0;
+  #closed = false;
+
+  /**
+   * @param {MediaStreamTrack | null} track the microphone; null to listen only
+   * @param {string} page a name of this page
+   * @param {(state: string) => void} onState as of an RTCPeerConnection
+   * @param {(performance: {player: Player, lips: Lips}) => void} onPerformance called when there is something to hear and see
+   */
+  constructor(track, page, onState, onPerformance) {
+    this.#track = track;
+    this.#page = page;
+    this.#events = { onState, onPerformance };
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** Whether this channel carries it. */
+  rides(socket) {
+    return this.#socket === socket;
+  }
+
+  /** What an offer says. */
+  async request() {
+    await this.#player.open();
+    return { type: "websocket" };
+  }
+
+  /** The server took the offer; `socket` is the conversation's channel, open or about to be. */
+  async begin(answer, socket) {
+    this.#socket = socket;
+    socket.own = (message) => this.#receive(message);
+    this.#events.onPerformance({ player: this.#player, lips: this.#lips });
+    this.#beat = setInterval(() => socket.beat(), BEAT_MS);
+    if (socket.open) this.#ask();
+    else socket.hurry();
+  }
+
+  /** Resolves when sound can come; rejects with `network` after `limit` ms. */
+  async connected(limit) {
+    const until = performance.now() + limit;
+    while (this.#state !== "connected") {
+      if (this.#closed || performance.now() > until) throw new ApiError("network");
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** The channel is open (again), or lost. */
+  channel(open) {
+    if (!open) this.#enter("disconnected");
+    else if (this.#socket) this.#ask();
+  }
+
+  /** @returns {Promise<boolean>} whether it carries sound, or does soon */
+  async alive() {
+    try {
+      await this.connected(BACK_MS);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async replaceTrack(track) {
+    this.#track = track;
+    await this.#uplink?.attach(track);
+    return true;
+  }
+
+  /** @returns {Promise<{rtt: number | null, fps: number | null}>} round trip in ms, pictures per second */
+  async stats() {
+    return { rtt: this.#socket?.rtt ?? null, fps: this.#lips.rate() };
+  }
+
+  /** See `Player.figures`. */
+  get figures() {
+    return this.#player.figures;
+  }
+
+  /** Silence at once. */
+  hush() {
+    this.#player.flush();
+    this.#lips.flush();
+  }
+
+  /** It was not wanted after all. */
+  unhush() {
+    this.#player.allow();
+    this.#lips.allow();
+  }
+
+  close() {
+    this.#closed = true;
+    clearInterval(this.#beat);
+    this.#uplink?.close();
+    this.#player.close();
+    if (this.#socket?.own) {
+      this.#socket.own = null;
+      this.#socket.send({ type: "close_audio" });
+      this.#socket.send({ type: "subscribe_visemes", content: { format: "off" } });
+    }
+    this.#state = "closed";
+  }
+
+  #ask() {
+    this.#socket.send({ type: "open_audio", content: { uplink: "pcm", page: this.#page } });
+    this.#socket.send({ type: "subscribe_visemes", content: { format: "arkit" } });
+  }
+
+  #receive(message) {
+    switch (message.type) {
+      case "audio_opened": return this.#opened(message);
+      case "audio_frame": return this.#player.push(message);
+      case "audio_clear": return this.#player.clear(message);
+      case "audio_closed": return message.reason === "ended" ? this.#enter("failed") : undefined;
+      case "visemes": return this.#lips.push(message);
+      case "visemes_clear": return this.#lips.clear(message);
+      default: return undefined;
+    }
+  }
+
+  async #opened({ uplink_rate: rate }) {
+    if (!this.#uplink) {
+      this.#uplink = new Uplink(rate, (frame) => this.#state === "connected" && this.#socket.sendSound(frame));
+      await this.#uplink.attach(this.#track);
+    }
+    this.#enter("connected");
+  }
+
+  #enter(state) {
+    if (this.#closed || state === this.#state) return;
+    this.#state = state;
+    this.#events.onState(state);
+  }
+}

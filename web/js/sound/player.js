@@ -1,0 +1,104 @@
+/** The avatar's voice: pieces of sound from the server, played in time by a worklet. */
+import { voiceContext } from "./context.js";
+import { loadWorklet } from "./worklet.js";
+
+/** Safari does not tell how late its loudspeaker is. */
+const USUAL_LATENCY_S = 0.02;
+
+export class Player {
+  #context = voiceContext();
+  #node = null;
+  #tap = null;
+  #lines = [];
+  #figures = {};
+  /** Called with true when the browser forbids sound until the user does something, else with false. */
+  onSilent = () => {};
+
+  async open() {
+    await loadWorklet(this.#context, "./player_worklet.js");
+    this.#node = new AudioWorkletNode(this.#context, "eman-player", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.#node.port.onmessage = ({ data }) => { this.#lines = data.lines; this.#figures = data.figures; };
+    this.#tap = this.#context.createMediaStreamDestination();
+    this.#node.connect(this.#context.destination);
+    this.#node.connect(this.#tap);
+    this.#context.onstatechange = () => this.#tell();
+    this.wake();
+  }
+
+  /** What is played, for meters. @returns {MediaStream} */
+  get stream() {
+    return this.#tap.stream;
+  }
+
+  /** For tests and measurements: what goes to the loudspeaker. @returns {AudioNode} */
+  get output() {
+    return this.#node;
+  }
+
+  /** See `JitterBuffer.figures`. */
+  get figures() {
+    return { ...this.#figures, state: this.#context.state };
+  }
+
+  get silent() {
+    return this.#context.state !== "running";
+  }
+
+  /** Start the sound, or learn that a gesture is needed first. */
+  wake() {
+    if (this.silent) this.#context.resume().catch(() => { /* then onSilent has been told */ });
+    this.#tell();
+  }
+
+  /** @param {{reply: string, at_ms: number, seq: number, data: string}} frame an `audio_frame` */
+  push({ reply, at_ms, seq, data }) {
+    const samples = decoded(data);
+    this.#node?.port.postMessage({ type: "piece", reply, at_ms, seq, samples }, [samples.buffer]);
+  }
+
+  /** @param {{reply: string, at_ms: number}} message an `audio_clear` */
+  clear({ reply, at_ms }) {
+    this.#node?.port.postMessage({ type: "clear", reply, at_ms });
+  }
+
+  /** Silence at once, without waiting for the server. */
+  flush() {
+    this.#node?.port.postMessage({ type: "flush" });
+  }
+
+  /** The server did not stop after all. */
+  allow() {
+    this.#node?.port.postMessage({ type: "allow" });
+  }
+
+  /**
+   * What is heard now, or `ahead` seconds later.
+   * @returns {{reply: string, at: number} | null} `at`: milliseconds after the reply's first sound
+   */
+  heard(ahead = 0) {
+    const now = this.#context.currentTime - (this.#context.outputLatency || USUAL_LATENCY_S) + ahead;
+    const line = this.silent ? null : this.#lines.findLast(({ base }) => base <= now);
+    return line ? { reply: line.reply, at: (now - line.base) * 1000 } : null;
+  }
+
+  close() {
+    this.#context.onstatechange = null;
+    if (this.#node) this.#node.port.onmessage = null;
+    this.#node?.disconnect();
+    this.#node?.port.postMessage({ type: "end" });
+    this.#node = null;
+    this.#lines = [];
+  }
+
+  #tell() {
+    this.onSilent(this.silent);
+  }
+}
+
+/** Base64 of 16-bit little-endian samples. */
+function decoded(data) {
+  const text = atob(data);
+  const bytes = new Uint8Array(text.length & ~1);
+  for (let index = 0; index < bytes.length; index++) bytes[index] = text.charCodeAt(index);
+  return new Int16Array(bytes.buffer);
+}

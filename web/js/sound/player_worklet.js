@@ -1,0 +1,41 @@
+/** Runs in the browser's audio thread: plays what the page hands over. */
+import { JitterBuffer } from "./jitter_buffer.js";
+
+/** How often the page is told how it goes. */
+const REPORT_S = 0.1;
+
+class PlayerProcessor extends AudioWorkletProcessor {
+  #buffer = new JitterBuffer(sampleRate);
+  #told = -1;
+  #next = 0;
+  #playing = true;
+
+  constructor() {
+    super();
+    this.port.onmessage = ({ data }) => this.#take(data);
+  }
+
+  process(inputs, [[out]]) {
+    this.#buffer.pull(out, currentFrame);
+    if (this.#buffer.changes !== this.#told || currentTime >= this.#next) this.#report();
+    return this.#playing;
+  }
+
+  #take({ type, reply, at_ms: ms, samples, seq }) {
+    const at = Math.round(((ms ?? 0) * sampleRate) / 1000);
+    if (type === "piece") this.#buffer.push({ reply, at, samples, seq }, currentFrame);
+    if (type === "clear") this.#buffer.clear(reply, at, currentFrame);
+    if (type === "flush") this.#buffer.flush(currentFrame);
+    if (type === "allow") this.#buffer.allow();
+    if (type === "end") this.#playing = false;
+  }
+
+  #report() {
+    this.#told = this.#buffer.changes;
+    this.#next = currentTime + REPORT_S;
+    const lines = this.#buffer.lines.map(({ reply, base }) => ({ reply, base: base / sampleRate }));
+    this.port.postMessage({ lines, figures: this.#buffer.figures(currentFrame) });
+  }
+}
+
+registerProcessor("eman-player", PlayerProcessor);
