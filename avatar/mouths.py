@@ -24,7 +24,7 @@ IMPORTANCE = {
 }  # fmt: skip
 """How much of the picture each coefficient changes, by which the nearest mouth is chosen: measured on the embedded
 presenters, and more for the lips' contact, whose lack is seen at once."""
-SHUT = (0.0, 0.35, 0.7, 1.0)
+SHUT = (0.0, 0.17, 0.34, 0.5, 0.67, 0.84, 1.0)
 """Eyelids that are drawn."""
 
 _MOUTHS = 64

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 ARGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -49,25 +49,44 @@ def write_microphone(path: Path, speech: NDArray[np.int16], *, lead_s: float, ta
 
 
 @contextlib.asynccontextmanager
+async def launched(microphone: Path | None = None, flags: Sequence[str] = FAKE_MEDIA) -> AsyncIterator[Browser]:
+    """A Chromium."""
+    args = [*ARGS, *flags]
+    if microphone is not None:
+        args.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=args)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def page_of(browser: Browser, url: str, script: str = "", **context: object) -> AsyncIterator[Page]:
+    """A page in a context of its own; fails the test at its end when a script error was seen. `script` runs first."""
+    errors: list[str] = []
+    options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context}
+    opened = await browser.new_context(**options)  # type: ignore[arg-type]
+    if script:
+        await opened.add_init_script(script)
+    page = await opened.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(url)
+    try:
+        yield page
+    finally:
+        await opened.close()
+    assert not errors, errors
+
+
+@contextlib.asynccontextmanager
 async def browser_page(
     url: str, microphone: Path | None = None, flags: Sequence[str] = FAKE_MEDIA, **context: object
 ) -> AsyncIterator[Page]:
     """The chat page, before Start; fails the test at its end when a script error was seen."""
-    args = [*ARGS, *flags]
-    if microphone is not None:
-        args.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
-    errors: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=args)
-        options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context}
-        page = await (await browser.new_context(**options)).new_page()  # type: ignore[arg-type]
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        await page.goto(url)
-        try:
-            yield page
-        finally:
-            await browser.close()
-    assert not errors, errors
+    async with launched(microphone, flags) as browser, page_of(browser, url, **context) as page:  # type: ignore[arg-type]
+        yield page
 
 
 async def screenshot(page: Page, name: str) -> None:

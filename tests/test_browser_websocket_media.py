@@ -1,0 +1,313 @@
+"""The page without WebRTC in a real Chromium: sound over the WebSocket, the presenter drawn by the page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+from playwright.async_api import Browser, Page
+
+from app import Server
+from core.frames import SoundPiece
+from core.sessions import Session
+from tests import browser
+from tests.browser import until
+from tests.conftest import serve
+from tests.heard_page import BLOCKED, NO_WEBRTC, RATE, RECORDED, audio_now, heard
+from tests.speech import flite, resample
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+EMBEDDED = {
+    "asr__engine": "pocketsphinx",
+    "dialogue__engine": "demo",
+    "tts__engine": "espeak",
+    "face__engine": "vector",
+    "lipsync__engine": "phonemes",
+}
+QUESTION = "what is seven times six"
+PLAYING = "window.eman.state.connection === 'connected' && window.eman.state.media === 'websocket'"
+SHOWN = "document.querySelector('.screen').dataset.puppet === 'true'"
+LONG = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Server]:
+    async with serve(**EMBEDDED) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    microphone = tmp_path_factory.mktemp("sound") / "microphone.wav"
+    browser.write_microphone(microphone, flite(QUESTION, "rms"), lead_s=3.0, tail_s=7.0, times=4)
+    async with browser.launched(microphone) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def page_on(
+    chromium: Browser, server: Server, script: str = "", query: str = "?media=websocket", **context: object
+) -> AsyncIterator[Page]:
+    """The first screen."""
+    url = server.url.replace("127.0.0.1", "localhost") + "/webrtcapichat.html" + query
+    async with browser.page_of(chromium, url, script, **context) as page:
+        yield page
+
+
+async def start(page: Page, *, microphone: bool = False) -> None:
+    if not microphone:
+        await page.uncheck("#use-microphone", force=True)
+    await page.click("#start")
+    await until(page, f"{PLAYING} && {SHOWN}", timeout=30)
+
+
+def session_of(server: Server) -> Session:
+    return server.sessions.all()[-1]
+
+
+class Reference:
+    """What the server handed over, as a client would play it: implements `core.stages.SoundSink`."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[str, list[SoundPiece]] = {}
+
+    def sound(self, piece: SoundPiece) -> None:
+        self.pieces.setdefault(piece.reply_id, []).append(piece)
+
+    def cleared(self, reply_id: str, at: float) -> None:
+        pass
+
+    def of(self, reply_id: str) -> NDArray[np.float32]:
+        """The whole reply at `RATE`, -1 to 1."""
+        pieces = self.pieces[reply_id]
+        whole = np.zeros(round((pieces[-1].at + 10) * 48_000), np.int16)
+        for piece in pieces:
+            begin = round(piece.at * 48_000)
+            whole[begin : begin + len(piece.samples)] = piece.samples
+        return resample(whole, 48_000, RATE).astype(np.float32) / 32768
+
+
+def likeness(sound: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Correlation of a recording with what it is to hold, of the stretch between two pauses where it is worst.
+
+    In a pause sound may be moved; a gap anywhere else makes it fall.
+    """
+    loud = np.flatnonzero(np.abs(reference) > 0.01)
+    ends = np.flatnonzero(np.diff(loud) > 0.02 * RATE)
+    stretches = zip([loud[0], *loud[ends + 1]], [*loud[ends], loud[-1]], strict=True)
+    return min(_likeness(sound, reference[begin:end]) for begin, end in stretches if end - begin > 0.1 * RATE)
+
+
+def _likeness(sound: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    # without the highest tones, which tell half a sample between two ways of halving the rate
+    sound, wanted = (np.convolve(one, np.ones(6, np.float32) / 6, "same") for one in (sound, wanted))
+    size = 1 << (len(sound) + len(wanted)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(sound, size) * np.conj(np.fft.rfft(wanted, size)), size)
+    place = int(np.argmax(product[: len(sound) - len(wanted) + 1]))
+    part = sound[place : place + len(wanted)]
+    return float(np.dot(part, wanted) / (np.linalg.norm(part) * np.linalg.norm(wanted)))
+
+
+async def test_h3_talks_where_there_is_no_webrtc_and_loses_no_sound(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server, NO_WEBRTC + RECORDED, query="", bypass_csp=True) as page:
+        await start(page, microphone=True)
+        reference = Reference()
+        end = session_of(server).listen(reference, 0.5)
+        assert await page.locator('#notice .notice[data-code="fallen"]').count() == 1
+        await browser.screenshot(page, "websocket-fallen")
+        asked = page.locator('#log .message[data-role="user"][data-state="final"]')
+        answered = page.locator('#log .message[data-role="avatar"][data-state="done"]')
+        await asked.first.wait_for(timeout=30_000)
+        await answered.first.wait_for(timeout=20_000)
+        await until(page, "window.eman.state.sound.buffered_ms === 0 && window.eman.state.activity !== 'speaking'")
+        end()
+        sound = await page.evaluate("window.eman.state.sound")
+        assert (sound["gaps"], sound["lost"]) == (0, 0)
+        assert sound["played_ms"] > 800
+        recording = await heard(page)
+        assert recording.holes == 0
+        assert reference.pieces, await browser.said(page)
+        first = next(iter(reference.pieces))
+        assert likeness(recording.samples, reference.of(first)) > 0.98
+        assert len(await browser.said(page)) >= 2
+        await browser.screenshot(page, "websocket-answered")
+
+
+_WATCH = """() => {
+    const canvas = document.querySelector('#puppet'), lens = document.createElement('canvas');
+    const analyser = window.voice.createAnalyser(), ring = new Float32Array(1024);
+    analyser.fftSize = 1024;
+    window.tapped(analyser);
+    const brush = lens.getContext('2d', {willReadFrequently: true});
+    window.seen = [];
+    (function look() {
+        const {width, height} = canvas, [x, y, w, h] = [0.42, 0.53, 0.16, 0.12];
+        lens.width = w * width;
+        lens.height = h * height;
+        brush.drawImage(canvas, x * width, y * height, w * width, h * height, 0, 0, w * width, h * height);
+        const points = brush.getImageData(0, 0, lens.width, lens.height).data;
+        let dark = 0;
+        for (let at = 0; at < points.length; at += 4) dark += points[at] + points[at + 1] + points[at + 2] < 200;
+        analyser.getFloatTimeDomainData(ring);
+        const loud = Math.sqrt(ring.reduce((sum, value) => sum + value * value, 0) / ring.length);
+        window.seen.push([performance.now(), dark / (points.length / 4), loud, window.eman.state.mouth]);
+        setTimeout(look, 15);
+    })();
+}"""
+_TAPPABLE = """
+    const Tapped = window.AudioWorkletNode;
+    window.AudioWorkletNode = class extends Tapped {
+        constructor(context, name, options) {
+            super(context, name, options);
+            if (name === 'eman-player') window.voice = context, window.tapped = node => this.connect(node);
+        }
+    };
+"""
+
+
+async def test_h3_the_mouth_moves_with_the_sound_and_closes_for_m(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server, _TAPPABLE) as page:
+        await start(page)
+        await until(page, "window.voice !== undefined")
+        await page.evaluate(_WATCH)
+        await asyncio.sleep(0.5)
+        session_of(server).conversation.say("Mama, papa. Mama, papa. Mama, papa. Mama, papa.")
+        await until(page, "window.seen.some(([, dark]) => dark > 0.03)", timeout=20)
+        await until(page, "window.seen.slice(-40).every(([, dark, loud]) => dark < 0.01 && loud < 0.002)", timeout=20)
+        table = np.array(await page.evaluate("window.seen"))
+        times, dark, loud, mouth = table.T
+        speaking = np.flatnonzero(loud > 0.01)
+        began, ended = times[speaking[0]], times[speaking[-1]]
+        assert dark[times < began - 150].max() < 0.01, "the mouth moved before it spoke"
+        assert dark[times > ended + 400].max() < 0.01, "the mouth moved after it spoke"
+        # each closure lies between two openings; most of the twelve are seen on a slow machine, too
+        states = [value > 0.025 for value in dark[(times > began) & (times < ended)] if not 0.008 < value < 0.025]
+        closures = sum(one and not other for one, other in itertools.pairwise(states))
+        assert closures >= 5, closures
+        assert (mouth == 1).sum() > 3, "p, b and m have the mouth number 1"
+
+
+async def test_h3_an_interruption_is_silence_at_once(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server, RECORDED, bypass_csp=True) as page:
+        await start(page)
+        session = session_of(server)
+        await page.evaluate("addEventListener('click', () => { window.clicked = window.voice.currentTime; }, true)")
+        for by in ("page", "server"):
+            session.conversation.say(LONG)
+            await until(page, "window.eman.state.sound.played_ms > 0 && window.eman.state.sound.buffered_ms > 300")
+            await asyncio.sleep(0.7)
+            now = await audio_now(page)
+            if by == "page":
+                await page.click("#interrupt")
+                now = await page.evaluate("window.clicked")
+            else:
+                session.interrupt()
+            await asyncio.sleep(1.2)
+            recording = await heard(page)
+            assert recording.holes == 0
+            sounding = recording.sounding()
+            assert sounding[sounding < now][-1] > now - 0.4, "it spoke until then"
+            assert sounding[-1] - now < (0.3 if by == "page" else 0.45), (by, sounding[-1] - now)
+        # and what comes next is heard
+        await until(page, "window.eman.state.activity !== 'speaking'")
+        played = await page.evaluate("window.eman.state.sound.played_ms")
+        session.conversation.say("Once more.")
+        await until(page, f"window.eman.state.sound.played_ms > {played} + 400")
+
+
+async def test_h3_where_ice_fails_it_goes_on_without_and_webrtc_can_be_tried_again(
+    chromium: Browser, server: Server
+) -> None:
+    async with page_on(chromium, server, BLOCKED, query="") as page:
+        await start(page)
+        notice = page.locator('#notice .notice[data-code="fallen"]')
+        await notice.wait_for()
+        session = session_of(server)
+        await page.fill("#text", "what is two times three")
+        await page.keyboard.press("Enter")
+        await page.locator('#log .message[data-role="avatar"][data-state="done"]').wait_for(timeout=20_000)
+        assert await page.evaluate("window.eman.state.sound.gaps") == 0
+        # in vain at first: nothing is lost by it
+        await notice.locator(".notice-action").click()
+        await until(page, "document.querySelector('#notice .notice[data-code=fallen]') !== null", timeout=20)
+        assert await page.evaluate(PLAYING)
+        await page.evaluate("window.blocked = false")
+        await notice.locator(".notice-action").click()
+        await until(page, "window.eman.state.media === 'webrtc'", timeout=20)
+        await until(page, "document.querySelector('#video').videoWidth > 16", timeout=20)
+        assert await page.evaluate(f"!({SHOWN})")
+        assert session_of(server) is session
+        # and back, from the menu
+        await page.click("#more")
+        await page.locator("#without-webrtc").check(force=True)
+        await until(page, f"{PLAYING} && {SHOWN}", timeout=20)
+        assert session_of(server) is session
+        assert await page.locator("#notice .notice").count() == 0
+
+
+async def test_h3_a_reload_goes_on_as_it_was(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server, BLOCKED, query="") as page:
+        await page.click(".advanced summary")
+        await page.select_option("#transport", "websocket")
+        await start(page, microphone=True)
+        await page.click("#ptt")
+        session = session_of(server)
+        session.conversation.say("Good morning.")
+        await until(page, "document.querySelector('#log').textContent.includes('Good morning.')")
+        await page.reload()
+        await until(page, f"{PLAYING} && {SHOWN}", timeout=20)
+        assert await page.evaluate("window.eman.state.microphone") == "push_to_talk"
+        assert session_of(server) is session
+        assert len([one for one in server.sessions.all() if one.id == session.id]) == 1
+        await until(page, "document.querySelector('#log').textContent.includes('Good morning.')")
+        # a browser that waits for a gesture says so
+        if await page.evaluate("window.eman.state.sound.state !== 'running'"):
+            await page.click("#unmute")
+        await until(page, "window.eman.state.sound.state === 'running'")
+        assert await page.locator("#unmute").is_hidden()
+        session.conversation.say("Here I am again.")
+        await until(page, "window.eman.state.sound.played_ms > 500")
+        # held to talk: what is said reaches the server
+        await page.locator("#talk").hover()
+        await page.mouse.down()
+        await until(page, "['listening', 'recognizing'].includes(window.eman.state.activity)")
+        await page.mouse.up()
+        await until(page, "!['listening', 'recognizing'].includes(window.eman.state.activity)", timeout=20)
+
+
+async def test_h3_another_face_and_another_window(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server) as page:
+        await start(page)
+        session = session_of(server)
+        first = await page.evaluate("document.querySelector('#puppet').toDataURL()")
+        await page.click("#more")
+        await page.click("#look-open")
+        await page.locator('#look-picker label:has(input[value="juno"])').click()
+        await page.keyboard.press("Escape")
+        await until(page, "document.querySelector('#still').src.includes('juno')")
+        async with asyncio.timeout(20):
+            while session.face.presenter != "juno":
+                await asyncio.sleep(0.05)
+        assert await page.evaluate("document.querySelector('#puppet').toDataURL()") != first
+        assert session_of(server) is session
+        await browser.screenshot(page, "websocket-juno")
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write", "microphone"])
+        await page.click("#share")
+        link = str(await page.evaluate("navigator.clipboard.readText()"))
+        other = await page.context.new_page()
+        await other.goto(link.replace("#", "?media=websocket#"))
+        await until(other, "window.eman?.state.socket === true")
+        await other.click("#retry")
+        await until(other, PLAYING, timeout=20)
+        await until(page, "window.eman.state.connection === 'elsewhere'")
+        assert await page.evaluate("window.eman.state.sound") is None
+        session.conversation.say("Now I am here.")
+        await until(other, "window.eman.state.sound.played_ms > 500", timeout=20)
+        await browser.screenshot(other, "websocket-other-window")
