@@ -146,7 +146,8 @@ export class Stage {
   #lookAtPuppet() {
     this.#screen.dataset.puppet = "true";
     this.#thaw();
-    this.#light(this.#puppet.opaque ? this.#puppet.canvas : null);
+    // Its still, not the canvas: to read that back would hold up everything, the sound too.
+    this.#light(this.#puppet.opaque ? this.#puppet.portrait : null);
   }
 
   /** The colours of the picture tint the room, as a screen's light does. Who stands in the room itself gives none. */

@@ -22,6 +22,8 @@ export class Puppet {
   #lips = null;
   #wanted = "";
   #atlas = null;
+  /** The still that is moved. @type {HTMLImageElement | null} */
+  portrait = null;
   #ready = false;
   #frame = 0;
   #paintedAt = 0;
@@ -89,6 +91,7 @@ export class Puppet {
       if (this.#wanted !== wanted) return;
       this.onChange();
       this.#atlas = atlas;
+      this.portrait = portrait;
       this.#shares = new Map([[0, 1]]);
       this.#painter.show(portrait, atlas);
       this.#ready = true;
