@@ -67,8 +67,14 @@ async def test_a_full_server_is_explained_and_can_be_tried_again(serving: Serve)
 async def test_blocked_media_are_explained(serving: Serve) -> None:
     blocked = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     async with serving() as server:
-        url = server.url.replace("127.0.0.1", "localhost")
-        async with browser.browser_page(url, flags=[*browser.FAKE_MEDIA, blocked]) as page:
+        url = server.url.replace("127.0.0.1", "localhost") + "/webrtcapichat.html"
+        async with browser.browser_page(url + "?media=webrtc", flags=[*browser.FAKE_MEDIA, blocked]) as page:
             await page.click("#start")
             assert "udp" in (await curtain(page, "ice_failed", timeout=25)).lower()
             await browser.screenshot(page, "ice_failed")
+            # and where the user leaves the choice to the page, it goes on without
+            other = await page.context.new_page()
+            await other.goto(url)
+            await other.click("#start")
+            assert "webrtc" in (await notice(other, "fallen")).lower()
+            await browser.until(other, "window.eman.state.connection === 'connected'")

@@ -213,7 +213,7 @@ async def test_f4_the_choice_is_remembered_while_anything_may_be_kept(serving: S
         await start(page)
         assert server.sessions.all()[0].face.background == kept["background"]
         await page.click("#more")
-        await page.locator(".menu .switch").click()
+        await page.locator(".menu .switch:has(#enable-storage)").click()
         await until(page, "localStorage.getItem('eman.look') === null")
         await page.click("#look-open")
         await choose(page, "mira", "#look-picker")

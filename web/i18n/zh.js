@@ -155,7 +155,7 @@ export default {
   "notice.close": "关闭",
   "notice.retry": "重试",
   "notice.reconnected": "已重新连接。",
-  "notice.fallen": "WebRTC 连不通，已改用其他方式继续。",
+  "notice.fallen": "这里无法使用 WebRTC，已改用其他方式继续。",
   "notice.fallen.text": "声音改走 WebSocket，人像由本页面绘制：口型与声音同步，但没有表情和动作。",
   "notice.fallen.again": "重试 WebRTC",
   "notice.new_session": "之前的对话已过期，已开始新的对话。",

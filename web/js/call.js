@@ -181,7 +181,7 @@ export class Call {
     on("phase", (detail) => this.#phase(detail));
     on("stream", (stream) => { stage.show(stream); theirVoice.attach(stream); });
     on("performance", (performance) => { stage.perform(performance); theirVoice.attach(performance.player.stream); });
-    on("fallen", () => this.#fallen());
+    on("fallen", (failure) => this.#fallen(failure));
     on("message", ({ message, number }) => conversation.receive(message, number));
     on("replay", ({ messages, whole, gap }) => {
       if (gap) conversation.settle();
@@ -205,9 +205,9 @@ export class Call {
   }
 
   /** It goes on without WebRTC: say what is different, and how to try again. */
-  #fallen() {
+  #fallen({ code }) {
     const { notices, transport } = this.#parts;
-    const action = { label: t("notice.fallen.again"), run: () => { transport.retry(); this.reroute(); } };
+    const action = code === "no_webrtc" ? null : { label: t("notice.fallen.again"), run: () => { transport.retry(); this.reroute(); } };
     notices.show({ code: "fallen", kind: "warning", title: t("notice.fallen"), text: t("notice.fallen.text"), action });
   }
 

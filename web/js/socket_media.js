@@ -148,6 +148,7 @@ export class SocketMedia {
       await this.#uplink.attach(this.#track);
     }
     this.#enter("connected");
+    this.#socket.beat();
   }
 
   #enter(state) {
