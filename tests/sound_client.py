@@ -96,6 +96,26 @@ class SoundClient:
             await self.socket.send_bytes(sound[start : start + size].astype("<i2").tobytes())
             await asyncio.sleep(max(0.0, began + (start + size) / LISTEN_RATE / speed - time.monotonic()))
 
+    async def leak(self, delay_s: float, share: float = 0.1) -> None:
+        """A loudspeaker beside the microphone, in a quiet room: it plays `delay_s` after the first piece came."""
+        assert self.socket is not None
+        room = np.random.default_rng(1).normal(0, 26, 16_000).astype(np.int16)
+        began, sent = time.monotonic(), 0
+        while True:
+            now = time.monotonic()
+            count = min(int((now - began) * LISTEN_RATE) - sent, 15_000)
+            sound = room[:count].astype(float)
+            if self.frames:
+                played = self.sound(self.frames[0].reply)
+                place = began + (sent + np.arange(count)) / LISTEN_RATE - self.frames[0].arrival - delay_s
+                at = (place * RATE).astype(int)
+                inside = (place > 0) & (at < len(played))
+                sound[inside] += share * played[at[inside]]
+            if count:
+                await self.socket.send_bytes(sound.astype("<i2").tobytes())
+            sent += count
+            await asyncio.sleep(0.02)
+
     async def send(self, **message: Any) -> None:
         assert self.socket is not None
         await self.socket.send_json(message)

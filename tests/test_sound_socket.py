@@ -106,6 +106,22 @@ async def test_h3_speaking_over_the_avatar_interrupts_it(serving: Serve) -> None
         assert abs(loudness(client.sound("r2")) - TONE) < 0.01
 
 
+async def test_h3_the_avatars_own_voice_leaking_back_does_not_interrupt(serving: Serve) -> None:
+    """The microphone hears what a client plays 150 ms after it is due, 20 dB down, without echo cancelling."""
+    async with serving(tts__engine="espeak") as server, SoundClient(server.url) as client:
+        await client.start("pcm")
+        leak = asyncio.create_task(client.leak(0.15))
+        await client.human("This is a rather long text that the avatar speaks while its voice comes back. " * 2)
+        await client.message("reply", state="end", timeout=60)
+        leak.cancel()
+        await asyncio.wait({leak})
+        session = server.sessions.find(client.session)
+        assert loudness(client.sound("r1")) > 0.01
+        assert not [m for m in client.messages if m.get("state") == "interrupted"]
+        assert not [m for m in client.messages if m["type"] == "asr_result" and m["is_final"] and m["text"]]
+        assert session.media.status()["listeners"] == 1
+
+
 async def test_h3_opus_from_the_microphone(serving: Serve) -> None:
     async with serving() as server, SoundClient(server.url) as client:
         await client.start("opus")
