@@ -9,9 +9,8 @@ from config.settings import Settings, data_folder, public_view
 from core.access import Access, AccessRules
 from core.clips import Clip, ClipShelf
 from core.conversation import ConversationLimits
-from core.devices.device import TalkOptions
 from core.devices.door import Door
-from core.devices.endpoint import DeviceOptions
+from core.devices.options import DeviceOptions, TalkOptions
 from core.devices.tokens import DeviceTokens
 from core.devices.wake_words import WakeWords
 from core.errors import SettingsError

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType
 
@@ -29,11 +28,11 @@ from core.devices.effects import (
     Subtitle,
 )
 from core.devices.line import DeviceLine
+from core.devices.options import TalkOptions
 from core.devices.outbox import BURST_S
 from core.devices.talk import Talk
 from core.devices.uplink import Uplink
 from core.devices.voice import PACKET_S, Voice
-from core.devices.wake_words import WakeWords
 from core.dialogue.xiaozhi.protocol import Ping, read_from_client
 from core.envelope import spoken_text
 from core.errors import EmanError
@@ -47,16 +46,6 @@ logger = logging.getLogger(__name__)
 NORMAL, GOING_AWAY = 1000, 1001
 FLUSH_S = 0.1
 """Sound that fills no packet waits so long for more."""
-
-
-@dataclass(frozen=True, slots=True)
-class TalkOptions:
-    """`greeting` is spoken when a wake word was said, "" for nothing; a device without voice for `idle_s` is let go."""
-
-    greeting: str = ""
-    wake_words: WakeWords = field(default_factory=lambda: WakeWords(()))
-    idle_s: float = 120.0
-    max_text_chars: int = 4000
 
 
 class Device:

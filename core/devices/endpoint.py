@@ -1,4 +1,4 @@
-"""The addresses at which devices find us: the WebSocket, and the OTA address that tells them where it is."""
+"""The WebSocket at which devices talk, and which session each of them has."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 from aiohttp import WSMessage, WSMsgType, web
 
 from core.cast import Cast
-from core.devices import messages, ota
+from core.devices import messages
 from core.devices.caller import DeviceCaller, caller_of
-from core.devices.device import GOING_AWAY, NORMAL, Device, TalkOptions
+from core.devices.device import GOING_AWAY, NORMAL, Device
+from core.devices.discovery import Discovery
 from core.devices.door import Door
 from core.devices.line import DeviceLine
+from core.devices.options import DeviceOptions
 from core.dialogue.xiaozhi.protocol import ClientHello, read_from_client
 from core.errors import BadRequest, EmanError, Refused, Unauthorized
 from core.events import Event
@@ -35,18 +36,6 @@ MOST_DEVICES = 1024
 """Devices whose conversation is known; beyond that the one that was away for the longest time begins anew."""
 PAGE = "xiaozhi"
 """As `Session.page`, until a page watches."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceOptions:
-    """See `xiaozhi` in config/default.yaml."""
-
-    paths: Sequence[str] = ("/xiaozhi/v1/",)
-    ota_paths: Sequence[str] = ("/xiaozhi/ota/",)
-    url: str = ""
-    presenter: str = ""
-    background: str = ""
-    talk: TalkOptions = field(default_factory=TalkOptions)
 
 
 class DeviceEndpoint:
@@ -68,6 +57,7 @@ class DeviceEndpoint:
         self._door = door
         self._options = options
         self._recall = recall
+        self._discovery = Discovery(door, options)
         self._homes: OrderedDict[tuple[str, str], str] = OrderedDict()
         """Device → id of its session, the latest last; it may be over."""
         self._devices: dict[str, Device] = {}
@@ -78,35 +68,13 @@ class DeviceEndpoint:
 
     def routes(self) -> list[web.RouteDef]:
         """For `Application.add_routes`."""
-        routes = []
+        routes, found = [], self._discovery
         for path in self._options.paths:
             routes += [web.get(spelling, self.talk) for spelling in _spellings(path)]
         for path in self._options.ota_paths:
             for spelling in _spellings(path):
-                routes += [web.get(spelling, self.where), web.post(spelling, self.discover)]
+                routes += [web.get(spelling, found.where), web.post(spelling, found.discover)]
         return routes
-
-    # -- HTTP
-
-    async def where(self, request: web.Request) -> web.Response:
-        """For people who look whether this is the right address."""
-        return web.Response(text=f"Devices of the xiaozhi protocol are served. The WebSocket: {self._url(request)}\n")
-
-    async def discover(self, request: web.Request) -> web.Response:
-        """A device asks where the WebSocket is."""
-        report = ota.report_of(await request.read())
-        try:
-            caller = caller_of(request.headers, request.query, ota.device_of(report))
-        except BadRequest as error:
-            return web.json_response({"error": str(error)}, status=400)
-        token = self._door.token_for(request, caller)
-        answer = ota.answer(report, self._url(request), token, time.time())
-        return web.json_response(answer, headers={"Cache-Control": "no-store"})
-
-    def _url(self, request: web.Request) -> str:
-        if self._options.url:
-            return self._options.url
-        return f"{'wss' if request.secure else 'ws'}://{request.host}{self._options.paths[0]}"
 
     # -- the WebSocket
 
@@ -114,7 +82,7 @@ class DeviceEndpoint:
         """Serve one device until it goes."""
         websocket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, autoping=False, compress=False)
         if not websocket.can_prepare(request):
-            return await self.where(request)
+            return await self._discovery.where(request)
         may_send = self._door.admit(request)
         refusal, caller = self._examined(request)
         await websocket.prepare(request)
