@@ -20,8 +20,8 @@ const REMEMBERED = 8;
 const PAUSE = 40;
 /** After a gap the sound goes on at once, but not so that the next piece is late again. */
 const RESTART = 20;
-/** What was announced as void may still sound for so long, so that a reply that goes on later lacks nothing. */
-const RUN_OUT = 120;
+/** What was announced as void may still sound for so long: a reply that goes on later begins a little before that place. */
+const RUN_OUT = 60;
 /** The best transit is forgotten at this rate: a server that slowly falls behind is no jitter. */
 const LEAK = 0.05;
 /** A sound that is cut off fades, or it clicks. */
