@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from avatar.opus.packets import PacketDecoder
 from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.connection import Connection
 from core.dialogue.xiaozhi.endpoint import Endpoint, Options
@@ -37,6 +38,18 @@ async def works(talk: Talk) -> None:
     before = len(talk.events)
     assert all(await talk.turn(spoken(2)))
     await talk.until(lambda: any(isinstance(e, SpeakingStopped) and e.complete for e in talk.events[before:]))
+
+
+async def test_h1_a_new_session_keeps_nothing_of_the_last_one() -> None:
+    server = XiaozhiServer(troubles={0: Trouble("reply", Drop(), packet=2)})
+    async with server, talking(server) as talk:
+        await talk.told(Connected)
+        await talk.turn(spoken(3))
+        await talk.told(Connected, 2)
+        await poll(lambda: talk.client.session_id == server.visits[1].session_id)
+        gc.collect()
+        for kind in (Connection, PacketDecoder):
+            assert sum(type(one) is kind for one in gc.get_objects()) == 1, kind
 
 
 @pytest.mark.parametrize(

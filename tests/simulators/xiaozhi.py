@@ -129,6 +129,8 @@ class XiaozhiServer:
     said: str = "hello there"
     port: int = 0
     open: int = 0
+    conversation: type[Conversation] | None = None
+    """What leads a connection, in place of `Conversation`."""
     _server: Server | None = None
 
     @property
@@ -184,7 +186,7 @@ class XiaozhiServer:
         trouble = self.troubles.get(len(self.visits))
         self.visits.append(visit)
         self.open += 1
-        conversation = _Conversation(self, socket, visit, trouble)
+        conversation = (self.conversation or Conversation)(self, socket, visit, trouble)
         try:
             await conversation.run()
         except ConnectionClosed:
@@ -199,7 +201,9 @@ class XiaozhiServer:
             self.open -= 1
 
 
-class _Conversation:
+class Conversation:
+    """One connection."""
+
     def __init__(self, server: XiaozhiServer, socket: ServerConnection, visit: Visit, trouble: Trouble | None) -> None:
         self.server = server
         self.socket = socket

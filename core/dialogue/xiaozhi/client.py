@@ -269,6 +269,7 @@ class XiaozhiClient:
                     return
                 self._without = State.DISCONNECTED
                 await self._rest(self._backoff.pause())
+                del failure  # its traceback would keep the connection and its decoder
         except Exception:  # a fault of ours: the owner is told, and may connect again
             log.exception("the xiaozhi client stopped")
             self._queue.put(Failed(DialogueError("xiaozhi voice service: an internal error", adapter=NAME)))
