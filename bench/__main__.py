@@ -31,13 +31,14 @@ MEASUREMENTS = {
     "neighbour": "what one session notices of another",
     "memory": "memory with 0, 1, 4 and 8 sessions",
     "churn": "threads, files and memory after many sessions",
+    "voice_backend": "a remote voice service: its packets' way, jitter, disconnects, barge-in",
     "sockets": "WebSockets: how many, how fast, each message once, nothing left behind",
 }
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    lines = "\n".join(f"  {name:11} {what}" for name, what in MEASUREMENTS.items())
+    lines = "\n".join(f"  {name:13} {what}" for name, what in MEASUREMENTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench", formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"Measure the server on the media a client receives.\n\n{lines}",

@@ -20,6 +20,7 @@ ORDER = (
     "endpointing",
     "barge_in",
     "asr",
+    "voice_backend",
     "sync",
     "frames",
     "cpu",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket, RtpPacket
 from av import AudioFrame, VideoFrame
 from numpy.typing import NDArray
 
+from avatar.opus.packets import PacketDecoder
 from bench.__main__ import MEASUREMENTS, arguments
 from bench.lips import AREA, RATE, calibrated, envelope, offset, place, resampled
 from bench.report import load, page
@@ -24,6 +26,10 @@ from bench.rtp import Recording, Sound
 from bench.sounds import RATE as SOUND_RATE
 from bench.sounds import hum, long_text, trimmed
 from bench.turns import Turn, word_errors
+from bench.voice_backend import CLIENTS_OWN, more
+from bench.voice_breaks import Inside
+from bench.voice_page import BETWEEN_S, Listened
+from bench.voice_service import BURST, DOWN, PACKET_S, Programme, timetable, voice, voice_packets
 
 
 def syllables(seconds: float, shift: float = 0.0) -> NDArray[np.float64]:
@@ -223,3 +229,40 @@ def test_every_measurement_can_be_named() -> None:
         assert callable(importlib.import_module(f"bench.{name}").measure)
     with pytest.raises(SystemExit):
         arguments(["nonsense"])
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.08])
+def test_a_services_packets_come_unevenly_but_in_order(jitter_s: float) -> None:
+    due = timetable(2000, jitter_s, random.Random(1))
+    assert due == sorted(due)
+    late = np.array(due) - [max(0, number - BURST + 1) * PACKET_S for number in range(2000)]
+    assert late.min() >= 0
+    assert late.max() <= 2 * jitter_s
+    if jitter_s:
+        assert late.max() - late.min() > 1.8 * jitter_s
+        assert abs(float(np.median(late)) - jitter_s) < 0.02
+
+
+def test_a_service_with_a_voice_that_never_pauses() -> None:
+    sound = voice(3.0)
+    assert np.abs(sound[: len(sound) // 128 * 128].reshape(-1, 128)).max(axis=1).min() > 0.02 * 32768
+    decoder = PacketDecoder(DOWN)
+    heard = [decoder.decode(packet) for packet in voice_packets(3.0)]
+    assert {pcm.seconds for pcm in heard} == {PACKET_S}
+    assert 3.0 / PACKET_S - 1 <= len(heard) <= 3.0 / PACKET_S
+    assert Programme(**json.loads(Programme("a", fault="drop").text())) == Programme("a", fault="drop")
+
+
+def test_gaps_are_silences_within_a_reply() -> None:
+    heard = Listened(replies=3, silences=[(5.0, 0.02), (9.0, BETWEEN_S), (20.0, 0.3), (31.0, 2 * BETWEEN_S)])
+    assert heard.gaps() == [(5.0, 0.02), (20.0, 0.3)]
+    assert heard.missing == 0
+    heard.silences.append((40.0, BETWEEN_S))
+    assert heard.missing == 1, "a gap as long as a pause"
+
+
+def test_what_was_left_behind_is_counted() -> None:
+    before = Inside({"a": 2, CLIENTS_OWN[0]: 1}, {"PacketDecoder": 3}, 2, 20)
+    assert more(before, before, files=True) == 0
+    assert more(before, Inside({"a": 1, CLIENTS_OWN[0]: 5}, {"PacketDecoder": 3}, 2, 25), files=False) == 0
+    assert more(before, Inside({"a": 3, "b": 1}, {"PacketDecoder": 4}, 4, 25), files=True) == 1 + 1 + 1 + 2 + 5

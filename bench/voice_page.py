@@ -1,0 +1,145 @@
+"""Gaps that a listener hears on the page without WebRTC, with jitter on both ways: in a real Chromium's audio thread.
+
+The service's voice never pauses, so whatever is silent in the middle of a reply is a gap. A probe of ours behind the
+page's player counts these; beside it stand the player's own counters, and those of the avatar's stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from playwright.async_api import Page
+
+from bench.client import sessions_of
+from bench.jitter_proxy import JitterProxy
+from bench.remote_voice import RemoteVoice, led_server
+from bench.result import Options, pinnable
+from bench.voice_service import Programme
+from tests import browser
+
+JITTER_MS = 80.0
+SETTLED_S = 0.3
+"""From the first sound on; a gap before that does not count."""
+REPLIES_S = (5.0, 10.0, 30.0, 75.0)
+"""Lengths of the replies, over and over."""
+BETWEEN_S = 1.2
+_LEVEL = 0.005
+_PROBE = f"""
+    class Probe extends AudioWorkletProcessor {{
+        #first = null; #last = null;
+        process([[samples]]) {{
+            const loud = samples && samples.some(value => Math.abs(value) > {_LEVEL});
+            if (loud) {{
+                this.#first ??= currentTime;
+                if (this.#last !== null && currentFrame - this.#last > 128)
+                    this.port.postMessage([currentTime - this.#first, (currentFrame - this.#last - 128) / sampleRate]);
+                this.#last = currentFrame;
+            }}
+            return true;
+        }}
+    }}
+    registerProcessor('probe', Probe);
+"""
+_PROBED = f"""
+    window.silences = [];
+    const Node = window.AudioWorkletNode;
+    window.AudioWorkletNode = class extends Node {{
+        constructor(context, name, options) {{
+            super(context, name, options);
+            if (name !== 'eman-player') return;
+            const code = URL.createObjectURL(new Blob([{json.dumps(_PROBE)}], {{type: 'text/javascript'}}));
+            context.audioWorklet.addModule(code).then(() => {{
+                const probe = new Node(context, 'probe', {{numberOfOutputs: 0}});
+                probe.port.onmessage = ({{data}}) => window.silences.push(data);
+                this.connect(probe);
+                window.probed = true;
+            }});
+        }}
+    }};
+"""
+
+
+@dataclass(slots=True)
+class Listened:
+    """What was heard."""
+
+    seconds: float = 0.0
+    """Of speech that was sent."""
+    replies: int = 0
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds after the first sound at which each one ended, and how long it was."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """The player's."""
+    underruns: int = 0
+    """How often the avatar's stage ran dry."""
+    complaints: list[str] = field(default_factory=list)
+
+    def gaps(self) -> list[tuple[float, float]]:
+        """Silences that are not between two replies."""
+        return [(end, length) for end, length in self.silences if length < BETWEEN_S / 2]
+
+    @property
+    def missing(self) -> int:
+        """Pauses between replies that were not heard as one: at least as many gaps were longer than a pause."""
+        pauses = len(self.silences) - len(self.gaps())
+        return abs(pauses - (self.replies - 1))
+
+    def details(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "speech_s": round(self.seconds, 1),
+            "replies": self.replies,
+            "gaps_ms": [[round(end, 2), round(1000 * length)] for end, length in self.gaps()],
+            "player": self.figures,
+            "stage_ran_dry": self.underruns,
+            "complaints": self.complaints,
+        }
+
+
+async def listened(service: RemoteVoice, options: Options, seconds: float) -> Listened:
+    """Replies of `seconds` in all."""
+    found = Listened()
+    async with led_server(service, pinned=pinnable(options)) as server, JitterProxy(server.url, JITTER_MS) as proxy:
+        async with (
+            browser.launched() as chromium,
+            browser.page_of(
+                chromium, f"{proxy.url}/webrtcapichat.html?media=websocket", _PROBED, bypass_csp=True
+            ) as page,
+        ):
+            await page.uncheck("#use-microphone", force=True)
+            await page.click("#start")
+            await browser.until(page, "window.eman.state.media === 'websocket' && window.probed", timeout=60)
+            while found.seconds < seconds:
+                length = min(REPLIES_S[found.replies % len(REPLIES_S)], seconds - found.seconds)
+                await _reply(service, server.url, page, found.replies, length)
+                found.seconds += length
+                found.replies += 1
+            found.silences = [(end, length) for end, length in await page.evaluate("window.silences")]
+            found.figures = await page.evaluate("window.eman.state.sound")
+            found.underruns = sum(int(session["underruns"]) for session in await sessions_of(server.url))
+        found.complaints = server.complaints()
+    return found
+
+
+async def _reply(service: RemoteVoice, url: str, page: Page, number: int, length: float) -> None:
+    """Have it said, and wait until it was heard, and a pause after it."""
+    name, session = f"page {number}", await page.evaluate("window.eman.state.sessionid")
+    text = Programme(name, length, jitter_ms=JITTER_MS).text()
+    body = {"sessionid": session, "text": text, "type": "chat"}
+    async with aiohttp.ClientSession() as http, http.post(url + "/human", json=body) as response:
+        answer = await response.json(content_type=None)
+    if answer.get("code") != 0:
+        raise RuntimeError(f"/human was refused: {answer}")
+    await service.told("spoke", name=name, timeout=length + 30)
+    heard, quiet = "window.eman.state.sound.played_ms", "window.eman.state.sound.buffered_ms === 0"
+    played, since = -1.0, time.monotonic()
+    while time.monotonic() - since < BETWEEN_S:  # until nothing more is played for so long
+        now = float(await page.evaluate(heard))
+        if now != played or not await page.evaluate(quiet):
+            played, since = now, time.monotonic()
+        await asyncio.sleep(0.2)
