@@ -12,10 +12,10 @@ from avatar.espeak.library import Voice
 from avatar.lipsync.evaluate import read_folder
 from avatar.lipsync.features import MEL_BANDS
 from avatar.lipsync.labels import Timed, classes_of, frames_of, segments_of, visemes_of
-from avatar.lipsync.train import espeak_speech, recorded_speech
+from avatar.lipsync.train import espeak_speech, neural_speech, recorded_speech
 from avatar.lipsync.train.alignment import aligned, prompts
 from avatar.lipsync.train.augment import music, opus_round_trip, reexcited, resampled_by
-from avatar.lipsync.train.corpus import espeak_sentences, features
+from avatar.lipsync.train.corpus import ended_with_sound, espeak_sentences, features, shares
 from avatar.lipsync.train.disturb import (
     Noises,
     band_limited,
@@ -172,6 +172,37 @@ def test_a_missing_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_what_a_neural_voice_is_given_to_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = neural_speech.as_ipa("Peter, bring the map!")
+    assert said.count(",") == 1
+    assert said.endswith("!")
+    assert said.index("p") < said.index(",") < said.index("m")
+    monkeypatch.setattr(neural_speech, "FOLDER", tmp_path)
+    voice = next(voice for voice in RECORDED if voice.engine == "kokoro")
+    with pytest.raises(LipSyncError, match="packages named in"):
+        recorded_speech.speak([TEXT], voice)
+
+
+def test_every_voice_has_its_share_of_the_training() -> None:
+    weights = shares()
+    assert len(weights) == len(TRAINED_LANGUAGES) + sum(voice.use is Use.TRAIN for voice in RECORDED)
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["cmn-latn-pinyin"] == pytest.approx(2 * weights["de"])
+    assert weights["kokoro-am_"] > weights["flite-awb"] > weights["festival-czech_ph"]
+
+
+def test_a_last_sound_ends_when_it_has_faded() -> None:
+    """ "a" fades within its label, "p" is silent by nature."""
+    sil, aa, pp = (VISEMES.index(name) for name in ("sil", "aa", "PP"))
+    classes = np.array([sil] * 20 + [aa] * 30 + [sil] * 20 + [pp] * 10 + [sil] * 20, np.int8)
+    mel = np.full((len(classes), MEL_BANDS), -18.0)
+    mel[20:40] = -5
+    ended = ended_with_sound(mel.astype(np.float16), classes)
+    assert ended[20:40].tolist() == [aa] * 20
+    assert ended[40:70].max() == sil
+    assert ended[70:80].tolist() == [pp] * 10
+
+
 def test_pocketsphinx_finds_the_phones_of_a_known_text() -> None:
     """Against flite's own times; another text, digits and words that no dictionary has are left out."""
     voice = next(voice for voice in RECORDED if voice.name == "slt")

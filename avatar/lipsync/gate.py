@@ -14,15 +14,16 @@ from core.frames import VISEME_RATE, Samples
 
 Floats = NDArray[np.float32]
 
-HOLD, AHEAD = 6, 4
+HOLD, AHEAD = 12, 4
 """Frames after and before a louder one that belong to it: the closure of a stop is silent, too."""
 _QUIETEST = -58.0
 """dBFS; quieter than this is no speech that anybody hears."""
-_STEADY = 5
-_REMEMBERED = 2 * VISEME_RATE
-"""The noise is the quietest `_STEADY` frames in a row of the last two seconds: stops let it be heard."""
-_OVER_NOISE = 12.0
-_UNDER_VOICE, _RANGE = 14.0, 38.0
+_STEADY = 10
+_REMEMBERED = 4 * VISEME_RATE
+"""The noise is the quietest `_STEADY` frames in a row of the last four seconds: pauses let it be heard."""
+_OVER_NOISE = 18.0
+"""dB: voices in the background are loud at times."""
+_UNDER_VOICE, _RANGE = 12.0, 38.0
 """dB between a speaker's vowels and what is no longer speech: in noise, and at most."""
 _CLEAR = 26.0
 """dB below the vowels down to which a sound is no silence."""
@@ -59,7 +60,7 @@ class SpeechGate:
         self._power: deque[float] = deque(maxlen=_STEADY)
         self._frame = 0
         self._quietest: deque[tuple[int, float]] = deque()
-        """Frame and level of what may yet be the quietest of the last two seconds, quietest first."""
+        """Frame and level of what may yet be the quietest of what is remembered, quietest first."""
         self._recent: deque[float] = deque(maxlen=_SUDDEN)
         self._may = [0.0] * HOLD
         self._must: list[float] = []

@@ -1,12 +1,14 @@
 """Phone times of recorded English speech whose text is known, by PocketSphinx; it holds the GIL, so in its own process.
 
-Recordings of people are for judging the model only.
+Recordings of people are for judging the model only; neural voices, which know no times, are for training.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,15 +33,13 @@ def aligned(items: list[tuple[str, Samples]], voice: str) -> list[Speech]:
     Left out are texts with a word that the aligner's dictionary does not have or with digits, and recordings that say
     something else: where the path is unlikely or loud frames lie in its pauses.
     """
-    import pocketsphinx
-
-    decoder = pocketsphinx.Decoder(loglevel="FATAL", bestpath=False)
+    decoder = _decoder()
     rng = np.random.default_rng(0)
     found = []
     for text, samples in items:
-        words = re.findall(r"[a-z']+", text.lower())
-        if not words or _UNREADABLE.search(text) or any(decoder.lookup_word(word) is None for word in words):
+        if not readable(text):
             continue
+        words = _words(text)
         quiet = rng.normal(0, 5, round(_MARGIN * LISTEN_RATE)).astype(np.int16)
         phones = _phones(decoder, " ".join(words), np.concatenate((quiet, samples, quiet)).tobytes())
         seconds = len(samples) / LISTEN_RATE
@@ -51,19 +51,36 @@ def aligned(items: list[tuple[str, Samples]], voice: str) -> list[Speech]:
     return found
 
 
-def _phones(decoder: object, words: str, sound: bytes) -> list[Timed]:
+def readable(text: str) -> bool:
+    """Whether the aligner's dictionary has all words of `text`."""
+    words = _words(text)
+    return bool(words) and not _UNREADABLE.search(text) and all(map(_decoder().lookup_word, words))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
+@lru_cache(maxsize=1)
+def _decoder() -> Any:
+    import pocketsphinx
+
+    return pocketsphinx.Decoder(loglevel="FATAL", bestpath=False)
+
+
+def _phones(decoder: Any, words: str, sound: bytes) -> list[Timed]:
     """Words first, then the states within them."""
     try:
-        decoder.set_align_text(words)  # type: ignore[attr-defined]
+        decoder.set_align_text(words)
         for search in (None, "phones"):
             if search:
-                decoder.set_alignment()  # type: ignore[attr-defined]
-            decoder.start_utt()  # type: ignore[attr-defined]
-            decoder.process_raw(sound, full_utt=True)  # type: ignore[attr-defined]
-            decoder.end_utt()  # type: ignore[attr-defined]
-            if not search and decoder.hyp() is None:  # type: ignore[attr-defined]
+                decoder.set_alignment()
+            decoder.start_utt()
+            decoder.process_raw(sound, full_utt=True)
+            decoder.end_utt()
+            if not search and decoder.hyp() is None:
                 return []
-        spoken = [phone for word in decoder.get_alignment() for phone in word if phone.name != "SIL"]  # type: ignore[attr-defined]
+        spoken = [phone for word in decoder.get_alignment() for phone in word if phone.name != "SIL"]
         if sum(phone.score for phone in spoken) < _LEAST_LIKELY * sum(phone.duration for phone in spoken):
             return []
         return [
@@ -72,7 +89,7 @@ def _phones(decoder: object, words: str, sound: bytes) -> list[Timed]:
                 phone.start / _FRAMES_PER_SECOND,
                 (phone.start + phone.duration) / _FRAMES_PER_SECOND,
             )
-            for word in decoder.get_alignment()  # type: ignore[attr-defined]
+            for word in decoder.get_alignment()
             for phone in word
         ]
     except RuntimeError:

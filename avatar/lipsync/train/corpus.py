@@ -23,20 +23,28 @@ from avatar.lipsync.train.texts import sentences
 from avatar.lipsync.train.train import Shard
 from avatar.lipsync.train.voices import TRAINED_LANGUAGES, TRAINED_VARIANTS, RecordedVoice, Use, recorded
 from core.errors import LipSyncError
-from core.frames import LISTEN_RATE
+from core.frames import LISTEN_RATE, VISEMES
 
 _STRETCHES = (0.85, 0.95, 1.05, 1.2, 1.35)
 _PEAK = 0.5
 _CLOSURE = 0.05
-_ESPEAK_SHARE = 0.35
+_ESPEAK_SHARE = 0.40
 """Of the training sequences; the voices made from recordings have the rest. English and Mandarin count twice."""
+_FADED = 34 * np.log(10) / 10
+"""Natural log units of power under a voice's loud frames."""
+_LONGEST_FADE = 40
+_SIL = VISEMES.index("sil")
+_NEURAL_IMPORTANCE = 5.0
+"""Each of Kokoro's two shards is of many voices that speak as people do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Seconds of sound, before augmentation, of each voice of flite, of festival (English, other), of espeak."""
+    """Seconds of sound, before augmentation, of each voice of flite, of the neural women and of the men, of festival
+    (English, other), of each language of espeak."""
 
     flite: float = 1500.0
+    neural: float = 700.0
     english: float = 1000.0
     recorded: float = 600.0
     mandarin: float = 1200.0
@@ -46,8 +54,8 @@ class Amount:
         """Seconds of a voice or language."""
         if isinstance(job, str):
             return self.mandarin if job.startswith("cmn") else self.espeak
-        if job.engine == "flite":
-            return self.flite
+        if job.engine in ("flite", "kokoro"):
+            return self.flite if job.engine == "flite" else self.neural
         return self.english if job.language == "en" else self.recorded
 
 
@@ -66,13 +74,32 @@ def make(folder: Path, amount: Amount, *, seed: int, processes: int) -> None:
 
 def load(folder: Path) -> tuple[list[Shard], Noises]:
     """The shards of a corpus with their weights, and the noises to be heard behind them."""
+    weights = shares()
     shards, babble = [], []
     for path in sorted(folder.glob("voice-*.npz")):
         with np.load(path) as file:
-            shards.append(Shard(file["mel"], file["classes"], float(file["weight"])))
+            classes = ended_with_sound(file["mel"], file["classes"])
+            shards.append(Shard(file["mel"], classes, weights[path.stem.removeprefix("voice-")]))
             babble.append(file["mel"][:6000].astype(np.float32))
     with np.load(folder / "noises.npz") as file:
         return shards, Noises(np.concatenate(babble), file["music"].astype(np.float32))
+
+
+def ended_with_sound(mel: NDArray[np.float16], classes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """`classes` of a voice's `mel`, in which speech ends when it has faded: aligners let last sounds go on in silence.
+
+    The closure of a stop stays.
+    """
+    level = np.logaddexp.reduce(mel.astype(np.float32), axis=1)
+    quiet = level < np.percentile(level, 97) - _FADED
+    over = quiet & (classes != _SIL) & ~np.isin(classes, [VISEMES.index(name) for name in STOPS])
+    ended = classes.copy()
+    for end in (np.flatnonzero((classes[1:] == _SIL) & (classes[:-1] != _SIL)) + 1).tolist():
+        start = end
+        while start > max(0, end - _LONGEST_FADE) and bool(over[start - 1]):
+            start -= 1
+        ended[start:end] = _SIL
+    return ended
 
 
 def features(sound: NDArray[np.floating]) -> Mel:
@@ -83,31 +110,48 @@ def features(sound: NDArray[np.floating]) -> Mel:
 
 
 def _make_one(job: RecordedVoice | str, folder: Path, amount: Amount, seed: int) -> str:
-    name = job if isinstance(job, str) else f"{job.engine}-{job.name}"
+    name = _name(job)
     path = folder / f"voice-{name}.npz"
     if path.exists():
         return f"{name}: kept"
     rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
     if isinstance(job, str):
         spoken = espeak_sentences(job, TRAINED_VARIANTS, amount.of(job), rng)
-        total = sum(_importance(language) for language in TRAINED_LANGUAGES)
-        weight = _ESPEAK_SHARE * _importance(job) / total
     else:
         spoken = recorded_sentences(job, amount.of(job), rng)
-        total = sum(_importance(voice.language) for voice in recorded(Use.TRAIN))
-        weight = (1 - _ESPEAK_SHARE) * _importance(job.language) / total
     mels, classes, seconds = [], [], 0.0
     for speech in spoken:
         seconds += speech.seconds
         for mel, labels in _variants(speech, rng):
             mels.append(mel.astype(np.float16))
             classes.append(labels)
-    np.savez(path, mel=np.concatenate(mels), classes=np.concatenate(classes), weight=weight, seconds=seconds)
+    np.savez(path, mel=np.concatenate(mels), classes=np.concatenate(classes), seconds=seconds)
     return f"{name}: {seconds:.0f} s"
 
 
-def _importance(language: str) -> float:
-    return 2.0 if language[:2] in ("en", "cm") else 1.0
+def _name(job: RecordedVoice | str) -> str:
+    return job if isinstance(job, str) else f"{job.engine}-{job.name}"
+
+
+def shares() -> dict[str, float]:
+    """By name of the shard, how likely a training sequence is taken from it."""
+    kinds: tuple[tuple[float, tuple[RecordedVoice | str, ...]], ...] = (
+        (_ESPEAK_SHARE, TRAINED_LANGUAGES),
+        (1 - _ESPEAK_SHARE, recorded(Use.TRAIN)),
+    )
+    weights: dict[str, float] = {}
+    for share, jobs in kinds:
+        total = sum(map(_importance, jobs))
+        weights |= {_name(job): share * _importance(job) / total for job in jobs}
+    return weights
+
+
+def _importance(job: RecordedVoice | str) -> float:
+    if isinstance(job, str):
+        return 2.0 if job[:2] in ("en", "cm") else 1.0
+    if job.engine == "kokoro":
+        return _NEURAL_IMPORTANCE
+    return 2.0 if job.language == "en" else 1.0
 
 
 def espeak_sentences(

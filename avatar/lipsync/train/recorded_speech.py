@@ -1,4 +1,4 @@
-"""Speech of the voices made from recordings, festival's and flite's, with their own segment times."""
+"""Speech of the voices made from recordings: festival's and flite's with their own segment times, and Kokoro's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from avatar.lipsync.labels import Timed
+from avatar.lipsync.train import neural_speech
 from avatar.lipsync.train.phones import ipa_of
 from avatar.lipsync.train.speech import Speech, read_wave
 from avatar.lipsync.train.voices import RecordedVoice
@@ -17,6 +18,8 @@ _SECONDS_PER_TEXT = 60
 
 def speak(texts: list[str], voice: RecordedVoice, *, stretch: float = 1.0) -> list[Speech]:
     """Each of `texts`, `stretch` times as slow as usual. Raises `LipSyncError` when the engine is missing or fails."""
+    if voice.engine == "kokoro":
+        return neural_speech.speak(texts, voice, stretch=stretch)
     with tempfile.TemporaryDirectory() as folder:
         speaker = _festival if voice.engine == "festival" else _flite
         try:

