@@ -28,6 +28,8 @@ from avatar.lipsync.train.disturb import (
     with_noise,
 )
 from avatar.lipsync.train.export import arrays_of, model_of, read, save
+from avatar.lipsync.train.mean import mean_of
+from avatar.lipsync.train.model import LipNetwork
 from avatar.lipsync.train.phones import TABLES, ipa_of
 from avatar.lipsync.train.sets import read_sound
 from avatar.lipsync.train.speech import Speech
@@ -346,6 +348,15 @@ def test_training_goes_on_from_exported_weights(tmp_path: Path) -> None:
     on = train([shard], Noises(bank, bank), few, _ignore, start)
     assert accuracy(on, shard) > 0.8
     assert any(bool((a != b).any()) for a, b in zip(on.parameters(), start.parameters(), strict=True))
+
+
+def test_mean_of_two_trainings() -> None:
+    first = arrays_of(LipNetwork(8, (1, 2)).eval())
+    second = {name: a + 2 for name, a in first.items()}
+    for name, a in mean_of(first, second).items():
+        np.testing.assert_allclose(a, first[name] + 1, rtol=1e-6)
+    with pytest.raises(ValueError, match="shapes"):
+        mean_of(first, arrays_of(LipNetwork(6, (1, 2)).eval()))
 
 
 def _ignore(step: int, loss: float, model: object) -> None:
