@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from avatar.lipsync.network import WEIGHTS
 from avatar.lipsync.train.export import Arrays, read, save
 
@@ -16,7 +18,7 @@ def mean_of(first: Arrays, second: Arrays) -> Arrays:
     """Halfway between weights of the same shapes. Raises `ValueError` when they differ in shape."""
     if {name: a.shape for name, a in first.items()} != {name: a.shape for name, a in second.items()}:
         raise ValueError("the two models have different shapes")
-    return {name: (a + second[name]) / 2 for name, a in first.items()}
+    return {name: np.asarray((a + second[name]) / 2, np.float32) for name, a in first.items()}
 
 
 def main() -> None:
