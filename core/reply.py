@@ -194,11 +194,18 @@ class Reply:
         await writer.begin(piece.text, piece.acts)
 
     async def _relay(self, live: LiveSpeech, writer: SpeechWriter) -> None:
-        """A sentence begins with its first sound: what comes without any is said together with the next one."""
+        """A sentence begins with its first sound: what comes without any is said together with the next one.
+
+        When no more comes because something failed, what has come is played first.
+        """
         waiting, speaking = Piece(""), False
+        failure: EmanError | None = None
         silent = DialogueError("the voice service fell silent", adapter=self.request.engine, code="voice_silent")
-        async with aclosing(live.items()) as items:
-            async for item in _patient(items, self._timeouts.dialogue, silent):
+        async with aclosing(_until_failure(live.items(), self._timeouts.dialogue, silent)) as items:
+            async for item in items:
+                if isinstance(item, EmanError):
+                    failure = item
+                    break
                 self._waterfall.reach(Mark.FIRST_TOKEN)
                 if isinstance(item, Piece):
                     if speaking:
@@ -215,6 +222,10 @@ class Reply:
             await writer.end()
         if waiting.acts:
             await writer.act(waiting.acts)
+        if failure is not None:
+            live.stop()
+            await writer.played()
+            raise failure
         if waiting.text:
             self._sentences.append(waiting.text)
 
@@ -273,6 +284,16 @@ async def _patient(source: AsyncIterator[T], limit: float, error: EmanError) -> 
         except TimeoutError:
             raise error from None
         yield item
+
+
+async def _until_failure(source: AsyncGenerator[T], limit: float, error: EmanError) -> AsyncGenerator[T | EmanError]:
+    """As `_patient`; a failure is the last item."""
+    async with aclosing(source):
+        try:
+            async for item in _patient(source, limit, error):
+                yield item
+        except EmanError as failure:
+            yield failure
 
 
 def _heard_text(sentences: list[str], heard: Progress) -> str:

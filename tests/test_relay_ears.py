@@ -180,6 +180,7 @@ async def test_h1_a_loss_in_mid_reply(turns: Turns) -> None:
         await it.speak_on()
         await it.tell(ReplyEnded(1, False), LineDown(), LineUp())
         it.stage.speaking = False
+        it.stage.released.set()
         await it.settled()
         assert it.endings[0][0] == "error"
         await it.hear(0.8, loud=True)

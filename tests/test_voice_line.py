@@ -420,21 +420,45 @@ async def test_h1_lost_while_the_user_speaks() -> None:
         assert it.call.told == ["listen", "finish"], "the client keeps a recording over a reconnection"
 
 
-@pytest.mark.parametrize("held", [False, True])
-async def test_h1_lost_in_mid_reply(held: bool) -> None:
+async def test_h1_lost_in_mid_reply_what_came_is_played_and_then_the_error() -> None:
     async with scene() as it:
         await it.speak_on()
-        if held:
-            await it.hear(0.4, loud=True)
-            assert it.stage.held
         await it.tell(ReplyEnded(1, False), LineDown(LOST))
+        assert it.lines == ["up", "lost"], "told at once"
+        assert it.endings == []
+        it.stage.released.set()
+        await it.settled()
         assert it.endings[0][0] == "error"
-        assert "voice_lost" in it.failures
+        assert it.failures == ["fake_lost", "voice_lost"]
+        await it.tell(LineUp())
+        await usable(it)
+
+
+async def test_h1_lost_in_mid_reply_and_interrupted() -> None:
+    async with scene() as it:
+        await it.speak_on()
+        await it.tell(ReplyEnded(1, False), LineDown(LOST))
+        it.conversation.interrupt()
+        await it.tell(LineUp())
+        assert [state for state, _ in it.endings] == ["interrupted"]
+        assert it.call.told == []
+        await usable(it)
+
+
+@pytest.mark.parametrize(("said", "ends"), [("mm-hm", "error"), ("stop", "interrupted")])
+async def test_h1_lost_while_the_avatar_is_held(said: str, ends: str) -> None:
+    async with scene() as it:
+        await it.speak_on()
+        await it.hear(0.4, loud=True)
+        await it.tell(ReplyEnded(1, False), LineDown(LOST))
+        assert it.stage.held
+        await it.hear(1.0, loud=False)
+        await it.tell(LineUp(), UserSaid(said), *reply(2, "Hi."))
         assert not it.stage.held
-        if held:
-            await it.hear(1.0, loud=False)
-            await it.tell(LineUp(), UserSaid("hello"), *reply(2, "Hi."))
-            assert it.endings[-1] == ("end", "Hi.")
+        it.stage.released.set()
+        await it.settled()
+        assert it.endings[0][0] == ends
+        assert (("end", "Hi.") in it.endings) is (said == "stop")
         await usable(it)
 
 
