@@ -34,6 +34,22 @@ BLOCKED = """
 """
 """A network that lets no candidate through, until the page sets `blocked` to false."""
 
+MUTE_UNTIL_CLICKED = """
+    const Sounding = window.AudioContext;
+    let clicked = false;
+    window.addEventListener('pointerdown', () => { clicked = true; }, true);
+    window.AudioContext = class extends Sounding {
+        constructor(options) {
+            super(options);
+            if (!clicked) super.suspend();
+        }
+        resume() {
+            return clicked ? super.resume() : new Promise(() => {});
+        }
+    };
+"""
+"""A browser that forbids sound before a gesture, as Safari does after a reload."""
+
 _RECORDER = """
     const BLOCKS = 16;
     class Recorder extends AudioWorkletProcessor {

@@ -19,7 +19,7 @@ from core.sessions import Session
 from tests import browser
 from tests.browser import until
 from tests.conftest import serve
-from tests.heard_page import BLOCKED, NO_WEBRTC, RATE, RECORDED, audio_now, heard
+from tests.heard_page import BLOCKED, MUTE_UNTIL_CLICKED, NO_WEBRTC, RATE, RECORDED, audio_now, heard
 from tests.speech import flite, resample
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -272,7 +272,7 @@ async def test_h3_where_ice_fails_it_goes_on_without_and_webrtc_can_be_tried_aga
 
 
 async def test_h3_a_reload_goes_on_as_it_was(chromium: Browser, server: Server) -> None:
-    async with page_on(chromium, server, BLOCKED, query="") as page:
+    async with page_on(chromium, server, MUTE_UNTIL_CLICKED, query="") as page:
         await page.click(".advanced summary")
         await page.select_option("#transport", "websocket")
         await start(page, microphone=True)
@@ -286,9 +286,9 @@ async def test_h3_a_reload_goes_on_as_it_was(chromium: Browser, server: Server) 
         assert await session_of(server, page) is session
         assert len([one for one in server.sessions.all() if one.id == session.id]) == 1
         await until(page, GREETED)
-        # a browser that waits for a gesture says so
-        if await page.evaluate("window.eman.state.sound.state !== 'running'"):
-            await page.click("#unmute")
+        assert await page.evaluate("window.eman.state.sound.state") == "suspended"
+        await browser.screenshot(page, "websocket-unmute")
+        await page.click("#unmute")
         await until(page, "window.eman.state.sound.state === 'running'")
         assert await page.locator("#unmute").is_hidden()
         session.conversation.say("Here I am again.")

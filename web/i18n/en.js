@@ -184,6 +184,8 @@ export default {
   "error.network.text": "Check that it is running and that you are online, then try again.",
   "error.no_webrtc": "This browser can't hold a video call.",
   "error.no_webrtc.text": "WebRTC is missing or switched off. Open this page in a current Chrome, Edge, Firefox or Safari.",
+  "error.no_worklet": "Without WebRTC this page needs HTTPS.",
+  "error.no_worklet.text": "Browsers let a page play and record by itself only over https:// or on localhost. Open it there, or let the connection be automatic.",
   "error.ice_failed": "Picture and sound can't get through.",
   "error.ice_failed.text": "The server answers, but its media does not arrive. A firewall or VPN probably blocks UDP between you and the server. Open the server's UDP ports, or set up a TURN relay (ice.servers in the settings).",
   "error.lost": "The connection was lost.",

@@ -184,6 +184,8 @@ export default {
   "error.network.text": "请确认服务器正在运行、网络正常，然后重试。",
   "error.no_webrtc": "这个浏览器不支持视频通话。",
   "error.no_webrtc.text": "缺少 WebRTC 或已被关闭。请换用新版的 Chrome、Edge、Firefox 或 Safari。",
+  "error.no_worklet": "不使用 WebRTC 时，本页面需要 HTTPS。",
+  "error.no_worklet.text": "浏览器只允许通过 https:// 或 localhost 打开的页面自行播放和录音。请改用这样的地址，或把连接方式设为自动。",
   "error.ice_failed": "画面和声音无法到达。",
   "error.ice_failed.text": "服务器有回应，但媒体数据到不了，多半是防火墙或 VPN 拦截了 UDP。请开放服务器的 UDP 端口，或配置 TURN 中继（设置中的 ice.servers）。",
   "error.lost": "连接已断开。",

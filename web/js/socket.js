@@ -148,7 +148,7 @@ export class Socket {
     if (message.type === "sync") this.#sync(message.seq);
     if (message.type === "wsa_error") this.#refused(message);
     if (message.type === "heartbeat_response") this.rtt = performance.now() - this.#askedAt;
-    if (this.own && !OWN.has(message.type)) this.own(message);
+    if (this.own && (!OWN.has(message.type) || message.ref === "open_audio")) this.own(message);
   }
 
   #welcomed({ missed = 0, resumed = true }) {

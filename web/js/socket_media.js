@@ -1,6 +1,7 @@
 /** A conversation's sound over the message channel, where WebRTC can't or mustn't be used: as a `Peer` to the session. */
 import { ApiError } from "./api.js";
 import { Lips } from "./puppet/lips.js";
+import { workletsPossible } from "./sound/context.js";
 import { Player } from "./sound/player.js";
 import { Uplink } from "./sound/uplink.js";
 
@@ -21,6 +22,8 @@ export class SocketMedia {
   #state = "new";
   #beat = 0;
   #closed = false;
+  /** The server takes the microphone, and sends sound. */
+  #carries = false;
 
   /**
    * @param {MediaStreamTrack | null} track the microphone; null to listen only
@@ -43,8 +46,9 @@ export class SocketMedia {
     return this.#socket === socket;
   }
 
-  /** What an offer says. */
+  /** What an offer says. Throws `no_worklet` where the browser gives a page no audio thread. */
   async request() {
+    if (!workletsPossible()) throw new ApiError("no_worklet");
     await this.#player.open();
     return { type: "websocket" };
   }
@@ -54,6 +58,7 @@ export class SocketMedia {
     this.#socket = socket;
     socket.own = (message) => this.#receive(message);
     this.#events.onPerformance({ player: this.#player, lips: this.#lips });
+    clearInterval(this.#beat);
     this.#beat = setInterval(() => socket.beat(), BEAT_MS);
     if (socket.open) this.#ask();
     else socket.hurry();
@@ -70,8 +75,12 @@ export class SocketMedia {
 
   /** The channel is open (again), or lost. */
   channel(open) {
-    if (!open) this.#enter("disconnected");
-    else if (this.#socket) this.#ask();
+    if (!open) {
+      this.#carries = false;
+      this.#enter("disconnected");
+    } else if (this.#socket) {
+      this.#ask();
+    }
   }
 
   /** @returns {Promise<boolean>} whether it carries sound, or does soon */
@@ -119,7 +128,7 @@ export class SocketMedia {
     this.#player.close();
     if (this.#socket?.own) {
       this.#socket.own = null;
-      this.#socket.send({ type: "close_audio" });
+      if (this.#carries) this.#socket.send({ type: "close_audio" });
       this.#socket.send({ type: "subscribe_visemes", content: { format: "off" } });
     }
     this.#state = "closed";
@@ -135,16 +144,31 @@ export class SocketMedia {
       case "audio_opened": return this.#opened(message);
       case "audio_frame": return this.#player.push(message);
       case "audio_clear": return this.#player.clear(message);
-      case "audio_closed": return message.reason === "ended" ? this.#enter("failed") : undefined;
+      case "audio_closed": return this.#shut(message.reason);
+      case "wsa_error": return this.#refused();
       case "visemes": return this.#lips.push(message);
       case "visemes_clear": return this.#lips.clear(message);
       default: return undefined;
     }
   }
 
+  /** The server ended it: another page has the avatar, which the session hears of, or the conversation is over. */
+  #shut(reason) {
+    this.#carries = false;
+    if (reason === "ended") this.#enter("failed");
+  }
+
+  /** It won't open, or another window of the conversation speaks now and this one only listens. */
+  #refused() {
+    if (!this.#carries) this.#enter("failed");
+    this.#uplink?.close();
+    this.#uplink = null;
+  }
+
   async #opened({ uplink_rate: rate }) {
+    this.#carries = true;
     if (!this.#uplink) {
-      this.#uplink = new Uplink(rate, (frame) => this.#state === "connected" && this.#socket.sendSound(frame));
+      this.#uplink = new Uplink(rate, (frame) => this.#carries && this.#socket.sendSound(frame));
       await this.#uplink.attach(this.#track);
     }
     this.#enter("connected");

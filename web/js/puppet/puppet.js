@@ -18,7 +18,7 @@ const STILL = { x: 0, y: 0, roll: 0, yaw: 0, pitch: 0, zoom: 0, breath: 0 };
 export class Puppet {
   #canvas;
   #look;
-  #painter;
+  #painter = null;
   #lips = null;
   #wanted = "";
   #atlas = null;
@@ -41,7 +41,9 @@ export class Puppet {
   constructor(canvas, look) {
     this.#canvas = canvas;
     this.#look = look;
-    this.#painter = ShaderPainter.possible(canvas) ?? new PlainPainter(canvas);
+    // A graphics driver that was restarted took everything with it.
+    canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); this.#ready = false; });
+    canvas.addEventListener("webglcontextrestored", () => { this.#painter = null; this.#wanted = ""; this.#load(); });
     look.addEventListener("changed", () => this.#lips && this.#load());
   }
 
@@ -90,6 +92,7 @@ export class Puppet {
       const [portrait, atlas] = await Promise.all([firstPicture(stills), Atlas.load(mouths)]);
       if (this.#wanted !== wanted) return;
       this.onChange();
+      this.#painter ??= ShaderPainter.possible(this.#canvas) ?? new PlainPainter(this.#canvas);
       this.#atlas = atlas;
       this.portrait = portrait;
       this.#shares = new Map([[0, 1]]);
