@@ -236,7 +236,10 @@ export class Session extends EventTarget {
       else if (!kept) this.#exchange(media);
       if (this.#had !== this.#wanted) this.#connectBeside(); // the user chose again meanwhile
     } finally {
-      if (this.#media !== media) media.close();
+      if (this.#media !== media) {
+        media.close();
+        if (run === this.#run) this.#coming = null;
+      }
     }
   }
 
