@@ -147,6 +147,23 @@ async def test_h1_an_old_recording_is_not_sent() -> None:
             assert server.visits[0].turns == [2]
 
 
+@pytest.mark.parametrize("mode", ["auto", "manual", "realtime"])
+async def test_h1_a_microphone_that_was_muted_for_long_is_heard_after_a_reconnection(mode: str) -> None:
+    server = XiaozhiServer()
+    async with server, talking(server, Options(aec=True, stale_s=0.0)) as talk:
+        await talk.told(Connected)
+        await talk.client.send_start_listening(mode)
+        await talk.client.send_audio(spoken(1)[0])
+        server.drop_all()
+        await talk.told(Connected, 2)
+        await poll(lambda: talk.client.state is State.LISTENING)
+        assert all([await talk.client.send_audio(packet) for packet in spoken(5)])
+        if mode == "manual":
+            assert await talk.client.send_stop_listening()
+        await talk.told(SpeakingStopped)
+        assert server.visits[1].turns == [5], "what was said long ago is not sent again"
+
+
 async def test_h1_an_aborted_recording_is_not_sent() -> None:
     server = XiaozhiServer()
     await server.start()

@@ -243,8 +243,10 @@ class XiaozhiClient:
         if recording is None:
             return
         if self._now() - recording.at > self._options.stale_s:
-            self._recording = None
-            return
+            recording.understood()  # nobody waits for an answer to it
+            if recording.stopped:
+                self._recording = None
+                return
         session.listen(recording.mode)
         start = protocol.listen_start(connection.hello.session_id, recording.mode)
         connection.send(protocol.encode(start) or "")

@@ -73,7 +73,7 @@ class Options:
 
     `ping_s`: a WebSocket ping so often; a server from which nothing came for `silent_s`, not even an answer to a
     ping, is gone. `kept_s`: so much of a recording is kept until the server has understood it, the oldest is dropped;
-    one that is older than `stale_s` is not sent any more. `queued_s`: so much sound waits for the listener, then the
+    what is older than `stale_s` is not sent any more. `queued_s`: so much sound waits for the listener, then the
     server has to wait. `useful_s`: a session that lasted so long, or in which the server said something, was a good
     one: the next failure is the first one again.
     """
