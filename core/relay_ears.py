@@ -130,6 +130,8 @@ class RelayEars:
     # -- inside
 
     def _may_relay(self, count: int) -> bool:
+        if self._line.in_turn:  # by the talk key, released and about to be sent
+            return False
         if self._turns is Turns.OPEN:
             return True
         if self._avatar.speaking:

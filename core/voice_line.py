@@ -139,6 +139,11 @@ class VoiceLine:
         """Whether the service owes something: what it heard, or a reply, or the rest of one."""
         return self._asked is not None or self._expected is not None or self._current is not None
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether a turn that ends with `finish` was begun, and not sent yet."""
+        return self._turn is not None
+
     def relay(self) -> None:
         """From here on what is pushed is for the service to judge; `relaying` tells how long."""
         self.relaying = True
@@ -210,6 +215,7 @@ class VoiceLine:
             self._end_current()  # it can only be one that began before the words
             self._go_on()
         elif turn.reply is not None and not turn.reply.taken:
+            self._ready = None
             turn.reply.stop()
 
     # -- running

@@ -8,6 +8,7 @@ import pytest
 
 from core.frames import LISTEN_RATE
 from core.voice_events import LineDown, LineUp, ReplyBegan, ReplyEnded, ReplySentence, Turns, UserSaid
+from tests.test_listener import HOP, SOUND
 from tests.voice_fakes import reply, scene, sound
 
 BOTH = pytest.mark.parametrize("turns", [Turns.SERVICE, Turns.OPEN])
@@ -197,3 +198,16 @@ async def test_h1_a_greeting_while_the_service_listens() -> None:
         await it.hear(0.4, loud=True)
         await it.answer(2, "thanks", "Please.")
         assert it.finals == ["thanks"]
+
+
+@BOTH
+async def test_h1_sound_right_after_a_turn_by_the_talk_key_does_not_drop_it(turns: Turns) -> None:
+    async with scene(turns) as it:
+        it.ears.talk_key(True)
+        for _ in range(31 * LISTEN_RATE // HOP):  # all at once; a turn is cut after 30 s
+            it.ears.hear(SOUND)
+        assert it.call.samples == pytest.approx(30 * LISTEN_RATE, abs=HOP)
+        await it.settled()
+        await it.answer(1, "hello", "Good day.")
+        assert it.call.told[:2] == ["listen", "finish"]
+        assert it.endings == [("end", "Good day.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from core.errors import DialogueError, Refused
@@ -611,3 +612,19 @@ async def test_h1_words_that_come_as_the_turn_is_given_up_leave_nothing_waiting(
         assert it.call._events.empty()
         await it.until(lambda: not it.conversation.busy)
         await usable(it)
+
+
+async def test_h1_words_that_were_dropped_are_asked_when_they_come_again() -> None:
+    async with scene() as it:
+        turn = it.line.open(lambda transcript: None)
+        turn.push(np.zeros(1600, np.int16))
+        finishing = asyncio.create_task(turn.finish())
+        await it.settled()
+        await it.tell(UserSaid("hello"))
+        assert (await finishing).text == "hello"
+        await turn.cancel()
+        it.conversation.chat("hello", typed=False)  # of an uploaded file
+        await it.settled()
+        assert it.call.told == ["listen", "finish", "abort", "ask hello"]
+        await it.tell(*reply(1, "Good day."))
+        assert it.endings == [("end", "Good day.")]
