@@ -83,10 +83,8 @@ class Access:
         if upgrade or request.method not in _HARMLESS:
             self._check_origin(request)
         limiter = self._limiter(request)
-        key = rate_key(self.address(request)) if limiter is not None else ""
-        if limiter is not None and not limiter.allow(key):
-            text = "too many requests from your address, try again shortly"
-            raise RateLimited(text, retry_after_s=limiter.wait_s(key))
+        if limiter is not None:
+            self._count(request, limiter)
         return await handler(request)
 
     def address(self, request: web.Request) -> str:
@@ -127,6 +125,10 @@ class Access:
         self._check_guesses(request)
         if not self._is_program(request, token):
             raise self._refused(request, "the device's token is missing or wrong")
+
+    def may_begin(self, request: web.Request) -> None:
+        """A device that is let in begins a session: counts as an offer. Raises `RateLimited`."""
+        self._count(request, self._offers)
 
     def may_read(self, request: web.Request, session_id: str, token: str | None) -> None:
         """What was said in a session: its owner, a program or the admin, auth on or off. Raises `Unauthorized`,
@@ -172,6 +174,12 @@ class Access:
         return self._messages.allow(rate_key(address))
 
     # -- inside
+
+    def _count(self, request: web.Request, limiter: RateLimiter) -> None:
+        key = rate_key(self.address(request))
+        if not limiter.allow(key):
+            text = "too many requests from your address, try again shortly"
+            raise RateLimited(text, retry_after_s=limiter.wait_s(key))
 
     def _limiter(self, request: web.Request) -> RateLimiter | None:
         if request.method in _HARMLESS:

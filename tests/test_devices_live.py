@@ -486,6 +486,22 @@ async def test_h1_a_full_server_says_so(serving: Serve) -> None:
         assert len(server.sessions) == 1
 
 
+async def test_k1_sessions_that_devices_begin_count_as_offers(serving: Serve) -> None:
+    async with serving(limits__offers_per_minute="2") as server:
+        for number in (1, 2, 1, 2):  # who comes back begins none
+            async with XiaozhiDevice(url_of(server), device_id=mac(number)):
+                pass
+        third = XiaozhiDevice(url_of(server), device_id=mac(3))
+        await third.plug()
+        await third.send(**third.hello)
+        assert await third.closed() == 1013
+        await third.close()
+        assert len(server.sessions) == 2
+        async with aiohttp.ClientSession() as http:
+            answer = await http.post(f"{server.url}/offer", json={"type": "websocket"})
+            assert answer.status == 429
+
+
 async def test_h1_an_operator_ends_the_session(serving: Serve) -> None:
     async with serving() as server, XiaozhiDevice(url_of(server)) as device, aiohttp.ClientSession() as http:
         await http.post(server.url + "/api/admin/stop", json={"sessionid": device.rules.session_id})

@@ -36,6 +36,9 @@ class DeviceAccess(Protocol):
     def may_attach(self, request: web.Request, token: str, *, good: bool) -> None:
         """Raises `Unauthorized`, `RateLimited`: the device's token is not `good`, and no API key is shown."""
 
+    def may_begin(self, request: web.Request) -> None:
+        """Raises `RateLimited`: too many sessions were begun from this address."""
+
 
 class Door:
     """`token` is one that all devices may share, "" for none; `known`: device ids that get a token of their own."""
@@ -56,6 +59,10 @@ class Door:
         """Raises `Unauthorized`, `RateLimited`. With auth off everybody may."""
         good = self._shared(caller) or self._tokens.good(caller.token, caller.client_id, caller.device_id)
         self._access.may_attach(request, caller.token, good=good)
+
+    def begin(self, request: web.Request) -> None:
+        """The caller needs a session of its own. Raises `RateLimited`."""
+        self._access.may_begin(request)
 
     def token_for(self, request: web.Request, caller: DeviceCaller) -> str:
         """What the device is to show; "" when it needs none, or gets none. Raises `RateLimited`.

@@ -96,7 +96,7 @@ class DeviceEndpoint:
                 line.say(messages.alert(refusal))
                 code = POLICY
             else:
-                code = await self._serve(line, caller, may_send)
+                code = await self._serve(request, line, caller, may_send)
         except ConnectionError as error:
             logger.info("device %s is gone: %r", line.name, error)
         finally:
@@ -135,14 +135,16 @@ class DeviceEndpoint:
             return str(error), None
         return "", caller
 
-    async def _serve(self, line: DeviceLine, caller: DeviceCaller, may_send: Callable[[], bool]) -> int:
+    async def _serve(
+        self, request: web.Request, line: DeviceLine, caller: DeviceCaller, may_send: Callable[[], bool]
+    ) -> int:
         """Returns the code to close with."""
         hello = await self._hello(line)
         if hello is None:
             return POLICY
         try:
             device = Device(line, caller.version or hello.version, self._options.talk, may_send)
-            session = await self._move_in(device, caller, line)
+            session = await self._move_in(request, device, caller, line)
         except EmanError as error:
             logger.info("device %s: no session: %s", line.name, error.code)
             line.say(messages.alert(str(error)))
@@ -165,7 +167,7 @@ class DeviceEndpoint:
             logger.info("device %s: no hello within %g s", line.name, HELLO_TIMEOUT_S)
         return None
 
-    async def _move_in(self, device: Device, caller: DeviceCaller, line: DeviceLine) -> Session:
+    async def _move_in(self, request: web.Request, device: Device, caller: DeviceCaller, line: DeviceLine) -> Session:
         """Take the device's session up again, or open one. Raises `ServerFull`, `Refused`, `FaceError`."""
         async with self._moving_in:
             home = self._homes.get(caller.key)
@@ -174,6 +176,7 @@ class DeviceEndpoint:
                 self._turn_out(session)
                 logger.info("device %s goes on with session %s", line.name, session.id)
             else:
+                self._door.begin(request)
                 self._sessions.check_room()
                 face = await self._cast.choose(self._options.presenter, self._options.background)
                 memory = await self._recall(home) if home is not None else ()
