@@ -256,6 +256,35 @@ async def test_h3_the_microphone_at_16_khz_holds_no_mirrored_tones(page: Page, r
         assert 20 * np.log10(np.abs(sound).max()) < -60
 
 
+async def test_h3_a_stalled_network_does_not_delay_what_is_said_later(page: Page) -> None:
+    code = """
+        const {Socket} = await import('/js/socket.js');
+        const real = window.WebSocket;
+        let fake;
+        window.WebSocket = class {
+            static OPEN = 1;
+            readyState = 1;
+            bufferedAmount = 0;
+            sent = 0;
+            constructor() { fake = this; }
+            send(data) { this.sent += data.byteLength ?? 0; this.bufferedAmount += data.byteLength ?? 0; }
+            close() {}
+        };
+        const socket = new Socket({sessionid: '1'}, null, {onMessage() {}, onReplay() {}, onState() {}});
+        window.WebSocket = real;
+        fake.onmessage({data: '{"type":"login_success"}'});
+        const speak = seconds => { for (let n = 0; n < seconds * 50; n++) socket.sendSound(new ArrayBuffer(640)); };
+        speak(10);
+        const stalled = fake.sent;
+        fake.bufferedAmount = 0;  // it takes all that waited
+        speak(0.2);
+        socket.close();
+        return [stalled / 32000, (fake.sent - stalled) / 32000];"""
+    waiting, after = await run(page, code)
+    assert 0.4 <= waiting <= 0.6
+    assert after == pytest.approx(0.2)
+
+
 async def test_h3_lips_follow_what_is_heard(page: Page) -> None:
     found = await run(
         page,

@@ -9,6 +9,8 @@ import { socketAddress } from "./api.js";
 const HEARTBEAT_MS = 20_000;
 /** Two heartbeats without any answer: the line is dead although nobody closed it. */
 const SILENCE_MS = 45_000;
+/** Bytes (half a second) of the microphone that may wait: what a stalled network held up would delay all that is said later. */
+const MOST_SOUND = 16_000;
 const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
 
 /** What is about the channel itself, and what else has no number. */
@@ -75,9 +77,9 @@ export class Socket {
     return true;
   }
 
-  /** Send a piece of the microphone. */
+  /** Send a piece of the microphone; it is dropped where the network does not take it. */
   sendSound(frame) {
-    if (this.open) this.#socket.send(frame);
+    if (this.open && this.#socket.bufferedAmount < MOST_SOUND) this.#socket.send(frame);
   }
 
   /** Measure the round trip. */
