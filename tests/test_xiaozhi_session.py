@@ -14,7 +14,7 @@ from core.dialogue.xiaozhi.events import (
     UserText,
 )
 from core.dialogue.xiaozhi.protocol import Llm, Mode, ServerHello, Stt, TtsSentence, TtsStart, TtsStop
-from core.dialogue.xiaozhi.session import Session, State
+from core.dialogue.xiaozhi.session import ANSWER_S, Session, State
 from core.frames import Pcm
 
 START, STOP, HI = TtsStart(), TtsStop(), TtsSentence("Hi.")
@@ -61,7 +61,7 @@ def test_h1_where_a_reply_leads_to() -> None:
 
 def test_h1_after_an_abort_nothing_until_the_next_reply() -> None:
     session = speaking()
-    assert session.abort() == [SpeakingStopped(5, complete=False)]
+    assert session.abort(0.0) == [SpeakingStopped(5, complete=False)]
     assert not session.gives_audio
     assert take(session, HI, Llm("sad"), STOP, STOP) == []
     assert take(session, START, HI) == [SpeakingStarted(6), ReplyText(6, "Hi.")]
@@ -69,7 +69,7 @@ def test_h1_after_an_abort_nothing_until_the_next_reply() -> None:
 
 def test_h1_an_abort_that_is_answered_by_no_stop() -> None:
     session = speaking()
-    session.abort()
+    session.abort(0.0)
     assert take(session, HI, START, HI) == [SpeakingStarted(6), ReplyText(6, "Hi.")]
 
 
@@ -77,17 +77,47 @@ def test_h1_an_abort_that_crosses_the_beginning_of_the_reply() -> None:
     session = Session(0)
     session.listen(Mode.AUTO)
     session.stop()
-    assert session.abort() == []
+    assert session.abort(0.0) == []
     assert session.state is State.READY
     assert take(session, START, HI) == []
     assert not session.gives_audio
     assert take(session, STOP, START) == [SpeakingStarted(1)]
 
 
+def test_h1_of_questions_in_quick_succession_only_the_last_one_is_answered() -> None:
+    for old in ([START, STOP, START, HI, STOP], [STOP, START, HI, STOP], [START, STOP, STOP], [STOP, STOP]):
+        session = Session(0)
+        for _ in range(2):
+            session.detect()
+            assert session.abort(0.0) == []
+        session.detect()
+        assert take(session, *old) == []
+        assert take(session, Stt("x"), START, HI) == [UserText("x"), SpeakingStarted(1), ReplyText(1, "Hi.")]
+
+
+def test_h1_a_reply_and_the_question_after_it_are_both_aborted() -> None:
+    session = speaking()
+    session.abort(0.0)
+    session.detect()
+    session.abort(0.1)
+    session.detect()
+    assert take(session, STOP, START, HI, STOP) == []
+    assert take(session, START) == [SpeakingStarted(6)]
+
+
+def test_h1_an_abort_that_was_not_answered_for_long_is_forgotten() -> None:
+    session = Session(0)
+    session.detect()
+    session.abort(0.0)
+    session.detect()
+    session.abort(ANSWER_S + 0.1)
+    assert take(session, STOP, START) == [SpeakingStarted(1)]
+
+
 def test_h1_aborts_that_nobody_answers_do_not_silence_it_for_ever() -> None:
     session = Session(0)
-    session.abort()
-    session.abort()
+    session.abort(0.0)
+    session.abort(0.0)
     assert take(session, START, START) == [SpeakingStarted(1)]
 
 

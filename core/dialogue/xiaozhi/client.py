@@ -201,7 +201,7 @@ class XiaozhiClient:
         self._queue.drop_reply(self._session.reply if self._session else self._replies)
         if self._session is None:
             return _not_sent()
-        self._tell(self._session.abort())
+        self._tell(self._session.abort(self._now()))
         return self._send_json(protocol.abort(self.session_id, reason))
 
     def send_message(self, message: Mapping[str, Any]) -> Sent:

@@ -33,11 +33,16 @@ class State(StrEnum):
     """No connection, and no attempt at one: a setting is wrong."""
 
 
+ANSWER_S = 5.0
+"""An abort that was not answered for so long never will be."""
+
+
 class Session:
     """`reply` is the number of the newest reply, of this or an earlier session.
 
-    An abort mutes the server until its `tts stop` answers. A reply that was on its way when the abort was sent may
-    still begin: if none had begun, the next `tts start` is such a one, the one after it is not.
+    An abort mutes the server until its `tts stop` answers; with several in quick succession each has its own. A reply
+    that was on its way when an abort was sent may still begin: if none had begun, the next `tts start` is such a one,
+    the one after it is not.
     """
 
     def __init__(self, reply: int) -> None:
@@ -46,6 +51,9 @@ class Session:
         self.mode = Mode.AUTO
         self._muted = False
         self._stale_starts = 0
+        self._unanswered = 0
+        """Aborts."""
+        self._aborted_at = 0.0
 
     @property
     def takes_audio(self) -> bool:
@@ -77,15 +85,20 @@ class Session:
         if self.state is State.READY:
             self.state = State.PROCESSING
 
-    def abort(self) -> list[Event]:
-        """We sent `abort`."""
+    def abort(self, now: float) -> list[Event]:
+        """We sent `abort`, at `now` (seconds of any one clock)."""
+        if now - self._aborted_at > ANSWER_S:
+            self._muted, self._stale_starts, self._unanswered = False, 0, 0
+        self._aborted_at = now
+        self._unanswered += 1
         if self.state is State.SPEAKING:
-            self._muted, self._stale_starts = True, 0
+            self._muted = True
             return self._end_reply(complete=False)
+        if self.state is State.PROCESSING or not self._muted:
+            self._stale_starts += 1
         if self.state is State.PROCESSING:
             self.state = State.READY
-        if not self._muted:
-            self._muted, self._stale_starts = True, 1
+        self._muted = True
         return []
 
     def end(self) -> list[Event]:
@@ -117,7 +130,7 @@ class Session:
         if self._muted and self._stale_starts:
             self._stale_starts -= 1
             return []
-        self._muted = False
+        self._muted, self._unanswered = False, 0
         if self.state is State.SPEAKING:
             return []
         self.state = State.SPEAKING
@@ -125,7 +138,9 @@ class Session:
         return [SpeakingStarted(self.reply)]
 
     def _stop(self) -> list[Event]:
-        self._muted, self._stale_starts = False, 0
+        self._unanswered = max(0, self._unanswered - 1)
+        if not self._unanswered:
+            self._muted, self._stale_starts = False, 0
         return self._end_reply(complete=True) if self.state is State.SPEAKING else []
 
     def _end_reply(self, *, complete: bool) -> list[Event]:
