@@ -37,7 +37,7 @@ class LineDown:
 
 @dataclass(frozen=True, slots=True)
 class LineFailed:
-    """No connection, and why. `error.retryable`: it is tried again; else not before the user says something more."""
+    """No connection, and why. `error.retryable`: it is tried again at once; else turns fail until `LineUp`, if ever."""
 
     error: DialogueError
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import numpy as np
 import pytest
 
 from core.dialogue.xiaozhi.client import XiaozhiClient
+from core.dialogue.xiaozhi.downlink import Downlink
 from core.dialogue.xiaozhi.endpoint import Endpoint, Options
 from core.dialogue.xiaozhi.events import (
     Connected,
@@ -23,10 +25,11 @@ from core.dialogue.xiaozhi.events import (
     SpeakingStopped,
     UserText,
 )
+from core.dialogue.xiaozhi.framing import Frame
 from core.dialogue.xiaozhi.session import State
 from core.dialogue.xiaozhi.tools import Tool, Tools
 from core.errors import BadRequest, DialogueError
-from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, Say, Sentence, Trouble, XiaozhiServer
+from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, Say, Sentence, Trouble, XiaozhiServer, tone_packets
 from tests.xiaozhi_talk import Talk, pitch_of, poll, spoken, talking, tone
 
 LONG = (Sentence("Long.", 440.0, (60,) * 400),)
@@ -98,6 +101,16 @@ async def test_h2_broken_packets_are_concealed_and_sound_outside_of_a_reply_is_n
         await talk.turn(spoken(2))
         await spoke(talk)
         assert len(talk.all(ReplyAudio)) == 10
+
+
+def test_h2_every_tenth_packet_is_told_at_debug_level(caplog: pytest.LogCaptureFixture) -> None:
+    downlink = Downlink(24000)
+    with caplog.at_level(logging.DEBUG, "core.dialogue.xiaozhi.downlink"):
+        for packet in [*tone_packets(Sentence("", 440.0, (60,) * 24)), b"\xff" * 40]:
+            downlink.sound(Frame(packet))
+    assert [record.getMessage() for record in caplog.records if "packets" in record.getMessage()] == [
+        "xiaozhi: 10 packets, 0 concealed", "xiaozhi: 20 packets, 0 concealed",
+    ]  # fmt: skip
 
 
 async def test_h1_auto_mode_sends_nothing_while_the_server_speaks() -> None:
