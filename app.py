@@ -10,6 +10,7 @@ python app.py token --hours 12       print a link that lets a visitor in while a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -38,6 +39,7 @@ from avatar.diagnosis import check_media
 from avatar.guard import FrameGuard
 from avatar.ice import IceServerConfig, IceServers
 from avatar.lipsync.mouth import mouth_between
+from avatar.opus.library import load_opus
 from avatar.opus.packets import PacketDecoder
 from avatar.painter import Painter
 from avatar.poster import Posters
@@ -82,7 +84,7 @@ from core.doctor import (
     speak,
 )
 from core.envelope import envelope_failures
-from core.errors import BadRequest, EmanError
+from core.errors import AdapterError, BadRequest, EmanError
 from core.events import Event, Failed
 from core.frames import LISTEN_RATE, Activity, FaceChoice
 from core.history import History
@@ -193,7 +195,9 @@ class Server:
         await self.history.start()
         await self.process.start()
         await self.monitor.start()
-        await asyncio.gather(self._start_end_of_turn(), *(self._start_adapter(stage) for stage in self.adapters))
+        await asyncio.gather(
+            self._find_opus(), self._start_end_of_turn(), *(self._start_adapter(stage) for stage in self.adapters)
+        )
         if self.ice.configured:
             await self.ice.probe()
         await self.cast.start()
@@ -254,6 +258,11 @@ class Server:
     async def _start_end_of_turn(self) -> None:
         if self.end_of_turn is not None:
             await self.end_of_turn.start()
+
+    async def _find_opus(self) -> None:
+        """Before a session needs it: the first time takes long."""
+        with contextlib.suppress(AdapterError):
+            await asyncio.to_thread(load_opus)
 
     async def _start_adapter(self, stage: str) -> None:
         await self.adapters[stage].start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from avatar.encoders import FaceEncoder, VoiceEncoder, encode_as
 from avatar.microphone import Microphone, OpusMicrophone
 from avatar.prompt_buffer import PromptBuffer
 from avatar.tracks import FaceTrack, VoiceTrack
-from core.errors import BadRequest
+from core.errors import AdapterError, BadRequest
 from core.frames import Samples
 
 logger = logging.getLogger(__name__)
@@ -118,8 +119,9 @@ class Peer:
                 if encode_as(sender, FaceEncoder()) and isinstance(face, FaceTrack):
                     face.let_draw()
             elif sender.kind == "audio" and agreed.get("audio") == "audio/opus" and isinstance(voice, VoiceTrack):
-                voice.encoder = VoiceEncoder()
-                encode_as(sender, voice.encoder)
+                with contextlib.suppress(AdapterError):  # no libopus of our own: aiortc's encoder does it
+                    voice.encoder = VoiceEncoder()
+                    encode_as(sender, voice.encoder)
 
     async def last_heard(self) -> float:
         """When a packet (RTP or RTCP) last arrived, as of this call (monotonic seconds)."""
@@ -178,16 +180,18 @@ class Peer:
 
     def _hurry(self, track: MediaStreamTrack) -> None:
         """Ears want every packet at once, and Opus decoded without aiortc's thread."""
-        microphone, loop = OpusMicrophone(), asyncio.get_running_loop()
+        loop, microphone = asyncio.get_running_loop(), None
+        with contextlib.suppress(AdapterError):  # no libopus of our own: aiortc's decoder does it
+            microphone = OpusMicrophone()
 
         def take(payload_type: int, data: bytes) -> bool:
-            if payload_type not in self._opus:
+            if microphone is None or payload_type not in self._opus:
                 return False
             # not at once: whatever goes wrong in an ear must not end the transport that calls us
-            loop.call_soon(hear, data)
+            loop.call_soon(hear, microphone, data)
             return True
 
-        def hear(data: bytes) -> None:
+        def hear(microphone: OpusMicrophone, data: bytes) -> None:
             self._on_audio(microphone.decode(data))
 
         for transceiver in self._pc.getTransceivers():

@@ -53,9 +53,9 @@ class VoiceTrack(MediaStreamTrack):
         await self._clock.wait_until(self._position)
         if self.readyState != "live":
             raise MediaStreamError  # stopped meanwhile: the stage is somebody else's
-        frame = audio_frame(self._stage.read(self._position), self._position)
-        self._position += AUDIO_FRAME
-        return frame if self.encoder is None else self.encoder.packet(frame)
+        position, self._position = self._position, self._position + AUDIO_FRAME
+        samples = self._stage.read(position)
+        return audio_frame(samples, position) if self.encoder is None else self.encoder.packet(samples, position)
 
 
 class FaceTrack(MediaStreamTrack):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from avatar.encoders import VoiceEncoder
-from avatar.guard import audio_frame
 from avatar.microphone import OpusMicrophone
 from core.frames import AUDIO_FRAME, LISTEN_RATE, MEDIA_RATE, Samples
 
@@ -21,10 +20,7 @@ def tone(hertz: float, seconds: float = 1.0) -> Samples:
 
 def mono(samples: Samples) -> list[bytes]:
     encoder = VoiceEncoder()
-    return [
-        bytes(encoder.packet(audio_frame(samples[at : at + AUDIO_FRAME], at)))
-        for at in range(0, len(samples), AUDIO_FRAME)
-    ]
+    return [bytes(encoder.packet(samples[at : at + AUDIO_FRAME], at)) for at in range(0, len(samples), AUDIO_FRAME)]
 
 
 def left_only(samples: Samples) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import importlib.util
 import logging
@@ -42,6 +43,8 @@ def load_opus() -> Any:
             ) from error
         finally:
             ctypes.util.find_library = find
+        # its argument is variadic, which some processors pass elsewhere than others
+        opuslib.api.encoder.libopus_ctl.argtypes = (opuslib.api.encoder.EncoderPointer, ctypes.c_int)
         return opuslib
 
 

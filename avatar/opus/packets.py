@@ -6,6 +6,8 @@ made where the packet is, on the event loop too. Not for several threads at a ti
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 
 from avatar.opus.library import load_opus
@@ -75,16 +77,18 @@ class PacketDecoder:
             raise ValueError(f"rate must be one of {RATES}")
         opus = load_opus()
         self.rate = rate
-        self._failure = opus.OpusError
-        self._decode = opus.api.decoder.decode
+        self._decode = opus.api.decoder.libopus_decode
         self._decoder = opus.Decoder(rate, 1)
+        # opuslib's own call copies sample by sample, which takes longer than decoding them
+        self._room = np.empty(LONGEST_MS * rate // 1000, np.int16)
+        self._at = self._room.ctypes.data_as(opus.api.c_int16_pointer)
         self._last_ticks = 0
         self._concealed_ticks = 0
 
     def decode(self, packet: bytes) -> Pcm:
         """The sound of the next packet. Raises `PacketError`; the stream then goes on: `conceal`, or the next one."""
         length = ticks(packet)
-        samples = self._call(packet, LONGEST_MS * self.rate // 1000)
+        samples = self._call(packet, len(self._room))
         self._last_ticks, self._concealed_ticks = length, 0
         return samples
 
@@ -106,11 +110,41 @@ class PacketDecoder:
         return self._call(None, length * self.rate // _TICK_RATE)
 
     def _call(self, packet: bytes | None, room: int) -> Pcm:
-        try:
-            data = self._decode(self._decoder.decoder_state, packet, len(packet or b""), room, False, channels=1)
-        except self._failure as error:
-            raise PacketError(f"libopus refuses a packet (code {error.code})") from None
-        return Pcm(np.frombuffer(data, np.int16), self.rate)
+        count = self._decode(self._decoder.decoder_state, packet, len(packet or b""), self._at, room, 0)
+        if count < 0:
+            raise PacketError(f"libopus refuses a packet (code {count})")
+        return Pcm(self._room[:count].copy(), self.rate)
+
+
+class BlockEncoder:
+    """Blocks of `size` samples of mono PCM at `rate` (one of `RATES`), each to a packet.
+
+    `size`: a length that Opus has (2.5, 5, 10, 20, 40 or 60 ms); `application`: "voip", "audio" or
+    "restricted_lowdelay"; `bits`: per second, of a variable rate, and `complexity` 0..10: libopus's own choice if None.
+    Raises `AdapterError` where there is no libopus.
+    """
+
+    def __init__(
+        self, rate: int, size: int, application: str, *, bits: int | None = None, complexity: int | None = None
+    ) -> None:
+        opus = load_opus()
+        self._encode = opus.api.encoder.libopus_encode
+        self._encoder = opus.Encoder(rate, 1, application)
+        if bits is not None:
+            self._encoder.bitrate, self._encoder.vbr_constraint = bits, 0
+        if complexity is not None:
+            self._encoder.complexity = complexity
+        self._samples = np.zeros(size, np.int16)
+        self._at = self._samples.ctypes.data_as(opus.api.c_int16_pointer)
+        self._packet = ctypes.create_string_buffer(_LARGEST_PACKET)
+
+    def encode(self, samples: Samples) -> bytes:
+        """The packet of a block, shape (size,), int16."""
+        self._samples[:] = samples
+        length = self._encode(self._encoder.encoder_state, self._at, len(self._samples), self._packet, _LARGEST_PACKET)
+        if length < 0:
+            raise PacketError(f"libopus encodes nothing (code {length})")
+        return ctypes.string_at(self._packet, length)
 
 
 class PacketEncoder:
@@ -122,11 +156,9 @@ class PacketEncoder:
     def __init__(self, rate: int = 16_000, frame_ms: int = 60) -> None:
         if rate not in RATES or frame_ms not in FRAME_MS:
             raise ValueError(f"rate must be one of {RATES}, frame_ms one of {FRAME_MS}")
-        opus = load_opus()
         self.rate = rate
         self._size = rate * frame_ms // 1000
-        self._encode = opus.api.encoder.encode
-        self._encoder = opus.Encoder(rate, 1, "voip")
+        self._encode = BlockEncoder(rate, self._size, "voip").encode
         self._waiting: Samples = np.zeros(0, np.int16)
 
     def encode(self, samples: Samples) -> list[bytes]:
@@ -134,18 +166,15 @@ class PacketEncoder:
         self._waiting = np.concatenate([self._waiting, samples.astype(np.int16, copy=False)])
         packets = []
         while len(self._waiting) >= self._size:
-            packets.append(self._packet(self._waiting[: self._size]))
+            packets.append(self._encode(self._waiting[: self._size]))
             self._waiting = self._waiting[self._size :]
         return packets
 
     def finish(self) -> list[bytes]:
         """What waits, filled up with silence: one packet or none. The encoder goes on with the next recording."""
         rest, self._waiting = self._waiting, np.zeros(0, np.int16)
-        return [self._packet(np.pad(rest, (0, self._size - len(rest))))] if len(rest) else []
+        return [self._encode(np.pad(rest, (0, self._size - len(rest))))] if len(rest) else []
 
     def drop(self) -> None:
         """Forget what waits."""
         self._waiting = np.zeros(0, np.int16)
-
-    def _packet(self, samples: Samples) -> bytes:
-        return bytes(self._encode(self._encoder.encoder_state, samples.tobytes(), self._size, _LARGEST_PACKET))
