@@ -97,7 +97,7 @@ class VoiceEncoder(Encoder):
         self._blocks = BlockEncoder(MEDIA_RATE, AUDIO_FRAME, "restricted_lowdelay", bits=_VOICE_BITS, complexity=5)
 
     def packet(self, samples: Samples, position: int) -> av.Packet[Any]:
-        """20 ms of sound at `position` of the media clock as one Opus packet; 0.07 ms of CPU."""
+        """20 ms of sound at `position` of the media clock as one Opus packet; 0.06 ms of CPU."""
         packet: av.Packet[Any] = av.Packet(self._blocks.encode(samples))
         packet.pts, packet.time_base = position, _VOICE_TIME_BASE
         return packet
