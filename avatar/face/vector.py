@@ -20,7 +20,7 @@ from avatar.face.plate import Plane, Plate, lay, planes, put
 from avatar.face.rig import load_rig
 from avatar.face.shelf import Shelf
 from avatar.face.view import View
-from avatar.face.warp import follow_lips
+from avatar.face.warp import Area, Map, apart, follow_lips
 from core.errors import FaceError
 from core.frames import FaceChoice, FaceCue, Picture, PresenterInfo
 
@@ -28,10 +28,6 @@ from core.frames import FaceChoice, FaceCue, Picture, PresenterInfo
 cv2.setNumThreads(1)
 
 Floats = NDArray[np.float32]
-Area = tuple[int, int, int, int]
-
-_NONE: Any = None
-"""OpenCV's empty second map; its type stubs don't know that None is allowed."""
 
 _STILL = (0.16, 0.4)
 """Pixels, for even and odd pictures: an area whose look-ups moved by less since it was last warped is shown again as it
@@ -237,8 +233,8 @@ class VectorStream:
         still = _STILL[self._count % 2]
         moved = []
         for number, area in enumerate(field.areas):
-            now, before = grid[field.cells(area)], self._grids[number]
-            if before is None or np.abs(now - before).max() > still:
+            now, before = field.cells(grid, area), self._grids[number]
+            if before is None or max(apart(now, before)) > still:
                 self._grids[number] = now
                 moved.append(self._needed(number, grid))
         for area in _merged(moved):
@@ -259,18 +255,18 @@ class VectorStream:
         plate = self._plate
         full, half = plate.field.maps(grid, area)
         x0, y0, x1, y1 = area
-        whole, part = cv2.convertMaps(half, _NONE, cv2.CV_16SC2)
+        whole, part = cv2.convertMaps(*half, cv2.CV_16SC2)
         inside = whole[_INNER], part[_INNER]
         fine, coarse = (slice(y0, y1), slice(x0, x1)), (slice(y0 // 2, y1 // 2), slice(x0 // 2, x1 // 2))
         mattes = self._mattes(area, full, (whole, part))
         for number, (source, target) in enumerate(zip(self._rest_planes, self._warped_planes, strict=True)):
-            box, where = (coarse, inside) if number else (fine, (full, _NONE))
+            box, where = (coarse, inside) if number else (fine, full)
             if plate.backdrop is None or mattes is None:
                 _look_up(source, where, target[box])
             else:
                 mix(_look_up(source, where), plate.backdrop[number][box], mattes[min(number, 1)], target[box])
 
-    def _mattes(self, area: Area, full: Floats, around: tuple[Any, Any]) -> tuple[Plane, Plane] | None:
+    def _mattes(self, area: Area, full: Map, around: tuple[Any, Any]) -> tuple[Plane, Plane] | None:
         """Where the figure is now, for luma and chroma, when it is laid over a background that stays; a transparent
         picture gets its matte."""
         plate = self._plate
@@ -279,7 +275,7 @@ class VectorStream:
         if plate.transparent:
             x0, y0, x1, y1 = area
             width = plate.view.width
-            _look_up(plate.matte[0], (full, _NONE), self._warped_planes[0][y0:y1, width + x0 : width + x1])
+            _look_up(plate.matte[0], full, self._warped_planes[0][y0:y1, width + x0 : width + x1])
             return None
         # A pixel of the neighbours belongs to it, or the outline would be notched where areas meet.
         coarse = _look_up(plate.matte[1], around)
