@@ -12,8 +12,8 @@ run: $(VENV)/.run  ## serve on http://localhost:8010 (PORT=… HOST=… ARGS="--
 doctor: $(VENV)/.run  ## check this machine
 	@$(PY) app.py doctor $(ARGS)
 
-test: $(VENV)/.test browser  ## everything that CI checks
-	$(PY) -m pytest $(ARGS)
+test: $(VENV)/.test browser  ## everything that CI checks (JOBS=1: one test after the other)
+	$(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile $(ARGS)
 
 check: $(VENV)/.test  ## style and types
 	$(VENV)/bin/ruff format --check .
