@@ -25,9 +25,9 @@ export class MediaPanel {
       const servers = (await response.json()).data.ice_servers;
       const track = $("media-microphone").checked ? await this.#listen() : null;
       this.#peer = new Peer(servers, track, (state) => this.#changed(state), (stream) => { $("media-video").srcObject = stream; });
-      const answer = await this.#sendOffer(await this.#peer.offer());
+      const answer = await this.#sendOffer((await this.#peer.request()).sdp);
       if (!answer?.sdp) return this.close("media.refused");
-      await this.#peer.answer(answer.sdp);
+      await this.#peer.begin(answer);
     } catch (failure) {
       this.close();
       put($("media-note"), String(failure));
