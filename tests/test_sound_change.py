@@ -78,7 +78,7 @@ async def test_h3_from_the_socket_to_webrtc_in_the_middle_of_an_answer(serving: 
 
 async def test_a_listener_goes_on_while_a_page_comes_and_goes(serving: Serve) -> None:
     """As a device does that somebody watches on the avatar page."""
-    async with serving(lifecycle__vanish_s="0.5") as server, SoundClient(server.url) as device:
+    async with serving(lifecycle__vanish_s="3") as server, SoundClient(server.url) as device:
         await device.start()
         await device.human(LONG)
         await device.heard_ms("r1", 800)
