@@ -168,6 +168,15 @@ def test_h1_replies_in_a_row_are_one_to_the_device(talk: Talk) -> None:
     assert talk.on_event(over("r2")) == [EndReply()]
 
 
+def test_h1_a_reply_that_is_cleared_before_it_sounds_leaves_the_end_of_the_one_before(talk: Talk) -> None:
+    talk.on_sound("r1")
+    assert talk.on_cleared("r1") == [Hush()]  # held, or interrupted
+    assert talk.on_event(over("r1")) == [EndReply()]
+    assert talk.on_cleared("r2") == []  # else the device would speak for ever
+    assert talk.on_event(over("r2", ReplyState.INTERRUPTED)) == []
+    assert talk.on_cleared("") == []
+
+
 def test_h1_an_error_is_shown_and_ends_the_reply(talk: Talk) -> None:
     talk.on_sound("r1")
     failed = Failed("tts", "espeak", "tts_failed", "the voice is away")

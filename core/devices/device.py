@@ -137,8 +137,7 @@ class Device:
 
     def cleared(self, reply_id: str, at: float) -> None:
         """See `core.stages.SoundSink`."""
-        if reply_id:
-            self._hush()
+        self._do(self._talk.on_cleared(reply_id))
 
     # -- the device's side
 

@@ -124,6 +124,10 @@ class Talk:
             return None  # devices play what is said, nothing beside it
         return self._begin(reply_id)
 
+    def on_cleared(self, reply_id: str) -> list[Effect]:
+        """What was handed over of this reply is void. One that never sounded leaves the end of the one before."""
+        return [Hush()] if reply_id and reply_id == self._reply else []
+
     def stopped(self) -> None:
         """The device was told that the reply is over, as it was played to its end."""
         self._speaking = False
