@@ -294,6 +294,8 @@ class Sessions:
         self._on_gone = on_gone
         self._watched = watched
         self._sessions: dict[str, Session] = {}
+        self._closing: dict[str, asyncio.Event] = {}
+        """Ids of sessions that are being freed; set when that is done."""
         self._stopping = False
 
     def __len__(self) -> int:
@@ -343,8 +345,10 @@ class Sessions:
         Without `sdp` it is a session without WebRTC (`Session.listen`), and the answer is empty.
         `session_id` and `memory` open a session again that the server knew before it was restarted.
         """
-        self.check_room()
         session_id = session_id or new_session_id()
+        while (closing := self._closing.get(session_id)) is not None:  # `on_gone` is not to hit the new one
+            await closing.wait()
+        self.check_room()
         if session_id in self._sessions:
             raise Refused("the session is live", code="busy", retryable=True)
         with bound(session_id):
@@ -375,8 +379,13 @@ class Sessions:
     async def close(self, session: Session) -> None:
         """End a session and free its slot."""
         if self._sessions.pop(session.id, None) is not None:
-            await session.close()
-            self._on_gone(session.id)
+            over = self._closing[session.id] = asyncio.Event()
+            try:
+                await session.close()
+                self._on_gone(session.id)
+            finally:
+                del self._closing[session.id]
+                over.set()
             logger.info("session %s closed (%d left)", session.id, len(self))
 
     async def close_all(self) -> None:

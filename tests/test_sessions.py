@@ -25,6 +25,7 @@ class FakeMedia:
         self.heard = time.monotonic()
         self.fail: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.going: asyncio.Event | None = None
         self.calls: list[str] = []
         self.sinks: list[Callable[[], None]] = []
 
@@ -55,6 +56,8 @@ class FakeMedia:
 
     async def close(self) -> None:
         self.calls.append("close")
+        if self.going is not None:
+            await self.going.wait()
 
     def link(self) -> LinkState:
         if self.fail is not None:
@@ -156,6 +159,23 @@ async def test_a_bad_offer_gives_its_slot_back() -> None:
     assert len(house.sessions) == 0
     assert all(media.calls == ["connect", "close"] for media in house.media)
     assert len(house.gone) == 5
+
+
+async def test_b7_a_session_that_comes_back_while_it_is_being_freed_is_not_taken_for_the_old_one() -> None:
+    house = House()
+    earlier, _ = await house.sessions.open("good", session_id="1234")
+    house.media[0].going = asyncio.Event()
+    freeing = asyncio.create_task(house.sessions.close(earlier))
+    coming = asyncio.create_task(house.sessions.open("good", session_id="1234"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert house.gone == []
+    house.media[0].going.set()
+    session, _ = await coming
+    await freeing
+    assert house.gone == ["1234"]
+    assert house.sessions.get("1234") is session
+    await house.sessions.close_all()
 
 
 async def test_a_cancelled_offer_gives_its_slot_back() -> None:
