@@ -170,6 +170,7 @@ async def test_b7_a_session_that_comes_back_while_it_is_being_freed_is_not_taken
     for _ in range(20):
         await asyncio.sleep(0)
     assert house.gone == []
+    assert not coming.done(), "who hears of the old one's end would take it for the new one's"
     house.media[0].going.set()
     session, _ = await coming
     await freeing
