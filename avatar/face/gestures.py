@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
 from core.frames import Gesture
 
 Keys = tuple[tuple[float, float], ...]
+State = tuple[tuple[float, float], ...]
 
 # Time and place of the turning points: a small move the other way, the stroke, what it overshoots, and less each time.
 NOD: Keys = ((0, 0), (0.16, -0.16), (0.42, 1), (0.68, -0.22), (0.94, 0.36), (1.2, -0.06), (1.44, 0))
@@ -44,7 +42,7 @@ class Gestures:
         self._start = 0.0
         self._latest: tuple[Gesture, float] | None = None
         # What the last switch left over: place and speed of each axis at `_left`.
-        self._rest: NDArray[np.float64] = np.zeros((2, 3))
+        self._rest: State = ((0.0, 0.0),) * 3
         self._left = 0.0
 
     def show(self, gesture: Gesture | None, start: float, time: float) -> None:
@@ -64,24 +62,30 @@ class Gestures:
 
     def at(self, time: float) -> tuple[float, float, float]:
         """Nod, shake and tilt, each about -1..1."""
-        nod, shake, tilt = self._state(time)[0].tolist()
+        (nod, _), (shake, _), (tilt, _) = self._state(time)
         return nod, shake, tilt
 
     def _switch(self, keys: Keys, axis: int, start: float, size: float, time: float) -> None:
         before = self._state(time)
         self._keys, self._axis, self._start, self._size = keys, axis, start, size
-        self._rest, self._left = before - self._play(time), time
+        place, speed = self._play(time)
+        rest = list(before)
+        rest[axis] = before[axis][0] - place, before[axis][1] - speed
+        self._rest, self._left = tuple(rest), time
 
-    def _state(self, time: float) -> NDArray[np.float64]:
-        """Place and speed of each axis, shape (2, 3)."""
+    def _state(self, time: float) -> State:
+        """Place and speed of each axis."""
         since = max(0.0, time - self._left)
-        push = self._rest[1] + _SETTLE * self._rest[0]
         fade = math.exp(-_SETTLE * since)
-        rest = np.array([self._rest[0] + push * since, self._rest[1] - _SETTLE * push * since]) * fade
-        return np.asarray(self._play(time) + rest)
+        state = []
+        for place, speed in self._rest:
+            push = speed + _SETTLE * place
+            state.append(((place + push * since) * fade, (speed - _SETTLE * push * since) * fade))
+        (place, speed), (more, faster) = state[self._axis], self._play(time)
+        state[self._axis] = place + more, speed + faster
+        return tuple(state)
 
-    def _play(self, time: float) -> NDArray[np.float64]:
-        state = np.zeros((2, 3))
+    def _play(self, time: float) -> tuple[float, float]:
+        """Place and speed of the gesture, along its axis."""
         place, speed = along(self._keys, time - self._start)
-        state[:, self._axis] = place * self._size, speed * self._size
-        return state
+        return place * self._size, speed * self._size

@@ -93,7 +93,8 @@ class Motion:
         self._next_nod = rng.uniform(2.0, 4.0)
         self._nod = 0.0
         self._sway = self._sway_speed = 0.0
-        self._lag = np.zeros((2, 2))
+        self._lag = ((0.0, 0.0), (0.0, 0.0))
+        """Place and speed of the hair's lag across, and those down."""
         self._head: tuple[float, float] = (0.0, 0.0)
 
     def at(self, cue: FaceCue) -> Pose:
@@ -152,7 +153,7 @@ class Motion:
         head = x + 0.3 * yaw - 420 * roll, y + 0.3 * pitch
         self._swing(head, step)
         weights[INDEX["sway"]] = self._sway
-        weights[INDEX["lag_x"]], weights[INDEX["lag_y"]] = self._lag[0].tolist()
+        weights[INDEX["lag_x"]], weights[INDEX["lag_y"]] = (place for place, _ in self._lag)
 
     def _move_brows(self, weights: Floats, look: dict[str, float], time: float) -> None:
         lift = 6.5 * max(0.0, self._beat) + 2.4 * self._talk * self._drift(time, 0.16)
@@ -244,16 +245,23 @@ class Motion:
         if self._time == self._start:
             moved = 0.0, 0.0
         self._head = head
-        self._lag[0] -= np.array(moved) * 0.45
-        push = (self._lag[1] + 12 * self._lag[0]) * step
-        decay = math.exp(-12 * step)
-        self._lag = np.array([self._lag[0] + push, self._lag[1] - 12 * push]) * decay
-        self._lag[0] = np.clip(self._lag[0], -7, 7)
+        (across, across_speed), (down, down_speed) = self._lag
+        self._lag = (
+            _drawn(across - 0.45 * moved[0], across_speed, step),
+            _drawn(down - 0.45 * moved[1], down_speed, step),
+        )
         self._sway -= 0.35 * moved[0]
         for _ in range(2):
             self._sway_speed += (-30 * self._sway - 5 * self._sway_speed) * step / 2
             self._sway += self._sway_speed * step / 2
         self._sway = max(-9.0, min(9.0, self._sway))
+
+
+def _drawn(place: float, speed: float, step: float) -> tuple[float, float]:
+    """Place and speed of hair that is drawn back to its place, after `step` seconds."""
+    push = (speed + 12 * place) * step
+    decay = math.exp(-12 * step)
+    return max(-7.0, min(7.0, (place + push) * decay)), (speed - 12 * push) * decay
 
 
 def _unit(value: float) -> float:
