@@ -13,6 +13,9 @@ from avatar.face.view import View
 
 Floats = NDArray[np.float32]
 
+_NONE, _ALL = np.float32(0), np.float32(1)
+"""Limits of the arrays' own type, which `np.clip` need not convert."""
+
 
 def _over(below: Floats, layer: Layer) -> Floats:
     """A premultiplied layer over an opaque picture (3, h, w)."""
@@ -28,9 +31,8 @@ def _ink(colour: Colour | None) -> Floats | None:
 
 
 def _unit(values: NDArray[np.floating]) -> Floats:
-    """`values`, which nobody else needs, cut to 0..1: a third of the time of `np.clip`."""
-    np.maximum(values, 0, out=values)
-    return np.asarray(np.minimum(values, 1, out=values), np.float32)
+    """`values`, which nobody else needs, cut to 0..1."""
+    return np.asarray(values.clip(_NONE, _ALL, out=values), np.float32)
 
 
 def _together(layer: Layer) -> Floats:

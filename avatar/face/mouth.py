@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 
 _BITE = 2.2
 """How far the upper teeth reach over a lower lip that is drawn in, art units."""
+_NONE, _ALL = np.float32(0), np.float32(1)
 _STEPS = 511
 """Resolution of the tabulated resting contours over half the mouth."""
 
@@ -186,15 +187,15 @@ class MouthPainter:
         twice the rows below the line between them."""
         k = self.scale
         tall = 2 * round(4 * k) + 1
-        opening = np.flatnonzero(past == 0)
-        ends = (opening[0], opening[-1] + 1) if len(opening) else (len(past), len(past))
-        for side in (slice(0, ends[0]), slice(ends[1], len(past))):
-            if side.start == side.stop:
-                continue
-            both = np.minimum(3 * past[side], 1) * np.exp(np.square(off[:, side]) * np.float32(-1 / (12 * k) ** 2))
-            for plane in out[:3]:
-                part = plane[:, side]
-                part += (cv2.blur(part, (1, tall), borderType=cv2.BORDER_REPLICATE) - part) * both
+        columns = np.flatnonzero(past)
+        if not len(columns):
+            return
+        both = np.minimum(3 * past[columns], 1) * np.exp(np.square(off[:, columns]) * np.float32(-1 / (12 * k) ** 2))
+        # The three planes beside each other: one call for all.
+        part = out[:3, :, columns]
+        beside = np.ascontiguousarray(part.transpose(1, 0, 2)).reshape(len(off), -1)
+        smooth = cv2.blur(beside, (1, tall), borderType=cv2.BORDER_REPLICATE)
+        out[:3, :, columns] = part + (smooth.reshape(len(off), 3, -1).transpose(1, 0, 2) - part) * both
 
     def _interior(
         self, out: Layer, corner: tuple[int, int], edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
@@ -265,9 +266,8 @@ class MouthPainter:
 
 
 def _unit(values: NDArray[np.floating]) -> Floats:
-    """`values`, which nobody else needs, cut to 0..1: a third of the time of `np.clip`."""
-    np.maximum(values, 0, out=values)
-    return np.asarray(np.minimum(values, 1, out=values), np.float32)
+    """`values`, which nobody else needs, cut to 0..1. Limits of another type would be converted each time."""
+    return np.asarray(values.clip(_NONE, _ALL, out=values), np.float32)
 
 
 def _beside(u: Floats) -> Floats:
