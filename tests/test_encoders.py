@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from avatar.avatar import Avatar
 from avatar.encoders import FaceEncoder, VoiceEncoder
 from avatar.face.vector import VectorFace
-from core.frames import AUDIO_FRAME, MEDIA_RATE, Activity, FaceCue, MouthShape, Picture
-from tests.avatar_client import AvatarClient, loudness
+from avatar.guard import audio_frame
+from core.errors import AdapterError
+from core.frames import AUDIO_FRAME, MEDIA_RATE, Activity, FaceCue, MouthShape, Picture, Samples
+from core.listener import Listener
+from tests.avatar_client import AvatarClient, WavMicrophone, loudness
 from tests.conftest import Serve
 
 TICK = Fraction(1, 90_000)
@@ -138,6 +141,11 @@ def test_the_voice_arrives_as_it_was_spoken() -> None:
     assert np.corrcoef(part, sound[: len(part)])[0, 1] > 0.98
 
 
+def test_a_frame_is_encoded_like_its_samples() -> None:
+    sound = (3000 * np.sin(np.arange(AUDIO_FRAME) / 9)).astype(np.int16)
+    assert VoiceEncoder().encode(audio_frame(sound, 960)) == VoiceEncoder().pack(VoiceEncoder().packet(sound, 960))
+
+
 async def test_a_browser_gets_our_encoders(serving: Serve) -> None:
     """Fails when aiortc keeps its encoders elsewhere: `avatar.encoders.encode_as` is then without effect."""
     async with serving() as server, AvatarClient(server.url) as client:
@@ -147,6 +155,28 @@ async def test_a_browser_gets_our_encoders(serving: Serve) -> None:
         assert link is not None
         kinds = {s.kind: type(vars(s)["_RTCRtpSender__encoder"]) for s in link.peer._senders}
         assert kinds == {"video": FaceEncoder, "audio": VoiceEncoder}
+
+
+async def test_without_libopus_aiortc_encodes_and_decodes(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise AdapterError("there is no libopus")
+
+    def hear(ears: Listener, samples: Samples) -> None:
+        received.append(loudness(samples))
+
+    received: list[float] = []
+    monkeypatch.setattr("avatar.peer.VoiceEncoder", missing)
+    monkeypatch.setattr("avatar.peer.OpusMicrophone", missing)
+    monkeypatch.setattr(Listener, "hear", hear)
+    tone = (8000 * np.sin(2 * np.pi * 220 * np.arange(20 * MEDIA_RATE) / MEDIA_RATE)).astype(np.int16)
+    async with serving() as server, AvatarClient(server.url, microphone=WavMicrophone(tone)) as client:
+        await client.connect()
+        await client.human("hello there")
+        async with asyncio.timeout(20):
+            while (
+                not any(loudness(samples) > 0.01 for _, _, samples in client.sound) or max(received, default=0) < 0.05
+            ):
+                await asyncio.sleep(0.05)
 
 
 async def test_who_knows_no_opus_hears_the_voice_all_the_same(serving: Serve) -> None:
