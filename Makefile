@@ -13,7 +13,8 @@ doctor: $(VENV)/.run  ## check this machine
 	@$(PY) app.py doctor $(ARGS)
 
 test: $(VENV)/.test browser  ## everything that CI checks (JOBS=1: one test after the other)
-	$(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(PY) -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 check: $(VENV)/.test  ## style and types
 	$(VENV)/bin/ruff format --check .

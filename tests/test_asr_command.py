@@ -144,8 +144,9 @@ def test_ctrl_c_ends_it_at_once_and_cleanly(spoken: Path) -> None:
     """The whole process group gets the signal, as from a terminal: the worker process too."""
     command = [sys.executable, "-m", "asr", str(spoken), "--engine", "tests.asr_fakes:Interruptible"]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests may run where a shell ignores it
+    )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "listening\n"
     os.killpg(process.pid, signal.SIGINT)

@@ -16,6 +16,8 @@ from tests.avatar_client import AUDIBLE, AvatarClient, WavMicrophone, loudness
 from tests.conftest import Serve
 from tests.speech import flite
 
+pytestmark = pytest.mark.alone
+
 LONG = " ".join(["word"] * 60)
 
 

@@ -14,7 +14,7 @@ from tests import browser
 from tests.conftest import Serve
 from tests.speech import flite, resample
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 EMBEDDED = {
     "asr__engine": "pocketsphinx",

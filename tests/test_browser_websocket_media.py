@@ -22,7 +22,7 @@ from tests.conftest import serve
 from tests.heard_page import BLOCKED, MUTE_UNTIL_CLICKED, NO_WEBRTC, RATE, RECORDED, audio_now, heard
 from tests.speech import flite, resample
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 EMBEDDED = {
     "asr__engine": "pocketsphinx",

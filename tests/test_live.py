@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
@@ -16,6 +17,8 @@ from core.frames import LISTEN_RATE, VISEME_RATE, SpeechChunk, VisemeFrames
 from core.identity import visitor_link
 from core.stages import LipStream
 from tests.conftest import Serve
+
+pytestmark = pytest.mark.alone
 
 ADMIN = "the-admins-own-token"
 EMBEDDED = {
