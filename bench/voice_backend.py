@@ -84,7 +84,7 @@ def _page_figures(page: Listened) -> list[Figure]:
                floor_note="the page's buffer may hold 300 ms",
                note="silences within a reply, counted in Chromium's audio thread, after the first 300 ms"),
         Figure("… that the player counted", "gaps", [page.figures["gaps"]], goal=0),
-        Figure("… times that the avatar's stage ran dry meanwhile", "", [page.underruns], goal=0),
+        Figure("… times that the avatar's stage ran dry meanwhile", "", [sum(page.underruns)], goal=0),
     ]  # fmt: skip
 
 

@@ -75,8 +75,10 @@ class Listened:
     """Seconds after the first sound at which each one ended, and how long it was."""
     figures: dict[str, Any] = field(default_factory=dict)
     """The player's."""
-    underruns: int = 0
-    """How often the avatar's stage ran dry."""
+    underruns: list[int] = field(default_factory=list)
+    """How often the avatar's stage ran dry, for each reply."""
+    late_ms: list[int] = field(default_factory=list)
+    """How late the service itself was with a packet, at most, for each reply."""
     complaints: list[str] = field(default_factory=list)
 
     def gaps(self) -> list[tuple[float, float]]:
@@ -94,9 +96,10 @@ class Listened:
         return {
             "speech_s": round(self.seconds, 1),
             "replies": self.replies,
-            "gaps_ms": [[round(end, 2), round(1000 * length)] for end, length in self.gaps()],
+            "silences_ms": [[round(end, 2), round(1000 * length)] for end, length in self.silences],
             "player": self.figures,
             "stage_ran_dry": self.underruns,
+            "service_late_ms": self.late_ms,
             "complaints": self.complaints,
         }
 
@@ -116,18 +119,19 @@ async def listened(service: RemoteVoice, options: Options, seconds: float) -> Li
             await browser.until(page, "window.eman.state.media === 'websocket' && window.probed", timeout=60)
             while found.seconds < seconds:
                 length = min(REPLIES_S[found.replies % len(REPLIES_S)], seconds - found.seconds)
-                await _reply(service, server.url, page, found.replies, length)
+                found.late_ms.append(await _reply(service, server.url, page, found.replies, length))
+                dry = sum(int(session["underruns"]) for session in await sessions_of(server.url))
+                found.underruns.append(dry - sum(found.underruns))
                 found.seconds += length
                 found.replies += 1
             found.silences = [(end, length) for end, length in await page.evaluate("window.silences")]
             found.figures = await page.evaluate("window.eman.state.sound")
-            found.underruns = sum(int(session["underruns"]) for session in await sessions_of(server.url))
         found.complaints = server.complaints()
     return found
 
 
-async def _reply(service: RemoteVoice, url: str, page: Page, number: int, length: float) -> None:
-    """Have it said, and wait until it was heard, and a pause after it."""
+async def _reply(service: RemoteVoice, url: str, page: Page, number: int, length: float) -> int:
+    """Have it said, and wait until it was heard, and a pause after it; how late the service was, milliseconds."""
     name, session = f"page {number}", await page.evaluate("window.eman.state.sessionid")
     text = Programme(name, length, jitter_ms=JITTER_MS).text()
     body = {"sessionid": session, "text": text, "type": "chat"}
@@ -135,7 +139,7 @@ async def _reply(service: RemoteVoice, url: str, page: Page, number: int, length
         answer = await response.json(content_type=None)
     if answer.get("code") != 0:
         raise RuntimeError(f"/human was refused: {answer}")
-    await service.told("spoke", name=name, timeout=length + 30)
+    spoke = await service.told("spoke", name=name, timeout=length + 30)
     heard, quiet = "window.eman.state.sound.played_ms", "window.eman.state.sound.buffered_ms === 0"
     played, since = -1.0, time.monotonic()
     while time.monotonic() - since < BETWEEN_S:  # until nothing more is played for so long
@@ -143,3 +147,4 @@ async def _reply(service: RemoteVoice, url: str, page: Page, number: int, length
         if now != played or not await page.evaluate(quiet):
             played, since = now, time.monotonic()
         await asyncio.sleep(0.2)
+    return int(spoke["late_ms"])

@@ -129,6 +129,7 @@ class Talker(Conversation):
         programme, server = self.programme, self.server
         assert isinstance(server, Service)
         times: list[float] = []
+        late = 0.0
         count = round(programme.seconds / PACKET_S)
         due = timetable(count, programme.jitter_ms / 1000, server.rng)
         per_sentence = round(_SENTENCE_S / PACKET_S)
@@ -142,6 +143,7 @@ class Talker(Conversation):
                     return
                 if number % per_sentence == 0:
                     await self.say(type="tts", state="sentence_start", text=f"Sentence {number // per_sentence}.")
+                late = max(late, time.monotonic() - origin - due[number])
                 packet = self.framed(server.packets[number % len(server.packets)])
                 times.append(time.monotonic())
                 await self.socket.send(packet)
@@ -149,7 +151,7 @@ class Talker(Conversation):
         except ConnectionClosed:
             pass
         finally:
-            tell("spoke", name=programme.name, times=[round(at, 5) for at in times])
+            tell("spoke", name=programme.name, times=[round(at, 5) for at in times], late_ms=round(1000 * late))
 
     async def break_off(self, programme: Programme) -> None:
         """Have the fault."""
