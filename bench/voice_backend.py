@@ -14,7 +14,7 @@ from bench.result import Figure, Options, Result, statistic
 from bench.voice_barge_in import Interruption, Interruptions, interruptions
 from bench.voice_breaks import Breaks, Inside, breaks
 from bench.voice_downlink import REPLY_S, Downlink, details, downlink, packet_ms
-from bench.voice_page import JITTER_MS, SETTLED_S, Listened, listened
+from bench.voice_page import JITTER_MS, Listened, listened
 from bench.voice_service import BURST, PACKET_S
 
 CROWD = 20
@@ -77,14 +77,15 @@ def _downlink_figures(one: Downlink, crowd: Downlink, size: int, alone_ms: float
 
 
 def _page_figures(page: Listened) -> list[Figure]:
-    gaps = [length for end, length in page.gaps() if end - length >= SETTLED_S]
+    bad, dry = len(page.replies) - len(page.good), sum(reply.underruns for reply in page.good)
+    left_out = f"; {bad} more replies, for which the service's own process was late, do not count" if bad else ""
     heard = f"gaps heard on the page in {page.seconds / 60:.1f} minutes, ± {JITTER_MS:.0f} ms on both ways"
     return [
-        Figure(heard, "gaps", [len(gaps) + page.missing], goal=0, floor=0,
+        Figure(heard, "gaps", [len(page.gaps())], goal=0, floor=0,
                floor_note="the page's buffer may hold 300 ms",
-               note="silences within a reply, counted in Chromium's audio thread, after the first 300 ms"),
-        Figure("… that the player counted", "gaps", [page.figures["gaps"]], goal=0),
-        Figure("… times that the avatar's stage ran dry meanwhile", "", [sum(page.underruns)], goal=0),
+               note=f"silences within a reply, counted in Chromium's audio thread, after the first 300 ms{left_out}"),
+        Figure("… that the player counted", "gaps", [sum(reply.gaps for reply in page.good)], goal=0),
+        Figure("… times that the avatar's stage ran dry meanwhile", "", [dry], goal=0),
     ]  # fmt: skip
 
 

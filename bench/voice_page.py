@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import aiohttp
@@ -27,6 +27,8 @@ SETTLED_S = 0.3
 """From the first sound on; a gap before that does not count."""
 REPLIES_S = (5.0, 10.0, 30.0, 75.0)
 """Lengths of the replies, over and over."""
+MOST_REPLIES = 60
+LATE_MS = 20
 BETWEEN_S = 1.2
 _LEVEL = 0.005
 _PROBE = f"""
@@ -64,42 +66,56 @@ _PROBED = f"""
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply as it was heard."""
+
+    seconds: float
+    silences: list[tuple[float, float]]
+    """Within it: seconds after the page's first sound at which each one ended, and how long it was."""
+    gaps: int
+    """That the page's player counted."""
+    underruns: int
+    """How often the avatar's stage ran dry."""
+    late_ms: int
+    """How late the service itself was with a packet, at most: its process did not get its turn."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the service kept its timetable: else it was no jitter of `JITTER_MS`."""
+        return self.late_ms <= LATE_MS
+
+
 @dataclass(slots=True)
 class Listened:
     """What was heard."""
 
-    seconds: float = 0.0
-    """Of speech that was sent."""
-    replies: int = 0
-    silences: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds after the first sound at which each one ended, and how long it was."""
+    replies: list[Reply] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     """The player's."""
-    underruns: list[int] = field(default_factory=list)
-    """How often the avatar's stage ran dry, for each reply."""
-    late_ms: list[int] = field(default_factory=list)
-    """How late the service itself was with a packet, at most, for each reply."""
     complaints: list[str] = field(default_factory=list)
 
-    def gaps(self) -> list[tuple[float, float]]:
-        """Silences that are not between two replies."""
-        return [(end, length) for end, length in self.silences if length < BETWEEN_S / 2]
+    @property
+    def good(self) -> list[Reply]:
+        """Replies for which the service kept its timetable."""
+        return [reply for reply in self.replies if reply.counts]
 
     @property
-    def missing(self) -> int:
-        """Pauses between replies that were not heard as one: at least as many gaps were longer than a pause."""
-        pauses = len(self.silences) - len(self.gaps())
-        return abs(pauses - (self.replies - 1))
+    def seconds(self) -> float:
+        """Of these."""
+        return sum(reply.seconds for reply in self.good)
+
+    def gaps(self) -> list[tuple[float, float]]:
+        """Silences in these, after the first sound has settled."""
+        silences = [silence for reply in self.good for silence in reply.silences]
+        return [(end, length) for end, length in silences if end - length >= SETTLED_S]
 
     def details(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "speech_s": round(self.seconds, 1),
-            "replies": self.replies,
-            "silences_ms": [[round(end, 2), round(1000 * length)] for end, length in self.silences],
+            "replies": [asdict(reply) for reply in self.replies],
             "player": self.figures,
-            "stage_ran_dry": self.underruns,
-            "service_late_ms": self.late_ms,
             "complaints": self.complaints,
         }
 
@@ -117,17 +133,27 @@ async def listened(service: RemoteVoice, options: Options, seconds: float) -> Li
             await page.uncheck("#use-microphone", force=True)
             await page.click("#start")
             await browser.until(page, "window.eman.state.media === 'websocket' && window.probed", timeout=60)
-            while found.seconds < seconds:
-                length = min(REPLIES_S[found.replies % len(REPLIES_S)], seconds - found.seconds)
-                found.late_ms.append(await _reply(service, server.url, page, found.replies, length))
-                dry = sum(int(session["underruns"]) for session in await sessions_of(server.url))
-                found.underruns.append(dry - sum(found.underruns))
-                found.seconds += length
-                found.replies += 1
-            found.silences = [(end, length) for end, length in await page.evaluate("window.silences")]
+            while seconds - found.seconds > 0.1 and len(found.replies) < MOST_REPLIES:
+                length = min(REPLIES_S[len(found.good) % len(REPLIES_S)], seconds - found.seconds)
+                late_ms = await _reply(service, server.url, page, len(found.replies), length)
+                found.replies.append(await _heard(server.url, page, found.replies, length, late_ms))
             found.figures = await page.evaluate("window.eman.state.sound")
         found.complaints = server.complaints()
     return found
+
+
+async def _heard(url: str, page: Page, earlier: list[Reply], length: float, late_ms: int) -> Reply:
+    """The reply that is over."""
+    silences = [(end, silent) for end, silent in await page.evaluate("window.silences.splice(0)")]
+    gaps = int(await page.evaluate("window.eman.state.sound.gaps"))
+    underruns = sum(int(session["underruns"]) for session in await sessions_of(url))
+    return Reply(
+        length,
+        silences[1:] if earlier else silences,  # the first one is the pause before it
+        gaps - sum(reply.gaps for reply in earlier),
+        underruns - sum(reply.underruns for reply in earlier),
+        late_ms,
+    )
 
 
 async def _reply(service: RemoteVoice, url: str, page: Page, number: int, length: float) -> int:

@@ -28,7 +28,7 @@ from bench.sounds import hum, long_text, trimmed
 from bench.turns import Turn, word_errors
 from bench.voice_backend import CLIENTS_OWN, more
 from bench.voice_breaks import Inside
-from bench.voice_page import BETWEEN_S, Listened
+from bench.voice_page import LATE_MS, Listened, Reply
 from bench.voice_service import BURST, DOWN, PACKET_S, Programme, timetable, voice, voice_packets
 
 
@@ -253,12 +253,12 @@ def test_a_service_with_a_voice_that_never_pauses() -> None:
     assert Programme(**json.loads(Programme("a", fault="drop").text())) == Programme("a", fault="drop")
 
 
-def test_gaps_are_silences_within_a_reply() -> None:
-    heard = Listened(replies=3, silences=[(5.0, 0.02), (9.0, BETWEEN_S), (20.0, 0.3), (31.0, 2 * BETWEEN_S)])
-    assert heard.gaps() == [(5.0, 0.02), (20.0, 0.3)]
-    assert heard.missing == 0
-    heard.silences.append((40.0, BETWEEN_S))
-    assert heard.missing == 1, "a gap as long as a pause"
+def test_gaps_are_silences_within_replies_for_which_the_service_kept_its_timetable() -> None:
+    first = Reply(5.0, [(0.35, 0.1), (4.0, 0.02)], 1, 0, 3)
+    late = Reply(30.0, [(20.0, 0.9)], 0, 1, LATE_MS + 1)
+    heard = Listened([first, late, Reply(10.0, [(30.0, 1.3)], 0, 1, LATE_MS)])
+    assert heard.gaps() == [(4.0, 0.02), (30.0, 1.3)]
+    assert heard.seconds == 15.0
 
 
 def test_what_was_left_behind_is_counted() -> None:
