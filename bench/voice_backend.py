@@ -77,14 +77,14 @@ def _downlink_figures(one: Downlink, crowd: Downlink, size: int, alone_ms: float
 
 
 def _page_figures(page: Listened) -> list[Figure]:
-    bad, dry = len(page.replies) - len(page.good), sum(reply.underruns for reply in page.good)
-    left_out = f"; {bad} more replies, for which the service's own process was late, do not count" if bad else ""
+    dry = sum(reply.underruns for reply in page.replies)
     heard = f"gaps heard on the page in {page.seconds / 60:.1f} minutes, ± {JITTER_MS:.0f} ms on both ways"
     return [
         Figure(heard, "gaps", [len(page.gaps())], goal=0, floor=0,
                floor_note="the page's buffer may hold 300 ms",
-               note=f"silences within a reply, counted in Chromium's audio thread, after the first 300 ms{left_out}"),
-        Figure("… that the player counted", "gaps", [sum(reply.gaps for reply in page.good)], goal=0),
+               note="silences within a reply, counted in frames of Chromium's audio thread, after the first 300 ms; a "
+                    "thread that stands still itself is not seen by that"),
+        Figure("… that the player counted", "gaps", [sum(reply.gaps for reply in page.replies)], goal=0),
         Figure("… times that the avatar's stage ran dry meanwhile", "", [dry], goal=0),
     ]  # fmt: skip
 
