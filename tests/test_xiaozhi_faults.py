@@ -8,6 +8,7 @@ import logging
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from avatar.opus.packets import PacketDecoder
@@ -23,7 +24,7 @@ from core.dialogue.xiaozhi.events import (
     SpeakingStopped,
     UserText,
 )
-from core.dialogue.xiaozhi.failure import Backoff, Failure, Reason, failure_of_close
+from core.dialogue.xiaozhi.failure import Backoff, Complaints, Failure, Reason, failure_of_close
 from core.dialogue.xiaozhi.protocol import Mode
 from core.dialogue.xiaozhi.recording import MOST_PACKETS, Recording
 from core.dialogue.xiaozhi.session import State
@@ -334,6 +335,43 @@ async def test_h1_neither_token_nor_words_are_logged(caplog: Any) -> None:
     for secret in (TOKEN, "my words", "typed words", "One."):
         assert not [record for record in ours if secret in record.getMessage()]
     assert TOKEN not in repr(Endpoint(server.url, DEVICE, CLIENT, TOKEN))
+
+
+def test_k2_a_service_that_is_away_is_a_line_a_minute() -> None:
+    complaints, away = Complaints(), Failure(Reason.UNREACHABLE, "HTTP 503")
+    lines = [(now, *complaints.failed(away, now)) for now in np.arange(0.0, 200.0, 1.5)]
+    assert [now for now, level, _ in lines if level > logging.DEBUG] == [0.0, 60.0, 120.0, 180.0]
+    assert {level for _, level, _ in lines} == {logging.DEBUG, logging.WARNING}
+    assert lines[0][2] == "unreachable: the server can't be reached; check url and the network (HTTP 503)"
+    assert lines[40][2].endswith("; 39 more since the last line")
+    assert complaints.connected(203.0) == (logging.INFO, "connected again, after 203 s")
+    assert complaints.connected(204.0)[0] == logging.DEBUG, "once"
+
+
+def test_k2_a_service_that_flaps_is_a_line_a_minute_and_a_good_ones_end_a_line_at_once() -> None:
+    complaints, lost = Complaints(), Failure(Reason.LOST, "close code 1006")
+    levels = []
+    for now in range(0, 120, 2):
+        levels += [complaints.failed(lost, now)[0], complaints.connected(now + 1)[0]]
+    assert levels.count(logging.WARNING) == levels.count(logging.INFO) == 2
+    complaints.succeeded()
+    assert complaints.failed(lost, 121.0)[0] == logging.WARNING
+    assert complaints.failed(Failure(Reason.REFUSED), 122.0)[0] == logging.WARNING, "it ends here"
+    complaints.succeeded()
+    assert complaints.failed(Failure(Reason.ENDED), 123.0)[0] == logging.INFO
+
+
+async def test_k2_failed_attempts_in_a_row_are_one_warning(caplog: Any) -> None:
+    def quick() -> Backoff:
+        return Backoff(lambda: 0.999)
+
+    with caplog.at_level(logging.INFO, "core.dialogue.xiaozhi"):
+        async with XiaozhiServer(statuses=[503] * 4) as server, talking(server, backoff=quick()) as talk:
+            await talk.told(Connected)
+    said = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.startswith("core.dialogue.xiaozhi")]
+    assert [level for level, _ in said] == [logging.WARNING, logging.INFO], said
+    assert "503" in said[0][1]
+    assert "connected again" in said[1][1]
 
 
 async def test_h1_a_fault_of_our_own_is_told() -> None:

@@ -23,7 +23,7 @@ from core.dialogue.xiaozhi.downlink import Downlink
 from core.dialogue.xiaozhi.endpoint import NAME, Endpoint, Options
 from core.dialogue.xiaozhi.event_queue import EventQueue
 from core.dialogue.xiaozhi.events import Connected, Disconnected, Event, Failed, SpeakingStarted, UserText
-from core.dialogue.xiaozhi.failure import Backoff, Failure, Reason
+from core.dialogue.xiaozhi.failure import Backoff, Complaints, Failure, Reason
 from core.dialogue.xiaozhi.framing import Frame, FrameError, Kind
 from core.dialogue.xiaozhi.protocol import Goodbye, Malformed, Mcp, Mode, Unknown, read_from_server
 from core.dialogue.xiaozhi.recording import Recording
@@ -72,6 +72,7 @@ class XiaozhiClient:
         self._closed = False
         self._hurry = asyncio.Event()
         self._told: str | None = None
+        self._complaints = Complaints()
         self.sessions = 0
         """Sessions that were opened."""
 
@@ -265,7 +266,7 @@ class XiaozhiClient:
                 self._hurry.clear()
                 failure = await self._attempt()
                 # as text: the log leaves the words of unknown exceptions out, and a record would keep all they hold
-                log.log(logging.INFO if failure.normal else logging.WARNING, "xiaozhi: %s", str(failure))
+                self._log(self._complaints.failed(failure, self._now()))
                 if failure.final:
                     self._without = State.ERROR
                     return
@@ -317,6 +318,7 @@ class XiaozhiClient:
         session = self._session = Session(self._replies)
         self._connection = connection
         self._queue.put(Connected(connection.hello.session_id))
+        self._log(self._complaints.connected(opened))
         self._resume(connection, session)
         end = Failure(Reason.CLOSED)
         try:
@@ -328,6 +330,7 @@ class XiaozhiClient:
             end = next(error for error in group.exceptions if isinstance(error, Failure))
         if session.reply > self._replies or self._now() - opened >= self._options.useful_s:
             self._backoff.succeeded()
+            self._complaints.succeeded()
         return end
 
     def _failed(self, failure: Failure) -> None:
@@ -413,6 +416,10 @@ class XiaozhiClient:
     def _tell(self, events: list[Event]) -> None:
         for event in events:
             self._queue.put(event)
+
+    def _log(self, line: tuple[int, str]) -> None:
+        level, text = line
+        log.log(level, "xiaozhi: %s", text)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from enum import StrEnum
@@ -101,3 +102,44 @@ class Backoff:
     def succeeded(self) -> None:
         """The next failure is the first one again."""
         self._failures = 0
+
+
+class Complaints:
+    """What the log says of failures: the first at once, while it goes on one line a minute, and when it is over.
+
+    Times are monotonic seconds.
+    """
+
+    EVERY_S = 60.0
+
+    def __init__(self) -> None:
+        self._said_at: float | None = None
+        self._since = 0.0
+        """When the failures that are not over began."""
+        self._failing = False
+        self._unsaid = 0
+        self._told = False
+        """The log says that it fails."""
+
+    def failed(self, failure: Failure, now: float) -> tuple[int, str]:
+        """Level and text of the line: a debug line for what need not be said again."""
+        if not self._failing:
+            self._failing, self._since = True, now
+        if self._said_at is not None and now - self._said_at < self.EVERY_S and not failure.final:
+            self._unsaid += 1
+            return logging.DEBUG, str(failure)
+        more = f"; {self._unsaid} more since the last line" if self._unsaid else ""
+        self._said_at, self._unsaid, self._told = now, 0, True
+        return logging.INFO if failure.normal else logging.WARNING, f"{failure}{more}"
+
+    def connected(self, now: float) -> tuple[int, str]:
+        """It stands again. Level and text: an info line when the log says that it fails."""
+        told, failing = self._told, self._failing
+        self._told = self._failing = False
+        after = f" again, after {now - self._since:.0f} s" if failing else ""
+        return logging.INFO if told else logging.DEBUG, f"connected{after}"
+
+    def succeeded(self) -> None:
+        """The connection was of use: its end is worth a line."""
+        self._said_at = None
+        self._unsaid = 0
