@@ -56,6 +56,7 @@ from config.wiring import (
     conversation_limits,
     device_door,
     device_options,
+    device_paths,
     lifecycle_limits,
     page_config,
     presenter,
@@ -68,6 +69,7 @@ from core.admin_api import AdminApi
 from core.asr_api import AsrApi
 from core.cast import TRANSPARENT, Cast
 from core.conversation import Conversation
+from core.devices.aliases import check_paths
 from core.devices.endpoint import DeviceEndpoint
 from core.doctor import (
     Verdict,
@@ -348,10 +350,11 @@ class Server:
         application.add_routes(self.admin.routes())
         application.add_routes([web.get("/ws", self._router.handle)])
         application.add_routes(self.asr_api.routes())
-        if settings.xiaozhi.enabled:
-            application.add_routes(self.devices.routes())
         application.add_routes(PresenterApi(self.cast, self.posters).routes())
         application.add_routes(OpenApi(VERSION).routes())
+        if settings.xiaozhi.enabled:
+            check_paths(device_paths(settings), application.router.resources(), WEB)
+            application.add_routes(self.devices.routes())
         application.add_routes(page_routes(WEB, self.posters.poster))
         application.on_response_prepare.append(add_headers)
         return application

@@ -112,6 +112,11 @@ def device_options(settings: Settings) -> DeviceOptions:
     )
 
 
+def device_paths(settings: Settings) -> dict[str, list[str]]:
+    """The addresses for devices, by the setting that names them."""
+    return {"xiaozhi.paths": settings.xiaozhi.paths, "xiaozhi.ota_paths": settings.xiaozhi.ota_paths}
+
+
 def device_door(settings: Settings, access: Access) -> Door:
     """Lets devices in."""
     return Door(access, DeviceTokens(_secret(settings)), settings.xiaozhi.token, settings.xiaozhi.devices)

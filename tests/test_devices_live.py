@@ -18,6 +18,7 @@ from core.devices.line import DeviceLine
 from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.events import ReplyAudio, ReplyText, SpeakingStopped, UserText
 from core.dialogue.xiaozhi.ota import discover
+from core.errors import SettingsError
 from core.frames import LinkState
 from tests.avatar_client import AvatarClient, loudness
 from tests.conftest import Serve, serve
@@ -618,6 +619,29 @@ async def test_h1_addresses(serving: Serve) -> None:
         assert answer.status == 404
     async with serving(xiaozhi__url="wss://example.org/x/") as server:
         assert (await ota(server))["websocket"]["url"] == "wss://example.org/x/"
+
+
+@pytest.mark.parametrize(
+    ("setting", "paths", "own"),
+    [
+        ("xiaozhi__paths", '["/xiaozhi/v1/", "/ws"]', "/ws is the server's own address /ws"),
+        ("xiaozhi__ota_paths", '["/offer/"]', "/offer/ is the server's own address /offer"),
+        ("xiaozhi__paths", '["/api/presenters/mira/mouths.json"]', "address /api/presenters/{name}/mouths.json"),
+        ("xiaozhi__paths", '["/"]', "/ is the server's own address /"),
+        ("xiaozhi__ota_paths", '["/js/app.js"]', "address /js/app.js"),
+        ("xiaozhi__ota_paths", '["/dashboard.html"]', "address /dashboard.html"),
+        ("xiaozhi__ota_paths", '["/xiaozhi/v1"]', "/xiaozhi/v1 is in xiaozhi.paths, too"),
+    ],
+)
+async def test_h1_an_address_that_would_hide_another_stops_the_start(
+    serving: Serve, setting: str, paths: str, own: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        async with serving(**{setting: paths}):
+            pass
+    assert str(caught.value).startswith(setting.replace("__", ".") + ": ")
+    assert own in str(caught.value)
+    assert "choose another one" in str(caught.value)
 
 
 # -- watching
