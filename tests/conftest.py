@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from app import Server
 from config.settings import load_settings
+from server import Server
 
 FAKES = {
     "server.port": "0",

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from app import Server
+from server import Server
 
 WRONG_IDS: list[object] = ["404", 404, "", None, True, 1.5, [], {}, "x" * 65, "a\0b", "\ud800", -1]
 

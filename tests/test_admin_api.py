@@ -15,7 +15,6 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import BaseTestServer, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import Server
 from core import log
 from core.admin_api import AdminApi
 from core.admin_live import MAX_DASHBOARDS, Pace
@@ -23,6 +22,7 @@ from core.envelope import envelope_failures
 from core.errors import Unauthorized
 from core.messages import Message
 from core.websocket_manager import Delivery
+from server import Server
 from tests.avatar_client import AvatarClient
 from tests.conftest import Serve
 from tests.offers import WRONG_IDS, Api, real_offer

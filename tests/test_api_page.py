@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page
 
-from app import Server
 from core.openapi import document
+from server import Server
 from tests import browser
 from tests.conftest import Serve
 from tests.pages import PageFiles

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
-from app import Server
 from core.identity import visitor_link
+from server import Server
 from tests import browser
 from tests.conftest import Serve
 from tests.offers import real_offer

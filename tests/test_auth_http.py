@@ -10,8 +10,8 @@ import aiohttp
 import jwt
 import pytest
 
-from app import Server
 from core.identity import Tokens
+from server import Server
 from tests.conftest import FAKES, Serve
 from tests.offers import Api, real_offer
 from tests.test_uploads import wav

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app import Server
+from server import Server
 from tests.conftest import Serve
 from tests.offers import Api, real_offer
 

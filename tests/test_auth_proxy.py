@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app import Server
+from server import Server
 from tests.conftest import Serve
 from tests.offers import real_offer
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from app import Server
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
+from server import Server
 from tests.avatar_client import AUDIBLE, AvatarClient, WavMicrophone, loudness
 from tests.conftest import Serve
 from tests.speech import flite
@@ -148,7 +148,7 @@ HEARING = "tests.test_barge_in:Hearing"
 
 
 def listens_to(server: Server, partial: str, final: str) -> None:
-    recognizer = server.recognizer
+    recognizer = server.engines.recognizer
     assert isinstance(recognizer, Hearing)
     recognizer.partial, recognizer.final = partial, final
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.async_api import Page, Route
 
-from app import Server
+from server import Server
 from tests import browser
 from tests.browser import connect, until
 from tests.conftest import Serve

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from app import Server
 from core.identity import visitor_link
+from server import Server
 from tests import browser
 from tests.browser import until, until_said
 from tests.conftest import Serve

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Page
 
-from app import Server
+from server import Server
 from tests import browser
 from tests.conftest import Serve
 from tests.speech import flite

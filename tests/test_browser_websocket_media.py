@@ -13,9 +13,9 @@ import pytest_asyncio
 from numpy.typing import NDArray
 from playwright.async_api import Browser, Page
 
-from app import Server
 from core.frames import SoundPiece
 from core.sessions import Session
+from server import Server
 from tests import browser
 from tests.browser import until
 from tests.conftest import serve

@@ -13,13 +13,13 @@ import aiohttp
 import numpy as np
 import pytest
 
-from app import Server
 from core.devices.line import DeviceLine
 from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.events import ReplyAudio, ReplyText, SpeakingStopped, UserText
 from core.dialogue.xiaozhi.ota import discover
 from core.errors import SettingsError
 from core.frames import LinkState
+from server import Server
 from tests.avatar_client import AvatarClient, loudness
 from tests.conftest import Serve, serve
 from tests.simulators.xiaozhi_device import CLIENT, DEVICE, XiaozhiDevice, tone_packets
@@ -140,7 +140,7 @@ async def test_h1_manual_mode_never_ends_the_turn_itself(serving: Serve) -> None
 
 async def test_h1_a_new_recording_silences_the_reply_in_manual_mode(serving: Serve) -> None:
     async with serving() as server, XiaozhiDevice(url_of(server)) as device:
-        server.dialogue.answer = LONG
+        server.engines.dialogue.answer = LONG
         await device.detect("tell me something long")
         await device.message("tts", state="sentence_start")
         began = time.monotonic()
@@ -151,7 +151,7 @@ async def test_h1_a_new_recording_silences_the_reply_in_manual_mode(serving: Ser
 
 async def test_e1_barge_in_in_realtime_mode(serving: Serve) -> None:
     async with serving() as server, XiaozhiDevice(url_of(server)) as device:
-        server.dialogue.answer = LONG
+        server.engines.dialogue.answer = LONG
         await device.listen("realtime")
         device.say(spoken())
         await device.message("tts", state="sentence_start")
@@ -188,7 +188,7 @@ async def test_h1_the_wake_words_sound_is_not_heard(serving: Serve) -> None:
 
 async def test_h1_moods_of_the_reply_are_told(serving: Serve) -> None:
     async with serving() as server, XiaozhiDevice(url_of(server)) as device:
-        server.dialogue.answer = "[happy] One two three. [sad] Four five six."
+        server.engines.dialogue.answer = "[happy] One two three. [sad] Four five six."
         await device.detect("hello")
         await device.message("tts", state="stop")
         assert [m["emotion"] for _, m in device.said("llm")] == ["happy", "sad"]
@@ -231,7 +231,7 @@ async def test_h1_too_many_messages_are_not_looked_at(serving: Serve) -> None:
 
 async def test_h1_abort_stops_at_once(serving: Serve) -> None:
     async with serving() as server, XiaozhiDevice(url_of(server)) as device:
-        server.dialogue.answer = LONG
+        server.engines.dialogue.answer = LONG
         await device.listen("auto")
         device.keeps_listening = False
         await device.detect("hello")
@@ -274,11 +274,11 @@ async def test_h1_odd_messages_change_nothing(serving: Serve, caplog: pytest.Log
 
 async def test_h1_an_error_is_shown_and_the_next_turn_works(serving: Serve) -> None:
     async with serving() as server, XiaozhiDevice(url_of(server)) as device:
-        server.dialogue.fail = True
+        server.engines.dialogue.fail = True
         await device.detect("hello")
         alert = await device.message("alert")
         assert "away" in alert["message"]
-        server.dialogue.fail = False
+        server.engines.dialogue.fail = False
         await device.detect("hello")
         await device.message("tts", state="stop")
 
@@ -352,7 +352,7 @@ async def test_h1_a_device_that_comes_back_goes_on_with_its_conversation(serving
             assert device.rules.session_id == first
             await device.detect("second")
             await device.message("tts", state="stop")
-        assert [u.text for u in server.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
+        assert [u.text for u in server.engines.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
         async with XiaozhiDevice(url_of(server), client_id="somebody else") as device:
             assert device.rules.session_id != first
 
@@ -370,12 +370,12 @@ async def test_h1_a_device_that_comes_back_late_is_remembered(serving: Serve, tm
             assert device.rules.session_id == first
             await device.detect("second")
             await device.message("tts", state="stop")
-        assert [u.text for u in server.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
+        assert [u.text for u in server.engines.dialogue.calls[-1][0]] == ["first", "One two three. Four five six."]
 
 
 async def test_h1_a_page_that_watches_hears_on_when_the_device_goes(serving: Serve) -> None:
     async with serving() as server:
-        server.dialogue.answer = LONG
+        server.engines.dialogue.answer = LONG
         device = XiaozhiDevice(url_of(server))
         await device.open()
         await device.detect("hello")
@@ -397,7 +397,7 @@ async def test_h1_a_page_that_watches_hears_on_when_the_device_goes(serving: Ser
 
 async def test_h1_a_device_that_vanishes_in_mid_reply(serving: Serve) -> None:
     async with serving(lifecycle__vanish_s="0.3", lifecycle__resume_s="1") as server:
-        server.dialogue.answer = LONG
+        server.engines.dialogue.answer = LONG
         device = XiaozhiDevice(url_of(server))
         await device.open()
         await device.detect("hello")
@@ -411,7 +411,7 @@ async def test_h1_a_device_that_vanishes_in_mid_reply(serving: Serve) -> None:
 
 async def test_h1_a_connection_that_hangs_gives_way_to_the_devices_next(serving: Serve) -> None:
     async with serving() as server:
-        server.dialogue.answer = LONG
+        server.engines.dialogue.answer = LONG
         hanging = XiaozhiDevice(url_of(server))
         await hanging.open()
         await hanging.detect("hello")

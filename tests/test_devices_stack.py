@@ -32,7 +32,9 @@ async def test_h1_e1_a_spoken_question_is_answered_and_may_be_interrupted(servin
             assert stopped >= device.rules.played_until
         async with XiaozhiDevice(url) as device:  # the same conversation
             await device.listen("realtime")
-            server.dialogue.answer = " ".join(f"This is sentence number {number} of a story." for number in range(12))
+            server.engines.dialogue.answer = " ".join(
+                f"This is sentence number {number} of a story." for number in range(12)
+            )
             device.say(flite("tell me a story", rate=16_000))
             await device.message("tts", timeout=60, state="sentence_start")
             await asyncio.sleep(1.0)

@@ -79,7 +79,7 @@ async def test_g2_a_conversation_is_kept_over_a_restart_and_goes_on(serving: Ser
             await client.login()
             await client.human("and two?", "chat")
             await answer_over(client, "end")
-            history, question = server.dialogue.calls[-1]
+            history, question = server.engines.dialogue.calls[-1]
             assert question == "and two?"
             assert history == (
                 Utterance("user", "what is one"),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("core", "asr", "avatar", "config")
+COMPOSITION = ("engines", "assembly", "server", "app")
+"""The composition root, each module above the ones before it; all may read the settings and import any package."""
 STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
@@ -49,8 +51,8 @@ XIAOZHI = {"core.dialogue.xiaozhi.protocol", "core.dialogue.xiaozhi.framing"}
 SHARED_VENDORS = {"espeakng_loader", "opuslib"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")
 COMMANDS = {"asr.__main__", "avatar.__main__", "avatar.face.sheet", "avatar.lipsync.evaluate"}
-"""Programs of their own: composition roots beside app.py. They run without a server, so they read the settings and
-choose the engines themselves."""
+"""Programs of their own: composition roots beside the server's. They run without a server, so they read the settings
+and choose the engines themselves."""
 WORKSHOP = "avatar.lipsync.train"
 """Makes the weights that an adapter ships, with whatever tools that takes; the running program never imports it."""
 # Vendor libraries of the adapters; everything else of theirs is the standard library, numpy and layers 1-2.
@@ -201,6 +203,13 @@ def test_only_the_composition_root_reads_settings() -> None:
     for name, imports in sources().items():
         if not name.startswith("config") and name not in COMMANDS:
             assert not any(other.startswith("config") for other in imports), name
+
+
+def test_nothing_imports_the_composition_root() -> None:
+    for name, imports in sources().items():
+        assert not imports & set(COMPOSITION), name
+    for level, name in enumerate(COMPOSITION):
+        assert not imports_of(ROOT / f"{name}.py") & set(COMPOSITION[level:]), name
 
 
 def test_adapter_tables_load_nothing() -> None:

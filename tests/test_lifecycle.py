@@ -18,7 +18,7 @@ import psutil
 import pytest
 from aiortc import RTCPeerConnection
 
-from app import Server
+from server import Server
 from tests.avatar_client import AvatarClient, WavMicrophone
 from tests.conftest import Serve
 from tests.fakes import ScriptedDialogue
@@ -76,7 +76,7 @@ async def test_a_killed_client_is_noticed_and_its_session_resumed_and_at_last_fr
             session = server.sessions.find(answer["sessionid"])
             api.id, api.token = session.id, answer["token"]
             await api.human("my name is Ada", kind="chat")
-            assert isinstance(server.dialogue, ScriptedDialogue)
+            assert isinstance(server.engines.dialogue, ScriptedDialogue)
             await until(lambda: not session.conversation.busy, 5)
             await asyncio.sleep(1.5)
             assert session.detached_at is None  # a silent client that lives is no vanished one
@@ -91,9 +91,9 @@ async def test_a_killed_client_is_noticed_and_its_session_resumed_and_at_last_fr
             assert len(server.sessions) == 1
             await client.human("what is my name", kind="chat")
             await client.audible(client.offered_at)
-            history, text = server.dialogue.calls[-1]
+            history, text = server.engines.dialogue.calls[-1]
             assert text == "what is my name"
-            assert [turn.text for turn in history][:2] == ["my name is Ada", server.dialogue.answer]
+            assert [turn.text for turn in history][:2] == ["my name is Ada", server.engines.dialogue.answer]
             assert_steady(client)
         await until(lambda: len(server.sessions) == 0, 8)
         assert (await api.is_speaking())["error"] == "session_not_found"

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from app import Server
 from core import log
 from core.openapi import document
 from core.openapi.schemas import ERRORS
+from server import Server
 from tests.avatar_client import AvatarClient
 from tests.browser import ARTIFACTS
 from tests.conftest import Serve

@@ -16,9 +16,9 @@ import aiohttp
 import numpy as np
 import pytest
 
-from app import Server
 from core import log
 from core.frames import SpeechChunk, Utterance
+from server import Server
 from tests.avatar_client import AvatarClient, WavMicrophone
 from tests.conftest import Serve
 from tests.fakes import ScriptedDialogue, ToneSynthesizer

@@ -365,9 +365,9 @@ async def test_h3_real_stages_hear_a_recording_and_answer_with_the_voice(serving
         heard = client.sound(over["reply_id"])
         parts = []
         sentences = [m["text"] for m in client.messages if m["type"] == "reply" and m["state"] == "sentence"]
-        assert not isinstance(server.synthesizer, ToneSynthesizer)
+        assert not isinstance(server.engines.synthesizer, ToneSynthesizer)
         for sentence in sentences:
-            async for chunk in server.synthesizer.synthesize(sentence):
+            async for chunk in server.engines.synthesizer.synthesize(sentence):
                 parts.append(chunk.pcm.samples.astype(float) / 32768)
                 rate = chunk.pcm.rate
         voice = np.concatenate(parts)

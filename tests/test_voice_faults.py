@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import Server
 from avatar.opus.packets import PacketDecoder, PacketEncoder
 from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.connection import Connection
@@ -23,6 +22,7 @@ from core.sessions import Session
 from core.voice_line import VoiceLine
 from core.voice_reply import VoiceReply
 from core.voice_turn import VoiceTurn
+from server import Server
 from tests.conftest import serve
 from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, Close, Drop, Fault, Sentence, Stall, Trouble, XiaozhiServer
 from tests.speech import flite

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app import Server
 from core.voice_line import VoiceLine
+from server import Server
 from tests.avatar_client import AvatarClient, WavMicrophone
 from tests.conftest import serve
 from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, Drop, Sentence, Trouble, XiaozhiServer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app import Server, doctor
+from app import doctor
 from config.settings import load_settings, public_view
 from core.errors import DialogueError, SettingsError
 from core.events import LineChanged, LineState
@@ -15,6 +15,7 @@ from core.listener import Listener
 from core.messages import messages_for
 from core.relay_ears import RelayEars
 from core.voice_line import VoiceLine
+from server import Server
 from tests.conftest import FAKES, serve
 from tests.offers import Api
 from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, XiaozhiServer
@@ -28,7 +29,7 @@ async def offered(api: Api, **more: Any) -> dict[str, Any]:
 
 
 def test_h1_without_an_engine_there_is_no_voice_service() -> None:
-    assert Server(load_settings(overrides=FAKES, env={})).voice is None
+    assert Server(load_settings(overrides=FAKES, env={})).engines.voice is None
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,12 @@ async def test_h1_settings_and_offer_say_which_sessions_are_led(
         assert answer["voice"] is led
         session = server.sessions.find(answer["sessionid"])
         assert isinstance(session.line, VoiceLine) is led
-        assert isinstance(server.voice, FakeService)
-        assert (session.id in server.voice.calls) is led
+        assert isinstance(server.engines.voice, FakeService)
+        assert (session.id in server.engines.voice.calls) is led
         again = await offered(api, sessionid=session.id, token=answer["token"], voice=not led)
         assert again["voice"] is led, "a session keeps what it has"
         await server.sessions.close(session)
-        assert all(call.closed for call in server.voice.calls.values())
+        assert all(call.closed for call in server.engines.voice.calls.values())
 
 
 async def test_h1_offers_that_can_not_be_met_are_refused() -> None:
@@ -103,7 +104,7 @@ async def test_h1_whose_turns_they_are_decides_who_listens(turns: str, ears: typ
 
 async def test_k2_operators_see_it() -> None:
     async with serve(**FAKE) as server, Api(server) as api:
-        assert "voice" in server.adapters
+        assert "voice" in server.engines.by_stage
         assert server.readiness.ready
         assert b'voice="fake"' in server.metrics.exposition()
         assert (await server.monitor.snapshot())["server"]["adapters"]["voice"] == "fake"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app import Server
 from core.websocket_router import MAX_MESSAGE
+from server import Server
 from tests.conftest import serve
 from tests.hub import CHANNEL, Client
 from tests.offers import Api
