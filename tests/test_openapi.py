@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from tests.browser import ARTIFACTS
 from tests.conftest import Serve
 from tests.feeds import error, recognition, snapshot
 from tests.schema_check import problems, resolve
+from tests.simulators.xiaozhi_device import XiaozhiDevice
 from tests.test_uploads import wav
 
 DOCUMENT = document("1.2.3")
@@ -240,6 +242,26 @@ async def test_g4_real_answers_fit_the_document(serving: Serve, tmp_path: Any) -
         assert (await call("get", "/sse", params={"sessionid": "1"}))["code"] == -1
         left = {(method, path) for method, path, one in operations() if "x-websocket" not in one} - call.called
         assert left == {("get", "/poster.png")}
+
+
+async def test_g4_the_answer_that_lets_a_page_watch_fits_the_document(serving: Serve) -> None:
+    async with serving() as server, aiohttp.ClientSession() as http:
+        call = Caller(server.url, http)
+        async with XiaozhiDevice(server.url.replace("http", "ws") + "/xiaozhi/v1/") as device:
+            session = device.rules.session_id
+            answer = await call("post", "/api/admin/watch", json={"sessionid": session})
+            assert answer["data"]["sessionid"] == session
+            read = await call("get", "/api/history", params=answer["data"])
+            assert read["code"] == 0, "the token is the session's"
+        missing = await call("post", "/api/admin/watch", json={"sessionid": "1"})
+        assert missing["error"] == "session_not_found"
+
+
+def test_g4_the_manual_has_every_address_of_the_document() -> None:
+    manual = "\n".join(page.read_text() for page in (Path(__file__).parents[1] / "docs").glob("*.md"))
+    for path in DOCUMENT["paths"]:
+        if not path.startswith("/api/presenters/"):  # the answer of /api/presenters names those
+            assert re.search(rf"{re.escape(path)}(?![\w/])", manual), path
 
 
 async def test_g4_refusals_fit_the_document(serving: Serve) -> None:

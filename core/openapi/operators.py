@@ -140,9 +140,15 @@ _ADMIN_PATHS: dict[str, Schema] = {
         "post": admin(
             "admin_watch",
             "What lets a page join a device's conversation",
-            answer(obj({"sessionid": ref("SessionId"), "token": text()})),
+            answer(
+                obj({"sessionid": ref("SessionId"), "token": text("The session's token.")}),
+                example=said({"sessionid": ID, "token": "eyJ…"}),
+            ),
             body=content(obj({"sessionid": ref("SessionId")}), example={"sessionid": ID}),
-            description="For the link /webrtcapichat.html#session=…&token=…; another session: `no_device`.",
+            description=(
+                "For the link /webrtcapichat.html#session=…&token=…. A session that no device leads: `no_device`; "
+                "one that is not live: `session_not_found`."
+            ),
         )
     },
     "/api/admin/say": {
