@@ -53,7 +53,7 @@ from core.history_api import HistoryApi
 from core.http_api import HttpApi
 from core.messages import messages_for
 from core.metrics import Metrics
-from core.monitor import Identity, Monitor, SoundFigures, Sources
+from core.monitor import DeviceFigures, Identity, Monitor, SoundFigures, Sources
 from core.openapi import OpenApi
 from core.outlet import outlet
 from core.pictures import PictureTally
@@ -229,6 +229,7 @@ class Server:
             keeping=lambda: self.history.available,
             sockets_dropped=lambda: self.sockets.dropped,
             sound=lambda: SoundFigures(self.audio.sockets, self.audio.tally.sent, self.audio.tally.dropped),
+            devices=lambda: DeviceFigures(self.devices.connected, *self.devices.tally),
         )
         self.monitor = Monitor(sources)
         self.metrics = Metrics(sources)

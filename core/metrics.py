@@ -132,8 +132,17 @@ class _State(Collector):
         yield _counter(
             "eman_sound_frames_dropped", "Pieces of sound that a slow WebSocket missed.", sound.frames_dropped
         )
+        yield from self._devices()
         conflicts = sources.username_conflicts()
         yield _counter("eman_username_conflicts", "Usernames claimed from different sessions.", conflicts)
+
+    def _devices(self) -> Iterable[Metric]:
+        devices = self._sources.devices()
+        yield _gauge("eman_devices", "Devices that have a session.", devices.connected)
+        lost = CounterMetricFamily("eman_device_packets_lost", "Packets of devices' sound.", labels=("reason",))
+        for reason in ("unusable", "early", "unread"):
+            lost.add_metric((reason,), getattr(devices, reason))
+        yield lost
 
     def _pictures(self) -> Iterable[Metric]:
         totals = self._sources.pictures.totals()

@@ -68,6 +68,19 @@ class SoundFigures(NamedTuple):
     """Not sent, as a socket read too slowly; both so far."""
 
 
+class DeviceFigures(NamedTuple):
+    """Devices of the xiaozhi protocol."""
+
+    connected: int = 0
+    """Those that have a session now."""
+    unusable: int = 0
+    """Packets of their microphones that were none, so far."""
+    early: int = 0
+    """Those that came much faster than they were spoken."""
+    unread: int = 0
+    """Packets that they read too slowly to get."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where monitor and metrics look."""
@@ -87,6 +100,7 @@ class Sources:
     sockets_dropped: Callable[[], int] = lambda: 0
     """Sockets that were dropped because they read too slowly or gave no sign of life, so far."""
     sound: Callable[[], SoundFigures] = SoundFigures
+    devices: Callable[[], DeviceFigures] = DeviceFigures
 
 
 @dataclass(slots=True)

@@ -710,3 +710,30 @@ async def test_h1_a_device_that_reads_nothing_is_dropped(serving: Serve, monkeyp
         await nothing_left(server)
         await device.close()
     assert json.dumps(device.messages[0][1])
+
+
+async def test_k2_what_was_lost_of_a_devices_sound_is_shown(serving: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    def figures() -> dict[str, str]:
+        lines = server.metrics.exposition().decode().splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines if line.startswith("eman_device"))
+
+    with caplog.at_level(logging.INFO):
+        async with serving() as server:
+            assert figures()["eman_devices"] == "0.0"
+            async with XiaozhiDevice(url_of(server)) as device:
+                await device.listen("realtime")
+                for packet in (b"", b"\xff" * 7):
+                    await device.send_packet(packet)
+                await device.detect("one two")
+                await device.message("tts", state="stop")
+                assert figures() == {
+                    "eman_devices": "1.0",
+                    'eman_device_packets_lost_total{reason="unusable"}': "2.0",
+                    'eman_device_packets_lost_total{reason="early"}': "0.0",
+                    'eman_device_packets_lost_total{reason="unread"}': "0.0",
+                }
+            await nothing_left(server)
+            assert figures()["eman_devices"] == "0.0"
+            assert figures()['eman_device_packets_lost_total{reason="unusable"}'] == "2.0", "they stay counted"
+    (line,) = [r.getMessage() for r in caplog.records if " left session " in r.getMessage()]
+    assert line.endswith("packets lost: 2 unusable, 0 too early, 0 not read in time")

@@ -31,6 +31,7 @@ from core.devices.line import DeviceLine
 from core.devices.options import TalkOptions
 from core.devices.outbox import BURST_S
 from core.devices.talk import Talk
+from core.devices.tally import DeviceTally
 from core.devices.uplink import Uplink
 from core.devices.voice import PACKET_S, Voice
 from core.dialogue.xiaozhi.protocol import Ping, read_from_client
@@ -114,6 +115,11 @@ class Device:
                 self._hear(message.data)
             elif message.type is WSMsgType.TEXT:
                 self._take(message.data)
+
+    @property
+    def tally(self) -> DeviceTally:
+        """What of its sound was lost so far."""
+        return DeviceTally(self._uplink.unusable, self._uplink.dropped, self._line.outbox.dropped)
 
     # -- the session's side
 

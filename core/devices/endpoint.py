@@ -18,6 +18,7 @@ from core.devices.discovery import Discovery
 from core.devices.door import Door
 from core.devices.line import DeviceLine
 from core.devices.options import DeviceOptions
+from core.devices.tally import DeviceTally
 from core.dialogue.xiaozhi.protocol import ClientHello, read_from_client
 from core.errors import BadRequest, EmanError, Refused, Unauthorized
 from core.events import Event
@@ -65,6 +66,9 @@ class DeviceEndpoint:
         self.lines: set[DeviceLine] = set()
         """Open sockets."""
         self._moving_in = asyncio.Lock()
+        self._serving: set[Device] = set()
+        self._gone = DeviceTally()
+        """Of those that are gone."""
 
     def routes(self) -> list[web.RouteDef]:
         """For `Application.add_routes`."""
@@ -117,6 +121,19 @@ class DeviceEndpoint:
             device.leave(GOING_AWAY if self._sessions.stopping else NORMAL)
             device.detach()
 
+    @property
+    def connected(self) -> int:
+        """Devices that have a session."""
+        return len(self._devices)
+
+    @property
+    def tally(self) -> DeviceTally:
+        """What was lost of all devices' sound so far."""
+        total = self._gone
+        for device in self._serving:
+            total = total.plus(device.tally)
+        return total
+
     async def close(self) -> None:
         """Let all devices go: the server stops."""
         for device in list(self._devices.values()):
@@ -149,11 +166,17 @@ class DeviceEndpoint:
             logger.info("device %s: no session: %s", line.name, error.code)
             line.say(messages.alert(str(error)))
             return TRY_LATER if isinstance(error, Refused) else INTERNAL
+        self._serving.add(device)
+        since = time.monotonic()
         try:
             with bound(session.id):
                 await device.run()
         finally:
             self._move_out(device, session)
+            self._serving.discard(device)
+            self._gone = self._gone.plus(device.tally)
+            logger.info("device %s left session %s after %.0f s; %s",
+                        line.name, session.id, time.monotonic() - since, device.tally.told())  # fmt: skip
         return NORMAL
 
     async def _hello(self, line: DeviceLine) -> ClientHello | None:
