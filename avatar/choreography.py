@@ -18,10 +18,9 @@ import numpy as np
 
 from avatar.clip import ClipPlayer
 from avatar.speech import added
-from avatar.stage import PICTURE
 from core.clips import FIRST_CUSTOM, Clip
 from core.errors import BadRequest
-from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue, Picture, Samples
+from core.frames import AUDIO_FRAME, MEDIA_RATE, PICTURE, FaceCue, Picture, Samples
 from core.stages import FaceStream
 
 FADE_S = 0.24

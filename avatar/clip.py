@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 
 from avatar.clip_source import Shown, pictures_of, sound_of
-from avatar.stage import PICTURE
 from core.clips import Clip
 from core.errors import BadRequest
-from core.frames import MEDIA_RATE, Picture, Samples
+from core.frames import MEDIA_RATE, PICTURE, Picture, Samples
 
 PICTURES_AHEAD = 8
 SOUND_AHEAD = 2 * MEDIA_RATE

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from avatar.audio_file import FORMATS
 from avatar.resampler import mono_samples
-from avatar.stage import FPS
 from core.errors import BadRequest
-from core.frames import MEDIA_RATE, Picture, Samples
+from core.frames import FPS, MEDIA_RATE, Picture, Samples
 
 _OPTIONS = {"format_whitelist": f"{FORMATS},avi,flv,gif,apng,mpeg,mpegvideo,ivf,h264,hevc"}
 """No playlists, which would open other files and addresses."""

@@ -18,11 +18,11 @@ from av import VideoFrame
 from avatar.guard import FrameGuard
 from avatar.speaker import Speaker
 from avatar.speech import Speech
-from avatar.stage import FPS, PICTURE, SpeechStage
+from avatar.stage import SpeechStage
 from avatar.video_file import VideoFile
 from core.acts import weight
 from core.errors import EmanError
-from core.frames import AUDIO_FRAME, FaceCue, Samples, SpeechChunk
+from core.frames import AUDIO_FRAME, FPS, PICTURE, FaceCue, Samples, SpeechChunk
 from core.sentences import Piece, SentenceCutter
 from core.stages import FaceStream, LipSync, SpeechWriter, StageListener, Synthesizer
 

@@ -8,30 +8,20 @@ All methods run on the event loop's thread.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from avatar.acting import Acting, Sounded
+from avatar.acting import Acting
+from avatar.lip_preview import LipPreview, LipViewer
 from avatar.lipsync.mouth import mouth_between, relaxed
 from avatar.played import Played
-from avatar.speech import STEP, Placed, Speech, added, faded_in, rms
+from avatar.speech import Placed, Speech, added, faded_in, rms
+from avatar.spoken_reply import SpokenReply
 from avatar.taps import Frame, Tap, Taps
-from avatar.timeline import Timeline, whole
-from core.frames import (
-    AUDIO_FRAME,
-    MEDIA_RATE,
-    VISEME_RATE,
-    Activity,
-    FaceCue,
-    MouthShape,
-    Progress,
-    Samples,
-    VisemeFrames,
-)
+from avatar.timeline import Timeline
+from core.frames import AUDIO_FRAME, MEDIA_RATE, PICTURE, Activity, FaceCue, MouthShape, Progress, Samples, VisemeFrames
 from core.stages import SoundSink, StageListener
-from core.visemes import LipPiece
 
 MAX_QUEUED_S = 20.0
 """A writer waits while this much speech is queued."""
@@ -39,12 +29,6 @@ KEEP_PLAYED_S = 1.0
 """Played speech is kept this long for pictures that are drawn late."""
 MOUTH_WINDOW_S = (-0.02, 0.02)
 """The part of the speech around a picture's timestamp that its mouth shows."""
-LIPS_AHEAD = MEDIA_RATE // 5
-"""Samples: lips are told so long before they are seen, as the messages that carry them travel too."""
-FPS = 25
-"""Pictures per second."""
-PICTURE = MEDIA_RATE // FPS
-"""Media samples per picture."""
 PULL = 3 * AUDIO_FRAME
 """Samples that a pump pulls in one go while it is ahead: fewer timers and messages."""
 
@@ -73,16 +57,6 @@ class Pacer(Protocol):
         """There is something to pull."""
 
 
-class LipViewer(Protocol):
-    """Told the lips shortly before they are seen."""
-
-    def lips(self, piece: LipPiece) -> None:
-        """The next piece; pieces come in order, each once, but after a hold some of it again at a later time."""
-
-    def lips_cleared(self, reply_id: str, at: float) -> None:
-        """What was told of the reply from `at` on (seconds after its first sound) is not seen."""
-
-
 class SpeechStage:
     """Queue, mixer and timeline of one avatar."""
 
@@ -94,16 +68,7 @@ class SpeechStage:
         """Up to here is played: handed to the track, or due."""
         self._read = 0
         """Up to here is read. Behind the cursor only while a pacer is ahead of real time."""
-        self._reply_id = ""
-        self._lead = 0
-        self._reply_start: int | None = None
-        """Where the reply's first sound is on the media clock, once it is queued."""
-        self._ended = 0
-        self._queued: Counter[int] = Counter()
-        self._rows: Counter[int] = Counter()
-        """Viseme rows of each utterance so far."""
-        self._whole: set[int] = set()
-        """Utterances of which everything is queued."""
+        self._reply = SpokenReply()
         self._acting = Acting()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -112,7 +77,7 @@ class SpeechStage:
         self._activity = Activity.IDLE
         self._rest = MouthShape()
         self._backing: Backing | None = None
-        self._viewer: LipViewer | None = None
+        self._preview: LipPreview | None = None
         self._pacer: Pacer | None = None
         self._taps = Taps()
         self._played = Played()
@@ -125,7 +90,7 @@ class SpeechStage:
 
     def watch_lips(self, viewer: LipViewer) -> None:
         """Who is told the lips; set once."""
-        self._viewer = viewer
+        self._preview = LipPreview(viewer, self._timeline, self._reply)
 
     def use_pacer(self, pacer: Pacer | None) -> None:
         """Who pulls while no track does. What was read ahead of real time is read again."""
@@ -148,26 +113,16 @@ class SpeechStage:
 
         `lead_s`: its first piece, and the first after it ran dry, wait so long, so that late ones leave no gap.
         """
-        self._reply_id = reply_id
-        self._lead = round(lead_s * MEDIA_RATE)
-        self._reply_start = None
-        self._ended = 0
-        self._queued.clear()
-        self._rows.clear()
-        self._whole.clear()
+        self._reply.open(reply_id, round(lead_s * MEDIA_RATE))
 
     def put(self, speech: Speech) -> bool:
         """Queue a piece behind the others. False when it belongs to a reply that is no longer wanted."""
-        if speech.reply_id != self._reply_id:
+        if speech.reply_id != self._reply.id:
             return False
-        speech = replace(speech, offset=self._queued[speech.utterance])
-        self._queued[speech.utterance] += len(speech.samples)
-        self._rows[speech.utterance] += len(speech.visemes)
-        if speech.last:
-            self._whole.add(speech.utterance)
+        speech = self._reply.add(speech)
         if self._held is None:
             self._skip_silence(AUDIO_FRAME)
-            self._place(speech, self._lead if len(speech.samples) else 0)
+            self._place(speech, self._reply.lead if len(speech.samples) else 0)
         else:
             self._held.append(speech)
         self._drained.clear()
@@ -178,10 +133,9 @@ class SpeechStage:
 
     def lips(self, reply_id: str, utterance: int, rows: VisemeFrames) -> None:
         """The utterance's next lips, for pieces that came without. Those of another reply are dropped."""
-        if reply_id != self._reply_id or not len(rows):
+        if reply_id != self._reply.id or not len(rows):
             return
-        first = self._rows[utterance]
-        self._rows[utterance] += len(rows)
+        first = self._reply.add_rows(utterance, len(rows))
         for placed in self._timeline:
             if placed.speech.reply_id == reply_id and placed.speech.utterance == utterance:
                 placed.speech = placed.speech.with_lips(first, rows)
@@ -193,12 +147,10 @@ class SpeechStage:
     def _place(self, speech: Speech, lead: int = 0) -> None:
         dry = self._timeline.tail <= self._cursor  # what was read ahead is still to be heard
         start = max(self._timeline.tail, self._read + (lead if dry else 0))
-        if start > self._timeline.tail and not speech.first and self._reply_start is not None and len(speech.samples):
+        if start > self._timeline.tail and not speech.first and self._reply.start is not None and len(speech.samples):
             self.underruns += 1
-        if self._reply_start is None and len(speech.samples):
-            self._reply_start = whole(start)  # so what is handed over begins with it
-            # of live packets less than a row waits for the next one: so much later, none keeps a whole frame waiting
-            start = self._reply_start + (STEP if self._lead else 0)
+        if self._reply.start is None and len(speech.samples):
+            start = self._reply.begin(start)
         self._timeline.append(Placed(speech, start))
 
     async def room(self) -> None:
@@ -216,7 +168,7 @@ class SpeechStage:
         self._withdraw()
         self._held = None
         self._timeline.cut([placed for placed in self._timeline if placed.end <= self._cursor], self._cursor)
-        self._reply_id = ""
+        self._reply.id = ""
         self._acting.clear(self._cursor / MEDIA_RATE)
         self._drained.set()
         self._roomy.set()
@@ -225,8 +177,8 @@ class SpeechStage:
 
     def finish(self, reply_id: str) -> None:
         """The reply was played to its end: its expression goes."""
-        if reply_id == self._reply_id:
-            self._reply_start = None
+        if reply_id == self._reply.id:
+            self._reply.start = None
             self._acting.finish(self._cursor / MEDIA_RATE)
 
     def hold(self) -> bool:
@@ -356,8 +308,8 @@ class SpeechStage:
         return samples, self._frame(position, samples, backing is not None) if self._taps else None
 
     def _frame(self, position: int, samples: Samples, backed: bool) -> Frame | None:
-        if self._reply_id and self._reply_start is not None and self._timeline.speaks(self._reply_id, position):
-            return Frame(position, self._reply_id, (position - self._reply_start) / MEDIA_RATE, samples)
+        if self._reply.id and self._reply.start is not None and self._timeline.speaks(self._reply.id, position):
+            return Frame(position, self._reply.id, (position - self._reply.start) / MEDIA_RATE, samples)
         return Frame(position, "", position / MEDIA_RATE, samples) if backed else None
 
     def _reach(self, cursor: int) -> None:
@@ -400,7 +352,7 @@ class SpeechStage:
     @property
     def _performing(self) -> bool:
         """Whether a reply sounds, is held, or pauses between two sentences."""
-        return self.speaking or (self._reply_id != "" and self._reply_start is not None)
+        return self.speaking or (self._reply.id != "" and self._reply.start is not None)
 
     def _announce(self, position: int) -> None:
         for placed in self._timeline.until(self._cursor):
@@ -408,59 +360,40 @@ class SpeechStage:
             if not placed.announced:
                 placed.announced = True
                 if speech.first:
-                    at = self._since_start(placed.start)
+                    at = self._reply.since_start(placed.start)
                     self._listener.utterance_started(speech.reply_id, speech.utterance, speech.text, at)
-                    if speech.reply_id != self._reply_id:
+                    if speech.reply_id != self._reply.id:
                         break
                 if speech.first or speech.acts:
                     self._acting.begin(speech.utterance, speech.text, speech.acts)
-            if speech.reply_id != self._reply_id:
+            if speech.reply_id != self._reply.id:
                 continue  # of an earlier reply, and only kept for late pictures
             self._act(placed, position)
-            if speech.last and placed.end <= self._cursor and self._ended <= speech.utterance:
-                self._ended = speech.utterance + 1
+            if speech.last and placed.end <= self._cursor and self._reply.end(speech.utterance):
                 self._listener.utterance_ended(speech.reply_id, speech.utterance, speech.text)
 
     def _act(self, placed: Placed, position: int) -> None:
-        speech = placed.speech
         if placed.end >= position:
             now = min(self._cursor, placed.end)
-            queued, whole = self._queued[speech.utterance], speech.utterance in self._whole
-            sounded = Sounded(speech.utterance, speech.offset + now - placed.start, queued, whole)
-            self._acting.follow(sounded, now / MEDIA_RATE)
+            self._acting.follow(self._reply.sounded(placed.speech, now - placed.start), now / MEDIA_RATE)
 
     def _show_lips(self) -> None:
-        if self._viewer is None:
-            return
-        for placed in self._timeline.until(self._cursor + LIPS_AHEAD):
-            speech = placed.speech
-            rows = speech.visemes[placed.told :]
-            if speech.reply_id == self._reply_id and len(rows):
-                at = self._since_start(placed.start) + placed.told / VISEME_RATE
-                placed.told += len(rows)
-                self._viewer.lips(LipPiece(speech.reply_id, speech.utterance, at, rows))
-
-    def _since_start(self, position: int) -> float:
-        """Seconds after the reply's first sound."""
-        return max(0, position - self._reply_start) / MEDIA_RATE if self._reply_start is not None else 0.0
+        if self._preview is not None:
+            self._preview.show(self._cursor)
 
     def _withdraw(self) -> None:
         """What was told of the reply and is still to come does not come."""
-        if self._held is not None or self._reply_start is None or not self._reply_id:
+        if self._held is not None or self._reply.start is None or not self._reply.id:
             return
-        at = self._since_start(self._cursor)
-        self._taps.clear(self._reply_id, at, self._cursor)
-        ahead = any(placed.told and placed.end > self._cursor for placed in self._timeline)
-        if self._viewer is not None and ahead:
-            self._viewer.lips_cleared(self._reply_id, at)
-        if self._cursor <= self._reply_start:
-            self._reply_start = None  # nothing of it was heard: it begins anew
+        at = self._reply.since_start(self._cursor)
+        self._taps.clear(self._reply.id, at, self._cursor)
+        if self._preview is not None:
+            self._preview.withdraw(self._cursor)
+        if self._cursor <= self._reply.start:
+            self._reply.start = None  # nothing of it was heard: it begins anew
 
     def _heard(self) -> Progress:
         """Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps."""
-        total = self._queued[self._ended]
-        waiting = sum(len(speech.samples) for speech in self._held or () if speech.utterance == self._ended)
-        for placed in self._timeline:
-            if placed.speech.reply_id and placed.speech.utterance == self._ended:
-                waiting += placed.end - min(max(self._cursor, placed.start), placed.end)
-        return Progress(self._ended, min(1.0, max(0.0, 1 - waiting / total)) if total else 0.0)
+        utterance = self._reply.utterance
+        held = sum(len(speech.samples) for speech in self._held or () if speech.utterance == utterance)
+        return self._reply.heard(held + self._timeline.waiting(utterance, self._cursor))

@@ -81,6 +81,11 @@ class Timeline:
             for placed in self.until(position + AUDIO_FRAME)
         )
 
+    def waiting(self, utterance: int, cursor: int) -> int:
+        """Samples of the utterance that come after `cursor`."""
+        pieces = (placed for placed in self if placed.speech.reply_id and placed.speech.utterance == utterance)
+        return sum(placed.end - min(max(cursor, placed.start), placed.end) for placed in pieces)
+
     def next_change(self, cursor: int, span: int) -> int:
         """The packet's end after `cursor` at which an utterance will have begun, one or all will have ended; at the
         latest `span` on."""

@@ -12,9 +12,9 @@ from av import AudioFrame, Packet, VideoFrame
 from avatar.encoders import VoiceEncoder
 from avatar.guard import audio_frame
 from avatar.painter import Painter, Undrawn
-from avatar.stage import FPS, PICTURE, SpeechStage
+from avatar.stage import SpeechStage
 from core.clock import MediaClock
-from core.frames import AUDIO_FRAME
+from core.frames import AUDIO_FRAME, FPS, PICTURE
 
 VIDEO_CLOCK = 90_000
 _VIDEO_TIME_BASE = Fraction(1, VIDEO_CLOCK)

@@ -12,9 +12,8 @@ import av
 import numpy as np
 
 from avatar.guard import audio_frame
-from avatar.stage import FPS
 from core.errors import BadRequest
-from core.frames import AUDIO_FRAME, MEDIA_RATE, Samples
+from core.frames import AUDIO_FRAME, FPS, MEDIA_RATE, Samples
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """File name endings → FFmpeg's names of containers that hold H.264 and AAC."""

@@ -22,7 +22,7 @@ from avatar.face.view import SQUARE
 from avatar.lipsync.mouth import opening
 from avatar.lipsync.phonemes import PhonemeLipSync
 from avatar.speaker import Speaker
-from avatar.stage import FPS, SpeechStage
+from avatar.stage import SpeechStage
 from avatar.tts.espeak import EspeakSynthesizer
 from bench.client import Client, Lag, sessions_of
 from bench.lips import RATE, Area, Curve, Offset, Opening, calibrated, envelope, offset, place, resampled
@@ -30,7 +30,7 @@ from bench.processes import ServerProcess
 from bench.result import Figure, Options, Result, pinnable
 from bench.sounds import Microphone
 from config.settings import load_settings
-from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue
+from core.frames import AUDIO_FRAME, FPS, MEDIA_RATE, FaceCue
 from core.sentences import SentenceCutter
 
 TEXT = (

@@ -17,6 +17,12 @@ LISTEN_RATE = 16_000
 AUDIO_FRAME = MEDIA_RATE // 50
 """Samples in one 20 ms packet of played audio."""
 
+FPS = 25
+"""Pictures per second."""
+
+PICTURE = MEDIA_RATE // FPS
+"""Media samples per picture."""
+
 VISEME_RATE = 100
 """Viseme frames per second."""
 

@@ -67,16 +67,16 @@ class VisemeFeed:
 
 
 class SessionViewer:
-    """Implements `avatar.stage.LipViewer` for one session."""
+    """Implements `avatar.lip_preview.LipViewer` for one session."""
 
     def __init__(self, feed: VisemeFeed, session_id: str) -> None:
         self._feed = feed
         self._session_id = session_id
 
     def lips(self, piece: LipPiece) -> None:
-        """See `avatar.stage.LipViewer`."""
+        """See `avatar.lip_preview.LipViewer`."""
         self._feed.show(self._session_id, piece)
 
     def lips_cleared(self, reply_id: str, at: float) -> None:
-        """See `avatar.stage.LipViewer`."""
+        """See `avatar.lip_preview.LipViewer`."""
         self._feed.clear(self._session_id, reply_id, at)

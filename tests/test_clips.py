@@ -18,10 +18,10 @@ from avatar.choreography import FADE_S, Choreography
 from avatar.clip import PICTURES_AHEAD, SOUND_AHEAD, ClipPlayer
 from avatar.clip_source import fitted, pictures_of, sound_of
 from avatar.speech import Speech
-from avatar.stage import PICTURE, SpeechStage
+from avatar.stage import SpeechStage
 from core.clips import Clip, ClipShelf
 from core.errors import BadRequest
-from core.frames import AUDIO_FRAME, MEDIA_RATE, FaceCue, Picture, Samples
+from core.frames import AUDIO_FRAME, MEDIA_RATE, PICTURE, FaceCue, Picture, Samples
 from tests.clip_files import folder, tone, video
 from tests.test_stage import Log
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avatar.lip_preview import LIPS_AHEAD
 from avatar.lipsync.mouth import mouth_between
 from avatar.speech import Speech
-from avatar.stage import LIPS_AHEAD, SpeechStage
+from avatar.stage import SpeechStage
 from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEMES, VisemeFrames
 from core.viseme_feed import VisemeFeed
 from core.visemes import NAMES, LipPiece, VisemeFormat, clear_message, viseme_message
