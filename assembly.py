@@ -23,8 +23,8 @@ from core.events import Event
 from core.frames import Activity, FaceChoice
 from core.listener import Listener
 from core.metrics import Metrics
+from core.parts import Ears, Parts
 from core.relay_ears import RelayEars
-from core.sessions import Ears, Parts
 from core.transcriber import Transcriber
 from core.viseme_feed import VisemeFeed
 from core.voice_events import Turns

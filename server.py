@@ -56,6 +56,7 @@ from core.metrics import Metrics
 from core.monitor import DeviceFigures, Identity, Monitor, SoundFigures, Sources
 from core.openapi import OpenApi
 from core.outlet import outlet
+from core.parts import Parts
 from core.pictures import PictureTally
 from core.presenter_api import PresenterApi
 from core.process import ProcessMeter
@@ -65,7 +66,7 @@ from core.services.audio import AudioService
 from core.services.digital_human import DigitalHumanService
 from core.services.visemes import VisemeService
 from core.services.wsa import WSAWebSocketService, get_web_instance
-from core.sessions import Parts, Sessions
+from core.sessions import Sessions
 from core.sse import EventStreams
 from core.upload_api import Openers, Sound, UploadApi
 from core.viseme_feed import VisemeFeed

@@ -48,7 +48,7 @@ class _Link:
 
 
 class Avatar:
-    """Implements `core.sessions.Media`. The stage outlives connections, so a browser can come back to it."""
+    """Implements `core.parts.Media`. The stage outlives connections, so a browser can come back to it."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Avatar:
         self._closed = False
 
     async def connect(self, sdp: str, taking: Callable[[], None] = lambda: None, face: FaceChoice | None = None) -> str:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         async with self._answering:
             painter = self._painter if face is None else self._new_painter(face)
             link, answer = await self._answer(sdp, painter)
@@ -99,7 +99,7 @@ class Avatar:
             return answer
 
     async def attend(self, taking: Callable[[], None], face: FaceChoice | None = None) -> None:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         async with self._answering:
             painter = self._painter if face is None else self._new_painter(face)
             taking()
@@ -112,7 +112,7 @@ class Avatar:
     def listen(
         self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
     ) -> Callable[[], None]:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         if not 0 <= ahead_s <= MOST_AHEAD_S:
             raise ValueError(f"ahead_s must be 0 to {MOST_AHEAD_S}")
 
@@ -186,22 +186,22 @@ class Avatar:
         return link
 
     def stock(self, clips: Sequence[Clip]) -> None:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         self._choreography.stock(clips)
 
     async def perform(self, audiotype: int) -> bool:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         shown = await self._choreography.perform(audiotype)
         self._pump.wake()
         return shown
 
     async def disconnect(self) -> None:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         link, self._link = self._link, None
         await self._retire(link)
 
     async def close(self) -> None:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         self._closed = True
         self._arrange()
         self.stage.clear()
@@ -209,7 +209,7 @@ class Avatar:
         await self.disconnect()
 
     def link(self) -> LinkState:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         if self._link is None:
             return LinkState.NEW
         match self._link.peer.state:
@@ -221,15 +221,15 @@ class Avatar:
                 return LinkState.CONNECTING
 
     async def last_heard(self) -> float:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         return await self._link.peer.last_heard() if self._link is not None else 0.0
 
     async def network(self) -> dict[str, float | None]:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         return await self._link.peer.network() if self._link is not None else {}
 
     def status(self) -> dict[str, Any]:
-        """See `core.sessions.Media`."""
+        """See `core.parts.Media`."""
         figures = self._earlier + self._link.figures() if self._link is not None else Counter(self._earlier)
         figures["clock_resyncs"] += self._pump.resyncs
         return {

@@ -32,7 +32,7 @@ from core.log import bound
 from core.messages import Message, wsa_command
 from core.metrics import Metrics
 from core.monitor import Monitor, Sources
-from core.sessions import Session
+from core.session import Session
 
 logger = logging.getLogger(__name__)
 

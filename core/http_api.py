@@ -20,7 +20,8 @@ from core.errors import BadRequest, SessionNotFound, Unauthorized
 from core.frames import FaceChoice, LinkState, Utterance
 from core.identity import Tokens, session_id_of
 from core.log import bound
-from core.sessions import Session, Sessions
+from core.session import Session
+from core.sessions import Sessions
 from core.sse import EventStreams
 from core.viseme_feed import VisemeFeed
 from core.visemes import VisemeFormat

@@ -100,7 +100,7 @@ class _Finished:
 
 
 class Listener:
-    """Implements `core.sessions.Ears`."""
+    """Implements `core.parts.Ears`."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Listener:
         self._asides: set[asyncio.Task[None]] = set()
         self._key_timer: asyncio.TimerHandle | None = None
 
-    # -- core.sessions.Ears
+    # -- core.parts.Ears
 
     def hear(self, samples: Samples) -> None:
         """Audio from the microphone: int16, shape (n,), 16 kHz."""

@@ -21,7 +21,8 @@ from core.messages import now_ms
 from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
-from core.sessions import Session, Sessions
+from core.session import Session
+from core.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 

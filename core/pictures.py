@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from core.sessions import Session, Sessions
+from core.session import Session
+from core.sessions import Sessions
 
 _LOOKS = 3
 """Rates are measured over this many looks: over two seconds, a picture more or less is two percent."""

@@ -30,7 +30,7 @@ _QUIET_S = 0.8
 
 
 class RelayEars:
-    """Implements `core.sessions.Ears` and `core.voice_line.Relay`.
+    """Implements `core.parts.Ears` and `core.voice_line.Relay`.
 
     With `Turns.SERVICE` nothing is sent while the avatar sounds, and `tail_s` longer, as the service can't be spoken
     over; with `Turns.OPEN` everything is: the service must not hear the avatar. `max_turn_s`: a longer turn by the talk
@@ -69,7 +69,7 @@ class RelayEars:
         self._finished: asyncio.Queue[tuple[VoiceTurn, float]] = asyncio.Queue(1)
         line.use_relay(self)
 
-    # -- core.sessions.Ears
+    # -- core.parts.Ears
 
     def hear(self, samples: Samples) -> None:
         """Audio from the microphone: int16, shape (n,), 16 kHz."""

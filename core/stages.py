@@ -248,7 +248,7 @@ class SoundSink(Protocol):
     """
 
     def sound(self, piece: SoundPiece) -> None:
-        """The next piece, in order; perhaps before it is due (see `core.sessions.Media.listen`)."""
+        """The next piece, in order; perhaps before it is due (see `core.parts.Media.listen`)."""
 
     def cleared(self, reply_id: str, at: float) -> None:
         """Nothing of the reply sounds `at` seconds after its first sound or later; what was handed over is void there.

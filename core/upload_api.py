@@ -19,7 +19,8 @@ from core.errors import BadRequest, Refused, Unauthorized
 from core.frames import LinkState, SpeechChunk
 from core.log import bound
 from core.recording import Recording
-from core.sessions import Session, Sessions
+from core.session import Session
+from core.sessions import Sessions
 from core.upload import read_upload
 
 MAX_AT_ONCE = 4

@@ -145,7 +145,7 @@ class _EchoStream:
 
 
 class DeafToFiles:
-    """Refuses every file (`core.sessions.FileEars`)."""
+    """Refuses every file (`core.parts.FileEars`)."""
 
     def __init__(self) -> None:
         self.interrupts = 0

@@ -13,10 +13,12 @@ from core.events import Failed, ReplyState, Timed
 from core.frames import FaceChoice, LinkState, Samples
 from core.metrics import Metrics
 from core.monitor import Identity, Monitor, SoundFigures, Sources
+from core.parts import Parts
 from core.pictures import PictureTally
 from core.process import ProcessMeter
 from core.readiness import Readiness
-from core.sessions import LifecycleLimits, Parts, Session, Sessions
+from core.session import Session
+from core.sessions import LifecycleLimits, Sessions
 from tests.fakes import DeafToFiles, ScriptedDialogue, ToneSynthesizer
 
 ADAPTERS = {"asr": "echo", "dialogue": "scripted", "tts": "tone", "lipsync": "phonemes", "face": "grey"}

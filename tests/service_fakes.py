@@ -14,7 +14,7 @@ from core.frames import Samples, Transcript
 
 
 class NotingEars:
-    """Implements `core.sessions.Ears`; `calls` tells what came, `heard` the samples."""
+    """Implements `core.parts.Ears`; `calls` tells what came, `heard` the samples."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []

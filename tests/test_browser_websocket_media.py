@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from playwright.async_api import Browser, Page
 
 from core.frames import SoundPiece
-from core.sessions import Session
+from core.session import Session
 from server import Server
 from tests import browser
 from tests.browser import until

@@ -12,7 +12,9 @@ import pytest
 from core.conversation import Conversation
 from core.errors import BadRequest, Refused, ServerFull, SessionNotFound
 from core.frames import Activity, FaceChoice, LinkState, Samples, Utterance
-from core.sessions import RELOAD_SHARE, LifecycleLimits, Parts, Session, Sessions
+from core.parts import Parts
+from core.session import Session
+from core.sessions import RELOAD_SHARE, LifecycleLimits, Sessions
 from core.stages import SoundSink
 from tests.fakes import DeafToFiles, ScriptedDialogue, ToneSynthesizer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from core.frames import LinkKind, LinkState, SoundPiece
-from core.sessions import RELOAD_SHARE, Session
+from core.session import Session
+from core.sessions import RELOAD_SHARE
 from tests.test_sessions import FakeMedia, House
 
 

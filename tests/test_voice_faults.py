@@ -18,7 +18,7 @@ from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.connection import Connection
 from core.events import Doing, Event, Failed, Heard, LineChanged, Replying, ReplyState
 from core.frames import SoundPiece
-from core.sessions import Session
+from core.session import Session
 from core.voice_line import VoiceLine
 from core.voice_reply import VoiceReply
 from core.voice_turn import VoiceTurn

@@ -39,7 +39,7 @@ from core.envelope import spoken_text
 from core.errors import EmanError
 from core.events import Event, Failed, Heard, Replying, Typed
 from core.frames import LinkState, SoundPiece
-from core.sessions import Session
+from core.session import Session
 from core.turn_events import ListenMode
 
 logger = logging.getLogger(__name__)

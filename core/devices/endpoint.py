@@ -24,7 +24,8 @@ from core.errors import BadRequest, EmanError, Refused, Unauthorized
 from core.events import Event
 from core.frames import Utterance
 from core.log import bound
-from core.sessions import Session, Sessions
+from core.session import Session
+from core.sessions import Sessions
 from core.websocket_session import TRANSPORT
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,11 @@ from core.events import Event, Failed
 from core.frames import LISTEN_RATE
 from core.identity import session_id_of
 from core.messages import AudioData, Message, Recognition, StartRecognition, messages_for, parse, wsa_error
+from core.parts import Ears
 from core.services.asr_audio import Pace, PcmReader, decoded
 from core.services.asr_recognition import OwnRecognition, RecognitionLimits, Tracker
 from core.services.base import WebSocketServiceBase
-from core.sessions import Ears, Sessions
+from core.sessions import Sessions
 from core.stages import Recognizer
 from core.websocket_manager import Handler, UnifiedWebSocketManager, WebSocketSession
 

@@ -13,7 +13,8 @@ from core.messages import Message, OpenAudio, audio_closed, audio_opened, parse,
 from core.services.asr_audio import Pace, PcmReader
 from core.services.audio_down import SoundDown, SoundTally
 from core.services.base import WebSocketServiceBase
-from core.sessions import Session, Sessions
+from core.session import Session
+from core.sessions import Sessions
 from core.websocket_manager import Handler, UnifiedWebSocketManager, WebSocketSession
 
 LONGEST_FRAME = 2 * LISTEN_RATE
