@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from core.conversation import Conversation
-from core.errors import DialogueError, EmanError, RecognizerError, Refused
-from core.events import Event, Failed, Heard, LineChanged, LineState
+from core.errors import DialogueError, RecognizerError, Refused
+from core.events import Event, Heard
 from core.frames import Samples, Transcript
 from core.stages import VoiceCall
 from core.voice_events import (
@@ -33,6 +33,7 @@ from core.voice_events import (
     UserSaid,
     VoiceEvent,
 )
+from core.voice_link import VoiceLink
 from core.voice_reply import VoiceReply
 from core.voice_turn import VoiceTurn
 
@@ -71,11 +72,7 @@ class VoiceLine:
         self._relay: Relay | None = None
         self.relaying = False
         """The service judges what is pushed."""
-        self._up = asyncio.Event()
-        self._failure: DialogueError | None = None
-        """Why it is not up, where that is known and final."""
-        self._changed = asyncio.Event()
-        self._told: tuple[LineState, str] | None = None
+        self._link = VoiceLink(name, emit, timeout_s)
         self._turn: VoiceTurn | None = None
         """The turn that the user is in."""
         self._asked: VoiceTurn | None = None
@@ -125,7 +122,7 @@ class VoiceLine:
             return ready[1]
 
         async def ask(reply: VoiceReply) -> None:
-            await self._connected()
+            await self._link.connected()
             self._make_way()
             self._expected = reply
             self._call.ask(text)
@@ -166,13 +163,13 @@ class VoiceLine:
     @property
     def up(self) -> bool:
         """Whether the service is there."""
-        return self._up.is_set()
+        return self._link.up
 
     def send(self, turn: VoiceTurn) -> None:
         """The turn is over: everything of it goes to the service, whatever that is doing."""
-        if self._failure is not None:
+        if self._link.failure is not None:
             self.drop(turn)
-            turn.fail(_complaint(self._failure))
+            turn.fail(_complaint(self._link.failure))
             return
         if not turn.live:
             self._make_way()
@@ -190,8 +187,8 @@ class VoiceLine:
         """The service says nothing of the turn: it is to forget it. What to complain of; None: of nothing."""
         held = self._conversation is not None and self._conversation.held
         self.drop(turn)
-        if self._failure is not None:
-            return _complaint(self._failure)
+        if self._link.failure is not None:
+            return _complaint(self._link.failure)
         if not self.up:
             return RecognizerError("there is no connection to the voice service", code="voice_down", retryable=True)
         if held:
@@ -260,13 +257,13 @@ class VoiceLine:
                     self._end_current(None if complete else self._lost())
                     self._go_on()
             case LineUp():
-                self._came()
+                self._link.came()
             case LineDown(error):
                 self._went(error)
             case LineFailed(error):
                 self._fail(error)
             case Announcement(text):
-                self._emit(LineChanged(LineState.NOTICE, self.name, message=text))
+                self._link.announce(text)
 
     # -- what the service says
 
@@ -402,57 +399,24 @@ class VoiceLine:
 
     # -- up and down
 
-    def _came(self) -> None:
-        self._failure = None
-        self._up.set()
-        self._changed.set()
-        self._tell(LineState.UP)
-
     def _went(self, error: DialogueError | None) -> None:
-        self._up.clear()
-        self._changed.set()
+        self._link.went()
         self._end_current(self._lost())
         expected, self._expected = self._expected, None
         if expected is not None:
             expected.end(self._lost())
-        if error is not None:
-            self._emit(Failed(error.stage, self.name, error.code, str(error)))
-        self._tell(LineState.LOST, error)
+        self._link.lost(error)
         self._go_on()
 
     def _fail(self, error: DialogueError) -> None:
-        self._up.clear()
-        self._failure = None if error.retryable else error
-        self._changed.set()
-        if self._told == (LineState.FAILED, error.code):
+        if not self._link.failed(error):
             return
         logger.warning("no line to the voice service: %s: %s", error.code, error.loggable)
-        self._emit(Failed(error.stage, self.name, error.code, str(error)))
-        self._tell(LineState.FAILED, error)
         if not error.retryable:
             turn, self._asked = self._asked, None
             if turn is not None:
                 turn.fail(_complaint(error))
             self._drop_pending(error)
-
-    def _tell(self, state: LineState, error: EmanError | None = None) -> None:
-        code, message = (error.code, str(error)) if error is not None else ("", "")
-        self._told = state, code
-        self._emit(LineChanged(state, self.name, code, message))
-
-    async def _connected(self) -> None:
-        """Wait for the service. Raises `DialogueError`."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                while not self.up:
-                    if self._failure is not None:
-                        raise self._failure
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise DialogueError(
-                "there is no connection to the voice service", adapter=self.name, code="voice_down", retryable=True
-            ) from None
 
     def _lost(self) -> DialogueError:
         message = "the connection to the voice service was lost"
