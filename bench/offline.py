@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+from bench.processes import all_cores
 from bench.result import ROOT, Figure, Options, Result
 from bench.sounds import long_text
 
@@ -23,7 +21,7 @@ _LENGTH = re.compile(r": (\d+):(\d\d) in ")
 async def measure(options: Options) -> Result:
     """See the module."""
     seconds = options.duration(40, 5)
-    with _all_cores():
+    with all_cores():
         return await _measure(options, seconds)
 
 
@@ -36,20 +34,6 @@ async def _measure(options: Options, seconds: float) -> Result:
             result.details[f"{side}×{side}"] = {"file_kB": round(path.stat().st_size / 1000)}
             result.figures.append(Figure(f"times real time, {side}×{side}", "×", speeds, goal=goal, at_least=True))
     return result
-
-
-@contextlib.contextmanager
-def _all_cores() -> Iterator[None]:
-    """The command has the machine to itself: no core is kept for a client."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 async def _render(side: int, seconds: float, path: Path) -> float:

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,20 @@ def pin_to(core: int) -> Callable[[], None]:
         os.sched_setaffinity(0, {core})
 
     return pin
+
+
+@contextlib.contextmanager
+def all_cores() -> Iterator[None]:
+    """What is started in this block, from this thread, runs on every core, as it does for its users."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 async def cpu_share(tree: Tree, seconds: float) -> float:

@@ -14,7 +14,7 @@ from bench.result import Figure, Options, Result, statistic
 from bench.voice_barge_in import Interruption, Interruptions, interruptions
 from bench.voice_breaks import Breaks, Inside, breaks
 from bench.voice_downlink import REPLY_S, Downlink, details, downlink, packet_ms
-from bench.voice_page import JITTER_MS, Listened, listened
+from bench.voice_page import JITTER_MS, STILL_S, Listened, listened
 from bench.voice_service import BURST, PACKET_S
 
 CROWD = 20
@@ -44,6 +44,7 @@ async def measure(options: Options) -> Result:
     settings = {
         "packet_ms": round(1000 * PACKET_S), "burst_packets": BURST, "reply_s": REPLY_S, "conversations": crowd_size,
         "jitter_ms": JITTER_MS, "downlink_s": options.duration(60, 3), "page_s": options.duration(600, 8),
+        "browser": "on every core",
     }  # fmt: skip
     found = {
         "one": details(one), "crowd": details(crowd), "page": page.details(), "breaks": broken.details(),
@@ -78,12 +79,14 @@ def _downlink_figures(one: Downlink, crowd: Downlink, size: int, alone_ms: float
 
 def _page_figures(page: Listened) -> list[Figure]:
     dry = sum(reply.underruns for reply in page.replies)
+    stills = sum(len(reply.stills) for reply in page.replies)
     heard = f"gaps heard on the page in {page.seconds / 60:.1f} minutes, ± {JITTER_MS:.0f} ms on both ways"
     return [
         Figure(heard, "gaps", [len(page.gaps())], goal=0, floor=0,
                floor_note="the page's buffer may hold 300 ms",
-               note="silences within a reply, counted in frames of Chromium's audio thread, after the first 300 ms; a "
-                    "thread that stands still itself is not seen by that"),
+               note="silences within a reply, counted in frames of Chromium's audio thread, after the first 300 ms"),
+        Figure(f"… times that Chromium's audio thread stood still for {STILL_S} s", "", [stills], goal=0,
+               note="no frames are counted then"),
         Figure("… that the player counted", "gaps", [sum(reply.gaps for reply in page.replies)], goal=0),
         Figure("… times that the avatar's stage ran dry meanwhile", "", [dry], goal=0),
     ]  # fmt: skip

@@ -1,22 +1,29 @@
 """Gaps that a listener hears on the page without WebRTC, with jitter on both ways: in a real Chromium's audio thread.
 
 The service's voice never pauses, so whatever is silent in the middle of a reply is a gap. A probe of ours behind the
-page's player counts these; beside it stand the player's own counters, and those of the avatar's stage.
+page's player counts these, and how often the audio thread itself stood still. Beside it stand the player's own
+counters, and those of the avatar's stage.
+
+Chromium has all cores. Its audio thread is a real-time one where that is allowed; on a single core it shuts out the
+thread that its garbage collection waits for, until the kernel stops it after 0.95 s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import aiohttp
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
 from bench.client import sessions_of
 from bench.jitter_proxy import JitterProxy
+from bench.processes import all_cores
 from bench.remote_voice import RemoteVoice, led_server
 from bench.result import Options, pinnable
 from bench.voice_service import Programme
@@ -28,11 +35,17 @@ SETTLED_S = 0.3
 REPLIES_S = (5.0, 10.0, 30.0, 75.0)
 """Lengths of the replies, over and over."""
 BETWEEN_S = 1.2
+STILL_S = 0.2
+"""Between two blocks of the audio thread: it stood still."""
 _LEVEL = 0.005
 _PROBE = f"""
     class Probe extends AudioWorkletProcessor {{
-        #first = null; #last = null;
+        #first = null; #last = null; #behind = null;
         process([[samples]]) {{
+            const behind = Date.now() / 1000 - currentTime;
+            const still = behind - (this.#behind ?? behind);
+            if (still > {STILL_S}) this.port.postMessage(still);
+            this.#behind = behind;
             const loud = samples && samples.some(value => Math.abs(value) > {_LEVEL});
             if (loud) {{
                 this.#first ??= currentTime;
@@ -46,7 +59,7 @@ _PROBE = f"""
     registerProcessor('probe', Probe);
 """
 _PROBED = f"""
-    window.silences = [];
+    window.silences = []; window.stills = [];
     const Node = window.AudioWorkletNode;
     window.AudioWorkletNode = class extends Node {{
         constructor(context, name, options) {{
@@ -55,7 +68,7 @@ _PROBED = f"""
             const code = URL.createObjectURL(new Blob([{json.dumps(_PROBE)}], {{type: 'text/javascript'}}));
             context.audioWorklet.addModule(code).then(() => {{
                 const probe = new Node(context, 'probe', {{numberOfOutputs: 0}});
-                probe.port.onmessage = ({{data}}) => window.silences.push(data);
+                probe.port.onmessage = ({{data}}) => (data.length ? window.silences : window.stills).push(data);
                 this.connect(probe);
                 window.probed = true;
             }});
@@ -75,6 +88,8 @@ class Reply:
     """That the page's player counted."""
     underruns: int
     """How often the avatar's stage ran dry."""
+    stills: list[float]
+    """Seconds for which Chromium's audio thread stood still."""
     late_ms: int
     """How late the service itself was with a packet, at most. Told, and no excuse: who held it up may be the page."""
 
@@ -113,7 +128,7 @@ async def listened(service: RemoteVoice, options: Options, seconds: float) -> Li
     found = Listened()
     async with led_server(service, pinned=pinnable(options)) as server, JitterProxy(server.url, JITTER_MS) as proxy:
         async with (
-            browser.launched() as chromium,
+            _chromium() as chromium,
             browser.page_of(
                 chromium, f"{proxy.url}/webrtcapichat.html?media=websocket", _PROBED, bypass_csp=True
             ) as page,
@@ -130,6 +145,14 @@ async def listened(service: RemoteVoice, options: Options, seconds: float) -> Li
     return found
 
 
+@contextlib.asynccontextmanager
+async def _chromium() -> AsyncIterator[Browser]:
+    async with contextlib.AsyncExitStack() as stack:
+        with all_cores():
+            chromium = await stack.enter_async_context(browser.launched())
+        yield chromium
+
+
 async def _heard(url: str, page: Page, earlier: list[Reply], length: float, late_ms: int) -> Reply:
     """The reply that is over."""
     silences = [(end, silent) for end, silent in await page.evaluate("window.silences.splice(0)")]
@@ -140,6 +163,7 @@ async def _heard(url: str, page: Page, earlier: list[Reply], length: float, late
         silences[1:] if earlier else silences,  # the first one is the pause before it
         gaps - sum(reply.gaps for reply in earlier),
         underruns - sum(reply.underruns for reply in earlier),
+        await page.evaluate("window.stills.splice(0)"),
         late_ms,
     )
 

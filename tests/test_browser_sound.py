@@ -197,6 +197,28 @@ async def test_h3_replies_follow_each_other_and_never_overlap(page: Page) -> Non
     assert found["lines"] == 1, "a reply that is over is forgotten"
 
 
+async def test_h3_all_memory_of_the_sound_is_given_back_once_and_nothing_of_it_still_sounds(page: Page) -> None:
+    found = await run(
+        page,
+        """
+        const pieces = [...speech('r1', 40, 60), ...speech('r2', 40, 60), ...speech('r3', 10, 60)];
+        const ours = new Set(pieces.map(piece => piece.samples.buffer)), back = [];
+        let strange = 0;
+        const look = (buffer) => {
+            for (const memory of buffer.release()) { back.push(memory); strange += ours.has(memory) ? 0 : 1; new Int16Array(memory).fill(32767); }
+        };
+        const arrivals = pieces.map((piece, index) => [100 + 30 * index, piece]);
+        const things = [[900, buffer => buffer.clear('r1', 1000 * 24, 900 * 24)], [2000, (buffer, now) => buffer.flush(now)]];
+        for (let ms = 0; ms < 6000; ms += 100) things.push([ms, look]);
+        const {out} = play(arrivals, 6000, things.sort(([one], [other]) => one - other));
+        return {given: ours.size, back: back.length, once: new Set(back).size, strange, loudest: out.reduce((most, value) => Math.max(most, value), 0)};
+        """,
+    )
+    assert found["back"] == found["once"] == found["given"] == 90
+    assert found["strange"] == 0
+    assert found["loudest"] < 12_001 / 32768, "what was given back was heard"
+
+
 async def test_h3_flushed_it_is_silent_at_once_and_stays_so_until_another_reply(page: Page) -> None:
     found = await run(
         page,

@@ -48,6 +48,8 @@ export class JitterBuffer {
   #counts = { gaps: 0, gap: 0, lost: 0, late: 0, played: 0, stretched: 0 };
   /** Raised whenever some reply's `base` is another. */
   changes = 0;
+  /** Memory of pieces that are over: whoever reads it takes it away. */
+  #spent = [];
 
   /** @param {number} rate samples per second */
   constructor(rate) {
@@ -56,13 +58,13 @@ export class JitterBuffer {
   }
 
   /**
-   * Take in a piece.
+   * Take in a piece. Its memory is ours until `release` gives it back.
    * @param {{reply: string, at: number, samples: Int16Array, seq?: number}} piece `at`: samples after the reply's first sound
    * @param {number} now
    */
   push({ reply, at, samples, seq = null }, now) {
     this.#count(seq);
-    if (reply === this.#refused) return;
+    if (reply === this.#refused) { this.#spent.push(samples.buffer); return; }
     this.#refused = null;
     const follows = this.#line?.reply === reply && at >= this.#line.next - this.#unit;
     if (follows) this.#fit(at, now); else this.#begin(reply, at, now);
@@ -87,7 +89,7 @@ export class JitterBuffer {
       for (let index = first; index < last; index++) out[from + index - now] = samples[index] / 32768;
       if (last > first) { this.#counts.played += last - first; filled = from + last - now; }
       if (last < samples.length) break;
-      this.#pieces.shift();
+      this.#spent.push(this.#pieces.shift().samples.buffer);
     }
     this.#settle(out, filled);
   }
@@ -118,6 +120,11 @@ export class JitterBuffer {
     const lines = new Set(this.#pieces.map(({ line }) => line));
     if (this.#line) lines.add(this.#line);
     return [...lines].map(({ reply, base }) => ({ reply, base }));
+  }
+
+  /** @returns {ArrayBuffer[]} of pieces that are over: nobody here looks at them again */
+  release() {
+    return this.#spent.splice(0);
   }
 
   /** In milliseconds, or numbers of pieces. `lost`: never came; `late`: came after their time. */
@@ -207,13 +214,15 @@ export class JitterBuffer {
     const kept = [];
     for (const piece of this.#pieces) {
       const room = end - (piece.line.base + piece.at);
-      if (room > 0) kept.push({ ...piece, samples: room < piece.samples.length ? piece.samples.slice(0, room) : piece.samples });
+      if (room <= 0) this.#spent.push(piece.samples.buffer);
+      else kept.push({ ...piece, samples: piece.samples.subarray(0, room) });
     }
     this.#pieces = kept;
     const last = kept.at(-1);
     if (!last || this.#until < end) return;
-    const fade = Math.min(last.samples.length, Math.round(FADE * this.#unit));
-    last.samples = Int16Array.from(last.samples, (sample, index) => sample * Math.min(1, (last.samples.length - index) / fade));
+    const { samples } = last;
+    const fade = Math.min(samples.length, Math.round(FADE * this.#unit));
+    for (let left = fade; left > 0; left--) samples[samples.length - left] *= left / fade;
   }
 
   /** After the last of `filled` samples the loudspeaker comes to rest. */

@@ -34,7 +34,10 @@ class PlayerProcessor extends AudioWorkletProcessor {
     this.#told = this.#buffer.changes;
     this.#next = currentTime + REPORT_S;
     const lines = this.#buffer.lines.map(({ reply, base }) => ({ reply, base: base / sampleRate }));
-    this.port.postMessage({ lines, figures: this.#buffer.figures(currentFrame) });
+    // Memory goes back where it came from: left to this thread's garbage collection, which marks on another thread and
+    // lets this one spin meanwhile, it held a computer with one free core for a second.
+    const spent = this.#buffer.release();
+    this.port.postMessage({ lines, figures: this.#buffer.figures(currentFrame), spent }, spent);
   }
 }
 
