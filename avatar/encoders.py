@@ -24,8 +24,8 @@ _SLOT = "_RTCRtpSender__encoder"
 _SHARPEST = 12
 """Lowest VP8 quantiser: 45 dB. Finer steps cost bits, and with them packets, that nobody sees."""
 _COARSEST = 28
-"""Highest, as long as there are `_AMPLE` bits: a key frame would else begin at 34 dB, and the face be blurred for 0.8 s at
-each loss. Such a key frame is 10 kB instead of 3 at 512×512."""
+"""Highest, as long as there are `_AMPLE` bits: a key frame would else begin at 34 dB, and the face be blurred for 0.8 s
+at each loss. Such a key frame is 10 kB instead of 3 at 512×512."""
 _AMPLE = 1.2
 """Bits per second and pixel; with fewer the bit rate comes before the sharpness."""
 _OPTIONS = {

@@ -205,13 +205,18 @@ async def test_h3_all_memory_of_the_sound_is_given_back_once_and_nothing_of_it_s
         const ours = new Set(pieces.map(piece => piece.samples.buffer)), back = [];
         let strange = 0;
         const look = (buffer) => {
-            for (const memory of buffer.release()) { back.push(memory); strange += ours.has(memory) ? 0 : 1; new Int16Array(memory).fill(32767); }
+            for (const memory of buffer.release()) {
+                back.push(memory);
+                strange += ours.has(memory) ? 0 : 1;
+                new Int16Array(memory).fill(32767);
+            }
         };
         const arrivals = pieces.map((piece, index) => [100 + 30 * index, piece]);
-        const things = [[900, buffer => buffer.clear('r1', 1000 * 24, 900 * 24)], [2000, (buffer, now) => buffer.flush(now)]];
+        const things = [[900, buffer => buffer.clear('r1', 24000, 21600)], [2000, (buffer, now) => buffer.flush(now)]];
         for (let ms = 0; ms < 6000; ms += 100) things.push([ms, look]);
         const {out} = play(arrivals, 6000, things.sort(([one], [other]) => one - other));
-        return {given: ours.size, back: back.length, once: new Set(back).size, strange, loudest: out.reduce((most, value) => Math.max(most, value), 0)};
+        const loudest = out.reduce((most, value) => Math.max(most, value), 0);
+        return {given: ours.size, back: back.length, once: new Set(back).size, strange, loudest};
         """,
     )
     assert found["back"] == found["once"] == found["given"] == 90
