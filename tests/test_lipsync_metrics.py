@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avatar.lipsync.evaluate import Clip, evaluate, main, pieces, read_folder
+from avatar.lipsync.evaluate import Clip, evaluate, main, pieces, read_folder, wrong_text
 from avatar.lipsync.labels import Segment, Timed, frames_of, segments_of
 from avatar.lipsync.metrics import (
     Judged,
@@ -164,6 +164,13 @@ def test_sound_comes_in_pieces_of_200_ms_at_any_rate(folder: Path) -> None:
     assert abs(sum(lengths) - len(clip.samples)) <= 1
     same, again = evaluate([clip], text=False), evaluate([other], text=False)
     assert abs((same[0].value or 0) - (again[0].value or 0)) < 0.1
+
+
+def test_a_wrong_text_has_no_word_of_the_right_one() -> None:
+    texts = ("Press one to leave.", "...to exit.", "Press two to stay.", "", "Goodbye, all.", "...TO EXIT!")
+    clips = [Clip(str(i), np.zeros(0, np.int16), LISTEN_RATE, text, ()) for i, text in enumerate(texts)]
+    assert [wrong_text(clips, i) for i in (0, 1, 4)] == ["Goodbye, all.", "Goodbye, all.", "...TO EXIT!"]
+    assert wrong_text(clips[:3], 0) == ""
 
 
 @pytest.mark.parametrize(

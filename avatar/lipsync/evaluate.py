@@ -3,7 +3,8 @@
 FOLDER holds `NAME.wav` (any rate, mono, 16 bits) and `NAME.json`:
 {"text": …, "segments": [[start_s, end_s, viseme], …]}. The sound goes through the same streaming tiers as in the
 server, in pieces of 200 ms. `--text` lets the lips know the text, and scores every clip against the text of another
-one too. Exit status: 0 done, 2 wrong usage or folder.
+one too, one without a word of its own text: while the same words are said, no text is wrong. Exit status: 0 done,
+2 wrong usage or folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import json
 import math
+import re
 import sys
 import wave
 from collections.abc import Callable, Iterator, Sequence
@@ -162,7 +164,7 @@ def evaluate(clips: Sequence[Clip], *, text: bool, progress: Callable[[int, int]
         if text:
             rows, scores = scored(by_text, clip, clip.text)
             judged.append(Judged(rows, clip.segments))
-            other = _other_text(clips, done)
+            other = wrong_text(clips, done)
             if clip.text and other:
                 right += np.array(scores)[judged[-1].speech].tolist()
                 wrong += np.array(scored(by_text, clip, other)[1])[judged[-1].speech].tolist()
@@ -179,10 +181,15 @@ def evaluate(clips: Sequence[Clip], *, text: bool, progress: Callable[[int, int]
     return figures
 
 
-def _other_text(clips: Sequence[Clip], index: int) -> str:
-    """The text of the next clip that says something else."""
-    texts = [clip.text for clip in (*clips[index + 1 :], *clips[:index])]
-    return next((text for text in texts if text and text != clips[index].text), "")
+def wrong_text(clips: Sequence[Clip], index: int) -> str:
+    """The text of the next clip that says something else, without a word of this clip's; "" when there is none."""
+    said = _words(clips[index].text)
+    texts = (clip.text for clip in (*clips[index + 1 :], *clips[:index]))
+    return next((text for text in texts if text and said.isdisjoint(_words(text))), "")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.lower()))
 
 
 def _number(value: float) -> float | None:

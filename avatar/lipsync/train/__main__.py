@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=Plan.width)
     parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate")
     parser.add_argument("--start", type=Path, help="weights to go on from, of the same width")
+    parser.add_argument("--espeak-share", type=float, default=corpus.ESPEAK_SHARE, help="of the training sequences")
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--threads", type=int, default=Plan.threads)
     parser.add_argument("--processes", type=int, default=2, help="for synthesis")
@@ -31,7 +32,7 @@ def main() -> None:
     if given.corpus_only:
         return
     plan = Plan(given.steps, given.batch, width=given.width, rate=given.rate, seed=given.seed, threads=given.threads)
-    shards, noises = corpus.load(given.corpus)
+    shards, noises = corpus.load(given.corpus, given.espeak_share)
     hours = sum(len(shard.mel) for shard in shards) / 360_000
     print(f"{len(shards)} voices, {hours:.1f} h of features")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from core.frames import LISTEN_RATE, VISEMES
 _STRETCHES = (0.85, 0.95, 1.05, 1.2, 1.35)
 _PEAK = 0.5
 _CLOSURE = 0.05
-_ESPEAK_SHARE = 0.40
+ESPEAK_SHARE = 0.40
 """Of the training sequences; the voices made from recordings have the rest. English and Mandarin count twice."""
 _FADED = 34 * np.log(10) / 10
 """Natural log units of power under a voice's loud frames."""
@@ -72,9 +72,9 @@ def make(folder: Path, amount: Amount, *, seed: int, processes: int) -> None:
         np.savez(folder / "noises.npz", music=np.concatenate(played).astype(np.float16))
 
 
-def load(folder: Path) -> tuple[list[Shard], Noises]:
+def load(folder: Path, espeak_share: float = ESPEAK_SHARE) -> tuple[list[Shard], Noises]:
     """The shards of a corpus with their weights, and the noises to be heard behind them."""
-    weights = shares()
+    weights = shares(espeak_share)
     shards, babble = [], []
     for path in sorted(folder.glob("voice-*.npz")):
         with np.load(path) as file:
@@ -133,11 +133,11 @@ def _name(job: RecordedVoice | str) -> str:
     return job if isinstance(job, str) else f"{job.engine}-{job.name}"
 
 
-def shares() -> dict[str, float]:
+def shares(espeak_share: float = ESPEAK_SHARE) -> dict[str, float]:
     """By name of the shard, how likely a training sequence is taken from it."""
     kinds: tuple[tuple[float, tuple[RecordedVoice | str, ...]], ...] = (
-        (_ESPEAK_SHARE, TRAINED_LANGUAGES),
-        (1 - _ESPEAK_SHARE, recorded(Use.TRAIN)),
+        (espeak_share, TRAINED_LANGUAGES),
+        (1 - espeak_share, recorded(Use.TRAIN)),
     )
     weights: dict[str, float] = {}
     for share, jobs in kinds:
@@ -169,7 +169,7 @@ def espeak_sentences(
         speech = espeak_speech.speak(_pinyin(text) if tag == "zh" else text, voice)
         if speech.seconds > 0.5:
             total += speech.seconds
-            yield speech
+            yield replace(speech, text=text)
 
 
 def recorded_sentences(voice: RecordedVoice, seconds: float, rng: np.random.Generator) -> Iterator[Speech]:
