@@ -16,8 +16,9 @@ from core.devices.tokens import LIFETIME_S, DeviceTokens
 from core.devices.uplink import AHEAD_S, Uplink
 from core.devices.voice import Voice
 from core.devices.wake_words import WakeWords
+from core.dialogue.xiaozhi.messages import ServerHello, Stt, TtsStop, Unknown
 from core.dialogue.xiaozhi.ota import read
-from core.dialogue.xiaozhi.protocol import ServerHello, Stt, TtsStop, Unknown, read_from_server
+from core.dialogue.xiaozhi.protocol import read_from_server
 from core.errors import BadRequest
 from core.frames import AUDIO_FRAME, Expression, SoundPiece
 from tests.simulators.xiaozhi_device import (

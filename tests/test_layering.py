@@ -46,7 +46,7 @@ SHARED = {
     "avatar.opus.packets",
 }
 """What several adapters build on: an engine that a process can load only once, what is known of languages, a codec."""
-XIAOZHI = {"core.dialogue.xiaozhi.protocol", "core.dialogue.xiaozhi.framing"}
+XIAOZHI = {f"core.dialogue.xiaozhi.{name}" for name in ("messages", "protocol", "framing")}
 """The wire format, which a voice service's client and the server for devices read and write alike."""
 SHARED_VENDORS = {"espeakng_loader", "opuslib"}
 ADAPTER_FOLDERS = ("core.dialogue", "avatar.tts", "avatar.lipsync", "avatar.face", "asr")

@@ -25,7 +25,7 @@ from core.dialogue.xiaozhi.events import (
     UserText,
 )
 from core.dialogue.xiaozhi.failure import Backoff, Complaints, Failure, Reason, failure_of_close
-from core.dialogue.xiaozhi.protocol import Mode
+from core.dialogue.xiaozhi.messages import Mode
 from core.dialogue.xiaozhi.recording import MOST_PACKETS, Recording
 from core.dialogue.xiaozhi.session import State
 from tests.simulators.xiaozhi import CLIENT, DEVICE, TOKEN, Close, Drop, Fault, Sentence, Stall, Trouble, XiaozhiServer

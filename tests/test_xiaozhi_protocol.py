@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.dialogue.xiaozhi import protocol
 from core.dialogue.xiaozhi.framing import VERSIONS, Frame, FrameError, Kind, decode, encode
-from core.dialogue.xiaozhi.protocol import (
+from core.dialogue.xiaozhi.messages import (
     Abort,
     Alert,
     AudioParams,
@@ -35,9 +35,8 @@ from core.dialogue.xiaozhi.protocol import (
     TtsStart,
     TtsStop,
     Unknown,
-    read_from_client,
-    read_from_server,
 )
+from core.dialogue.xiaozhi.protocol import read_from_client, read_from_server
 
 EXAMPLES = {
     1: (Frame(b"\xaa\xbb\xcc"), "aabbcc"),

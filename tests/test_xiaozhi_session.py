@@ -13,7 +13,7 @@ from core.dialogue.xiaozhi.events import (
     SpeakingStopped,
     UserText,
 )
-from core.dialogue.xiaozhi.protocol import Llm, Mode, ServerHello, Stt, TtsSentence, TtsStart, TtsStop
+from core.dialogue.xiaozhi.messages import Llm, Mode, ServerHello, Stt, TtsSentence, TtsStart, TtsStop
 from core.dialogue.xiaozhi.session import ANSWER_S, Session, State
 from core.frames import Pcm
 

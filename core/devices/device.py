@@ -34,7 +34,8 @@ from core.devices.talk import Talk
 from core.devices.tally import DeviceTally
 from core.devices.uplink import Uplink
 from core.devices.voice import PACKET_S, Voice
-from core.dialogue.xiaozhi.protocol import Ping, read_from_client
+from core.dialogue.xiaozhi.messages import Ping
+from core.dialogue.xiaozhi.protocol import read_from_client
 from core.envelope import spoken_text
 from core.errors import EmanError
 from core.events import Event, Failed, Heard, Replying, Typed

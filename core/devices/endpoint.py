@@ -19,7 +19,8 @@ from core.devices.door import Door
 from core.devices.line import DeviceLine
 from core.devices.options import DeviceOptions
 from core.devices.tally import DeviceTally
-from core.dialogue.xiaozhi.protocol import ClientHello, read_from_client
+from core.dialogue.xiaozhi.messages import ClientHello
+from core.dialogue.xiaozhi.protocol import read_from_client
 from core.errors import BadRequest, EmanError, Refused, Unauthorized
 from core.events import Event
 from core.frames import Utterance

@@ -12,6 +12,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from core.devices.outbox import Control, Item, Outbox, Packet, Stop, Text
 from core.dialogue.xiaozhi import protocol
 from core.dialogue.xiaozhi.framing import Frame, encode
+from core.dialogue.xiaozhi.messages import Json
 from core.websocket_session import close_websocket, cut
 
 logger = logging.getLogger(__name__)
@@ -56,11 +57,11 @@ class DeviceLine:
         """Whether we are closing it."""
         return self._code is not None
 
-    def text(self, message: protocol.Json) -> str:
+    def text(self, message: Json) -> str:
         """A message as it goes over the wire."""
         return protocol.encode({"session_id": self.session_id, **message}) or "{}"
 
-    def say(self, message: protocol.Json) -> None:
+    def say(self, message: Json) -> None:
         """Queue a message. A device that reads nothing any more is given up."""
         self.outbox.say(self.text(message))
         if self.outbox.overrun and not self.leaving:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.dialogue.xiaozhi.protocol import DOWNLINK_RATE, FRAME_MS
+from core.dialogue.xiaozhi.messages import DOWNLINK_RATE, FRAME_MS
 
 Json = dict[str, Any]
 

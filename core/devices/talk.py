@@ -25,7 +25,7 @@ from core.devices.effects import (
 )
 from core.devices.moods import MOODS
 from core.devices.wake_words import WakeWords
-from core.dialogue.xiaozhi.protocol import (
+from core.dialogue.xiaozhi.messages import (
     Abort,
     ClientHello,
     ClientMessage,

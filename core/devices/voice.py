@@ -6,7 +6,7 @@ import numpy as np
 
 from avatar.opus.packets import PacketEncoder
 from core.devices.outbox import BURST_S
-from core.dialogue.xiaozhi.protocol import DOWNLINK_RATE, FRAME_MS
+from core.dialogue.xiaozhi.messages import DOWNLINK_RATE, FRAME_MS
 from core.frames import AUDIO_FRAME, MEDIA_RATE, SoundPiece
 from core.half_rate import HalfRate
 

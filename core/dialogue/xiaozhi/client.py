@@ -12,7 +12,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from avatar.opus import packets
@@ -25,19 +25,17 @@ from core.dialogue.xiaozhi.event_queue import EventQueue
 from core.dialogue.xiaozhi.events import Connected, Disconnected, Event, Failed, SpeakingStarted, UserText
 from core.dialogue.xiaozhi.failure import Backoff, Complaints, Failure, Reason
 from core.dialogue.xiaozhi.framing import Frame, FrameError, Kind
-from core.dialogue.xiaozhi.protocol import Goodbye, Malformed, Mcp, Mode, Unknown, read_from_server
+from core.dialogue.xiaozhi.messages import UPLINK_RATE, Goodbye, Malformed, Mcp, Mode, Unknown
+from core.dialogue.xiaozhi.protocol import read_from_server
 from core.dialogue.xiaozhi.recording import Recording
+from core.dialogue.xiaozhi.sent import Sent, all_sent, not_sent
 from core.dialogue.xiaozhi.session import Session, State
-from core.dialogue.xiaozhi.tools import Tools
+from core.dialogue.xiaozhi.tools import ToolCalls, Tools
 from core.errors import DialogueError
 from core.frames import Samples
 
 log = logging.getLogger(__name__)
 
-_TOOLS_AT_ONCE = 4
-"""Calls that run; further requests wait in the socket."""
-Sent = asyncio.Future[bool]
-"""Whether a message is with the server, once that is known. Never fails."""
 Finder = Callable[[], Awaitable[Endpoint]]
 """Asked before each attempt. Raises `DialogueError`."""
 
@@ -87,7 +85,7 @@ class XiaozhiClient:
         if self._find is None and self._endpoint is not None:
             self._endpoint.check()
         if self._encoder is None:
-            self._encoder = await asyncio.to_thread(PacketEncoder, protocol.UPLINK_RATE, self._options.frame_ms)
+            self._encoder = await asyncio.to_thread(PacketEncoder, UPLINK_RATE, self._options.frame_ms)
         if self._task is None or self._task.done():
             self._told = None
             self._task = asyncio.create_task(self._run(), name="xiaozhi client")
@@ -139,7 +137,7 @@ class XiaozhiClient:
         """
         if mode not in tuple(Mode):
             log.warning("xiaozhi: no such listening mode")
-            return _not_sent()
+            return not_sent()
         if self.state in (State.SPEAKING, State.PROCESSING) and mode != Mode.REALTIME:
             self.send_abort()
         if self._encoder is not None:
@@ -147,7 +145,7 @@ class XiaozhiClient:
         self._recording = Recording(Mode(mode), self._options.kept_s, self._now())
         if self._session is None or self._connection is None:
             self._hurry.set()
-            return _not_sent()
+            return not_sent()
         self._session.listen(Mode(mode))
         return self._send_json(protocol.listen_start(self.session_id, Mode(mode)))
 
@@ -156,13 +154,13 @@ class XiaozhiClient:
         too."""
         recording = self._recording
         if recording is None or recording.stopped:
-            return _not_sent()
+            return not_sent()
         if self._encoder is not None:
             for packet in self._encoder.finish():
                 self._offer(packet)
         recording.stopped = True
         if self._session is None:
-            return _not_sent()
+            return not_sent()
         self._session.stop()
         return self._send_json(protocol.listen_stop(self.session_id))
 
@@ -178,14 +176,14 @@ class XiaozhiClient:
     def send_audio(self, data: bytes) -> Sent:
         """One Opus packet of 16 kHz sound. False, too, when none is wanted: no recording, it was stopped, or the
         server speaks (but in realtime mode)."""
-        return self._offer(data) or _not_sent()
+        return self._offer(data) or not_sent()
 
     def send_pcm(self, samples: Samples) -> Sent:
         """As `send_audio`, for sound that is still to be encoded: int16, 16 kHz, any length. True for less than a
         packet, which waits for more."""
         if self._encoder is None or self._recording is None or self._recording.stopped:
-            return _not_sent()
-        return _all(self._offer(packet) or _not_sent() for packet in self._encoder.encode(samples))
+            return not_sent()
+        return all_sent(self._offer(packet) or not_sent() for packet in self._encoder.encode(samples))
 
     def send_detect(self, text: str) -> Sent:
         """A wake word, or what the user typed."""
@@ -201,7 +199,7 @@ class XiaozhiClient:
             self._recording = None
         self._queue.drop_reply(self._session.reply if self._session else self._replies)
         if self._session is None:
-            return _not_sent()
+            return not_sent()
         self._tell(self._session.abort(self._now()))
         return self._send_json(protocol.abort(self.session_id, reason))
 
@@ -227,8 +225,8 @@ class XiaozhiClient:
         text = protocol.encode(message)
         if text is None:
             log.warning("xiaozhi: not sent: no JSON")
-            return _not_sent()
-        return self._connection.send(text) if self._connection else _not_sent()
+            return not_sent()
+        return self._connection.send(text) if self._connection else not_sent()
 
     def _framed(self, packet: bytes) -> Message:
         return framing.encode(Frame(packet), self._version)
@@ -325,7 +323,8 @@ class XiaozhiClient:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(connection.write(), name="xiaozhi writer")
                 tasks.create_task(connection.beat(), name="xiaozhi heartbeat")
-                tasks.create_task(self._read(connection, session, tasks), name="xiaozhi reader")
+                calls = ToolCalls(self._tools, tasks, self._answer_call)
+                tasks.create_task(self._read(connection, session, calls), name="xiaozhi reader")
         except* Failure as group:
             end = next(error for error in group.exceptions if isinstance(error, Failure))
         if session.reply > self._replies or self._now() - opened >= self._options.useful_s:
@@ -358,9 +357,8 @@ class XiaozhiClient:
 
     # -- reading
 
-    async def _read(self, connection: Connection, session: Session, tasks: asyncio.TaskGroup) -> None:
+    async def _read(self, connection: Connection, session: Session, calls: ToolCalls) -> None:
         downlink = Downlink(connection.hello.audio.sample_rate)
-        slots = asyncio.Semaphore(_TOOLS_AT_ONCE)
         while True:
             connection.paused = True
             await self._queue.room()
@@ -378,14 +376,13 @@ class XiaozhiClient:
                         self._tell(session.sound(downlink.sound(frame), arrived))
                     continue
                 message = frame.payload.decode("utf-8", "replace")
-            await self._take(message, session, tasks, slots)
+            await self._take(message, session, calls)
 
-    async def _take(self, text: str, session: Session, tasks: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
+    async def _take(self, text: str, session: Session, calls: ToolCalls) -> None:
         message = read_from_server(text)
         match message:
             case Mcp(payload):
-                await slots.acquire()
-                tasks.create_task(self._use_tool(payload, slots), name="xiaozhi tool")
+                await calls.begin(payload)
             case Goodbye():
                 raise Failure(Reason.ENDED, "goodbye")
             case Unknown() | Malformed():
@@ -405,13 +402,8 @@ class XiaozhiClient:
         if recording.stopped or (recording.mode is Mode.AUTO and isinstance(event, SpeakingStarted)):
             self._recording = None
 
-    async def _use_tool(self, payload: dict[str, Any], slots: asyncio.Semaphore) -> None:
-        try:
-            answer = await self._tools.answer(payload)
-        finally:
-            slots.release()
-        if answer is not None:
-            await self._send_json(protocol.mcp(self.session_id, answer))
+    async def _answer_call(self, answer: dict[str, Any]) -> None:
+        await self._send_json(protocol.mcp(self.session_id, answer))
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
@@ -423,24 +415,3 @@ class XiaozhiClient:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _not_sent() -> Sent:
-    sent: Sent = asyncio.get_running_loop().create_future()
-    sent.set_result(False)
-    return sent
-
-
-def _all(messages: Iterable[Sent]) -> Sent:
-    """Whether all of them are with the server."""
-    waiting = list(messages)
-    sent: Sent = asyncio.get_running_loop().create_future()
-
-    def look(_: object = None) -> None:
-        if not sent.done() and all(one.done() for one in waiting):
-            sent.set_result(all(not one.cancelled() and one.result() for one in waiting))
-
-    for one in waiting:
-        one.add_done_callback(look)
-    look()
-    return sent

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidPro
 from core.dialogue.xiaozhi import protocol
 from core.dialogue.xiaozhi.endpoint import Endpoint, Options
 from core.dialogue.xiaozhi.failure import Failure, Reason, failure_of_close
-from core.dialogue.xiaozhi.protocol import ServerHello, read_from_server
+from core.dialogue.xiaozhi.messages import ServerHello
+from core.dialogue.xiaozhi.protocol import read_from_server
 from core.dialogue.xiaozhi.recording import MOST_PACKETS
 
 Message = str | bytes

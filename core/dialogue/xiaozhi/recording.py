@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from core.dialogue.xiaozhi.protocol import Mode
+from core.dialogue.xiaozhi.messages import Mode
 
 MOST_PACKETS = 1500
 

@@ -14,7 +14,7 @@ from core.dialogue.xiaozhi.events import (
     SpeakingStopped,
     UserText,
 )
-from core.dialogue.xiaozhi.protocol import Alert, Llm, Mode, ServerMessage, Stt, TtsSentence, TtsStart, TtsStop
+from core.dialogue.xiaozhi.messages import Alert, Llm, Mode, ServerMessage, Stt, TtsSentence, TtsStart, TtsStop
 from core.frames import Pcm
 
 

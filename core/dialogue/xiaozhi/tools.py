@@ -20,6 +20,8 @@ Json = dict[str, Any]
 _MCP_VERSION = "2024-11-05"
 _PAGE = 16
 """Tools in one answer to tools/list."""
+_AT_ONCE = 4
+"""Calls of a session that run; further requests wait in the socket."""
 _INVALID, _NO_METHOD, _BAD_PARAMS = -32600, -32601, -32602
 
 
@@ -99,6 +101,29 @@ class Tools:
         except Exception:  # a tool is not ours, and the conversation goes on without it
             log.exception("tool %s failed", tool.name)
             return _content("the tool failed", failed=True)
+
+
+class ToolCalls:
+    """The calls of one session, each a task of its task group; `send` has an answer sent."""
+
+    def __init__(self, tools: Tools, tasks: asyncio.TaskGroup, send: Callable[[Json], Awaitable[None]]) -> None:
+        self._tools = tools
+        self._tasks = tasks
+        self._send = send
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def begin(self, request: Json) -> None:
+        """Have it answered; waits while too many are."""
+        await self._slots.acquire()
+        self._tasks.create_task(self._run(request), name="xiaozhi tool")
+
+    async def _run(self, request: Json) -> None:
+        try:
+            answer = await self._tools.answer(request)
+        finally:
+            self._slots.release()
+        if answer is not None:
+            await self._send(answer)
 
 
 def _content(text: str, *, failed: bool = False) -> Json:

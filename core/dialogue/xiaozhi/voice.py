@@ -27,8 +27,8 @@ from core.dialogue.xiaozhi.events import (
     UserText,
 )
 from core.dialogue.xiaozhi.failure import Failure, Reason
+from core.dialogue.xiaozhi.messages import UPLINK_RATE, Mode
 from core.dialogue.xiaozhi.ota import discover
-from core.dialogue.xiaozhi.protocol import UPLINK_RATE, Mode
 from core.errors import AdapterError, DialogueError
 from core.frames import Expression, Samples
 from core.voice_events import (
