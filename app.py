@@ -20,7 +20,8 @@ import yaml
 
 from avatar.diagnosis import check_media
 from config.command_line import arguments, settings_from
-from config.settings import Settings, public_view
+from config.secrets import public_view
+from config.settings import Settings
 from config.wiring import signing
 from core import allocator, log
 from core.doctor import (

@@ -24,7 +24,8 @@ import asr
 from asr.file_transcription import FileTranscription
 from asr.sound_file import SoundFile
 from asr.vad import VoiceActivity
-from config.settings import Settings, load_settings
+from config.layers import load_settings
+from config.settings import Settings
 from core.errors import BadRequest, RecognizerError, SettingsError
 from core.frames import Samples, Transcript
 from core.progress import ProgressBar

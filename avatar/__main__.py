@@ -26,7 +26,8 @@ from avatar.guard import FrameGuard
 from avatar.offline import Narration, Playback, Renderer
 from avatar.video_file import VideoFile
 from config.command_line import overrides_of
-from config.settings import Settings, load_settings
+from config.layers import load_settings
+from config.settings import Settings
 from core.cast import TRANSPARENT
 from core.errors import AdapterError, BadRequest, EmanError, SettingsError
 from core.frames import FaceChoice

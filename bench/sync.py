@@ -29,7 +29,7 @@ from bench.lips import RATE, Area, Curve, Offset, Opening, calibrated, envelope,
 from bench.processes import ServerProcess
 from bench.result import Figure, Options, Result, pinnable
 from bench.sounds import Microphone
-from config.settings import load_settings
+from config.layers import load_settings
 from core.frames import AUDIO_FRAME, FPS, MEDIA_RATE, FaceCue
 from core.sentences import SentenceCutter
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from config.settings import Settings, load_settings
+from config.layers import load_settings
+from config.settings import Settings
 from core.errors import SettingsError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from config.settings import Settings, data_folder, public_view
+from config.secrets import public_view
+from config.settings import Settings, data_folder
 from core.access import Access, AccessRules
 from core.clips import Clip, ClipShelf
 from core.conversation import ConversationLimits

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from config.settings import load_settings
+from config.layers import load_settings
 from server import Server
 
 FAKES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from config.settings import load_settings
+from config.layers import load_settings
 from config.wiring import clip_shelf
 from core.errors import SettingsError
 from core.frames import Expression, Gesture

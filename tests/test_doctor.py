@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import doctor
-from config.settings import load_settings
+from config.layers import load_settings
 from core.doctor import Verdict, check_access, check_history, check_origin, check_port
 from core.history import History
 from tests.conftest import FAKES

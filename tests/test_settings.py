@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 import app
-from config.settings import DEFAULT_FILE, Settings, load_settings, public_view
+from config.layers import DEFAULT_FILE, load_settings
+from config.secrets import public_view
+from config.settings import Settings
 from config.wiring import turn_settings
 from core.errors import SettingsError
 

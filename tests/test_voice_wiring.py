@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from app import doctor
-from config.settings import load_settings, public_view
+from config.layers import load_settings
+from config.secrets import public_view
 from core.errors import DialogueError, SettingsError
 from core.events import LineChanged, LineState
 from core.listener import Listener
