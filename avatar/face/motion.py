@@ -50,7 +50,6 @@ _SPEEDS = {
 }  # fmt: skip
 _SPEED = np.array([_SPEEDS[channel] for channel in CHANNELS])
 """Natural frequency of each channel's approach, 1/s."""
-_AT = {channel: number for number, channel in enumerate(CHANNELS)}
 
 _WAVES = (
     ("shift_x", 4.8, 0.11),

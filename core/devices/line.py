@@ -48,11 +48,6 @@ class DeviceLine:
         self._writer = asyncio.create_task(self._write(), name=f"device {name} writer")
 
     @property
-    def heard_at(self) -> float:
-        """When anything came, a pong included (monotonic seconds)."""
-        return self._heard_at
-
-    @property
     def leaving(self) -> bool:
         """Whether we are closing it."""
         return self._code is not None

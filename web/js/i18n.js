@@ -41,11 +41,6 @@ export function t(key, more = {}) {
   return text.replace(/\{(\w+)\}/g, (hole, name) => more[name] ?? values[name] ?? hole);
 }
 
-/** Add the texts of another page: {en: {…}, zh: {…}} over those that every page has. */
-export function extend(tables) {
-  for (const [tag, texts] of Object.entries(tables)) Object.assign(TABLES[tag], texts);
-}
-
 /** Page-wide values such as the avatar's name. */
 export function define(more) {
   Object.assign(values, more);

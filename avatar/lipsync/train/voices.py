@@ -68,7 +68,6 @@ RECORDED = (
                   "fine-tuned from a voice whose recordings are for research only"),
 )  # fmt: skip
 
-ESPEAK_LICENCE = "GPL-3+ (espeak-ng; formant synthesis, no recordings)"
 TRAINED_LANGUAGES = (
     "en-us", "en-gb", "de", "fr-fr", "es", "it", "pt-br", "nl", "sv", "ru", "cs", "hu", "ro", "tr", "el", "hi",
     "cmn-latn-pinyin", "ja", "ko",
