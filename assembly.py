@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from zlib import crc32
 
 from asr.vad import VoiceActivity
@@ -20,7 +21,7 @@ from core.clips import ClipShelf
 from core.conversation import Conversation
 from core.errors import BadRequest
 from core.events import Event
-from core.frames import Activity, FaceChoice
+from core.frames import Activity, FaceChoice, Samples
 from core.listener import Listener
 from core.metrics import Metrics
 from core.parts import Ears, Parts
@@ -47,8 +48,8 @@ class Assembly:
     """Where pictures are drawn."""
     speech: Executor
     """Where speech is prepared and uploads are decoded."""
-    page_speaks: Callable[[str], bool]
-    """Whether the microphone of a session's page is the one that is heard."""
+    hear: Callable[[str, Samples], None]
+    """Takes the microphone of a session's WebRTC connection."""
 
     def parts(self, session_id: str, face: FaceChoice, emit: Callable[[Event], None], voice: bool | None) -> Parts:
         """A new session's. `voice`: whether the voice service leads it, None as set. Raises `BadRequest`."""
@@ -76,7 +77,7 @@ class Assembly:
             ice=self.ice,
             codec=self.settings.media.codec,
             speech=self.speech,
-            on_audio=lambda samples: ears.hear(samples) if self.page_speaks(session_id) else None,
+            on_audio=partial(self.hear, session_id),
             took=self.metrics.observe_live_sound,
         )
         media.stage.watch_lips(self.visemes.viewer(session_id))

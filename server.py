@@ -47,7 +47,7 @@ from core.devices.endpoint import DeviceEndpoint
 from core.envelope import envelope_failures
 from core.errors import AdapterError
 from core.events import Event, Failed
-from core.frames import LISTEN_RATE, FaceChoice
+from core.frames import LISTEN_RATE, FaceChoice, Samples
 from core.history import History
 from core.history_api import HistoryApi
 from core.http_api import HttpApi
@@ -106,6 +106,7 @@ class Server:
             on_moved=self._moved,
             on_gone=self._gone,
             watched=lambda session_id: bool(self.sockets.get_sessions_by_id(session_id)),
+            on_microphone=self._microphone,
         )
         width, height = settings.media.width, settings.media.height
         self.cast = Cast(
@@ -121,7 +122,7 @@ class Server:
         self._serve_operators()
         self._assembly = Assembly(
             settings, self.engines, self.cast, self.clips, self.ice, self.visemes, self.metrics,
-            drawing=self._media, speech=self._speech, page_speaks=self._page_speaks,
+            drawing=self._media, speech=self._speech, hear=self._hear,
         )  # fmt: skip
         self.devices = DeviceEndpoint(
             self.sessions, self.cast, device_door(settings, self.access), device_options(settings),
@@ -327,9 +328,16 @@ class Server:
             session.conversation.forget()
         self.sockets.broadcast_raw_message_to_session(session_id, messages.history_cleared(session_id))
 
-    def _page_speaks(self, session_id: str) -> bool:
+    def _hear(self, session_id: str, samples: Samples) -> None:
         session = self.sessions.get(session_id)
-        return session is None or not session.device  # of two microphones one is heard
+        if session is not None:
+            session.hear(samples)
+
+    def _microphone(self, session_id: str, heard: bool, by: str) -> None:
+        """Tell the page whose microphone it is: any that does not send it over its socket."""
+        for socket in self.sockets.get_sessions_by_id(session_id):
+            if not self.audio.speaks(socket):
+                socket.send_message(messages.microphone(session_id, heard, by))
 
     def _gone(self, session_id: str) -> None:
         self.devices.ended(session_id)

@@ -23,7 +23,7 @@ CHANNEL_TYPES = frozenset(
     {
         "login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error",
         "visemes_subscribed", "visemes", "visemes_clear",
-        "audio_opened", "audio_closed", "audio_frame", "audio_clear",
+        "audio_opened", "audio_closed", "audio_frame", "audio_clear", "microphone",
     }
 )  # fmt: skip
 """Messages about one socket: not numbered, not kept for one that comes back."""
@@ -218,7 +218,8 @@ def wsa_command(data: Message, username: str) -> Message:
 
 
 def wsa_error(code: str, message: str, ref: str = "") -> Message:
-    """A refusal. `code`: not_logged_in, bad_username, bad_message, unknown_type, rate_limited, auth_failed, asr_failed.
+    """A refusal. `code`: not_logged_in, bad_username, bad_message, unknown_type, rate_limited, auth_failed, asr_failed,
+    busy.
 
     `ref` is the type of the message that was refused.
     """
@@ -263,6 +264,11 @@ def audio_frame(session_id: str, reply_id: str, at_ms: int, seq: int, data: str)
 def audio_clear(session_id: str, reply_id: str, at_ms: int) -> Message:
     """Nothing of the reply sounds at `at_ms` or later."""
     return {"type": "audio_clear", "session_id": session_id, "reply": reply_id, "at_ms": at_ms}
+
+
+def microphone(session_id: str, heard: bool, by: str) -> Message:
+    """The client's microphone is heard again, or not, as another one of the session is: a `MicrophoneKind`."""
+    return {"type": "microphone", "session_id": session_id, "heard": heard, "by": by}
 
 
 def envelope(message_type: str, content: str, source: str, session_id: str, metadata: Message | None = None) -> Message:

@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from core.frames import FaceChoice, LinkKind, LinkState
+from core.frames import FaceChoice, LinkKind, LinkState, Samples
 from core.log import bound
+from core.microphones import Microphone, MicrophoneKind, Microphones
 from core.parts import Parts
 from core.stages import SoundSink
 
@@ -21,7 +22,14 @@ AS_SET = FaceChoice()
 class Session:
     """One user's session. Its background work runs in one task group, ended by `close`."""
 
-    def __init__(self, session_id: str, parts: Parts, face: FaceChoice = AS_SET) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        parts: Parts,
+        face: FaceChoice = AS_SET,
+        told: Callable[[bool, str], None] = lambda heard, by: None,
+    ) -> None:
+        """`told`: for the microphone that comes over WebRTC, see `Microphones.open`."""
         self.id = session_id
         self.face = face
         """Which face is shown."""
@@ -34,6 +42,10 @@ class Session:
         self.conversation = parts.conversation
         self.media = parts.media
         self.ears = parts.ears
+        self.microphones = Microphones(parts.ears)
+        self._microphone: Microphone | None = None
+        """Of its WebRTC connection, once it has been heard from."""
+        self._told = told
         self.transcriber = parts.transcriber
         self.line = parts.line
         self.created_at = time.monotonic()
@@ -68,11 +80,23 @@ class Session:
         else:
             await self.media.attend(taking, another)
             self._kind = LinkKind.WEBSOCKET
-        self.ears.rest()  # what an earlier connection's microphone was saying has no end
+        self._disconnected()
         self.offered_at = time.monotonic()
         self.detached_at = self.unheard_since = None
         self.left = False
         return answer
+
+    def hear(self, samples: Samples) -> None:
+        """The microphone of its WebRTC connection: int16, shape (n,), 16 kHz."""
+        if self._microphone is None:
+            self._microphone = self.microphones.open(MicrophoneKind.WEBRTC, self._told)
+        self._microphone.hear(samples)
+
+    def _disconnected(self) -> None:
+        """What a connection's microphone was saying has no end."""
+        microphone, self._microphone = self._microphone, None
+        if microphone is not None:
+            microphone.close()
 
     def listen(self, sink: SoundSink, ahead_s: float = 0.5) -> Callable[[], None]:
         """Hand `sink` what the avatar plays (see `Media.listen`) until what is returned is called (idempotent).
@@ -117,12 +141,14 @@ class Session:
             # who leaves without WebRTC is one of those who listen, and its socket goes next
             self.left = left and self.media.link() is LinkState.NEW
             await self.media.disconnect()
+            self._disconnected()
         elif self.detached_at is None:
             self.detached_at = heard_at
             self.left = left
-            self.ears.rest()
+            self._disconnected()
             self.interrupt()
             await self.media.disconnect()
+            self._disconnected()  # the last packets came meanwhile
 
     def interrupt(self) -> bool:
         """Silence now: what is spoken, what waits and files that are listened to. False when there was nothing."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from core.errors import Refused, ServerFull, SessionNotFound
 from core.frames import FaceChoice, LinkState, Utterance
@@ -36,6 +37,7 @@ class Sessions:
     service is to lead it, None for what the settings say.
 
     `on_moved(session_id, page)` is called when a page gets the avatar's media, before another one loses it;
+    `on_microphone(session_id, heard, by)` when the microphone of its WebRTC connection is heard again, or not;
     `on_gone(session_id)` when a session has ended; `watched(session_id)` tells whether a page has a socket for it.
     """
 
@@ -46,12 +48,14 @@ class Sessions:
         on_moved: Callable[[str, str], None] = lambda session_id, page: None,
         on_gone: Callable[[str], None] = lambda session_id: None,
         watched: Callable[[str], bool] = lambda session_id: False,
+        on_microphone: Callable[[str, bool, str], None] = lambda session_id, heard, by: None,
     ) -> None:
         self._build = build
         self._limits = limits
         self._on_moved = on_moved
         self._on_gone = on_gone
         self._watched = watched
+        self._on_microphone = on_microphone
         self._sessions: dict[str, Session] = {}
         self._closing: dict[str, asyncio.Event] = {}
         """Ids of sessions that are being freed; set when that is done."""
@@ -111,7 +115,8 @@ class Sessions:
         if session_id in self._sessions:
             raise Refused("the session is live", code="busy", retryable=True)
         with bound(session_id):
-            session = Session(session_id, self._build(session_id, face, voice), face)
+            told = partial(self._on_microphone, session_id)
+            session = Session(session_id, self._build(session_id, face, voice), face, told)
             self._sessions[session_id] = session  # holds the slot while the offer is answered
             try:
                 session.conversation.remember(memory)

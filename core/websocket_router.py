@@ -29,7 +29,10 @@ MAX_MESSAGE = 1 << 20
 MAX_FRAME = 4 << 20
 """Bytes; a larger frame closes the socket with 1009."""
 ERROR_CODES = frozenset(
-    {"not_logged_in", "bad_username", "bad_message", "unknown_type", "rate_limited", "auth_failed", "asr_failed"}
+    {
+        "not_logged_in", "bad_username", "bad_message", "unknown_type", "rate_limited", "auth_failed", "asr_failed",
+        "busy",
+    }
 )  # fmt: skip
 """What a `wsa_error` may say; any other error of ours is a `bad_message`."""
 FRAMES_IN_A_ROW = 32

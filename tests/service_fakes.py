@@ -11,6 +11,7 @@ import numpy as np
 
 from core.errors import RecognizerError, SessionNotFound
 from core.frames import Samples, Transcript
+from core.microphones import Microphones
 
 
 class NotingEars:
@@ -45,11 +46,17 @@ class FewSessions:
 
     def __init__(self) -> None:
         self.live: dict[str, NotingEars] = {}
+        self._known: dict[str, SimpleNamespace] = {}
 
     def find(self, session_id: str) -> Any:
         if session_id not in self.live:
             raise SessionNotFound("session not found")
-        return SimpleNamespace(id=session_id, ears=self.live[session_id], device="")
+        ears = self.live[session_id]
+        known = self._known.get(session_id)
+        if known is None or known.ears is not ears:
+            known = SimpleNamespace(id=session_id, ears=ears, microphones=Microphones(ears), device="")
+            self._known[session_id] = known
+        return known
 
 
 class StringRecognizer:

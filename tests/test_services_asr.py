@@ -214,7 +214,7 @@ async def test_e1_recognitions_are_bounded(desk: Desk) -> None:
         await line.send("start_asr_recognition")
         await until(line, "status_update")
     await lines[-1].send("start_asr_recognition")
-    assert "too many" in await refused(lines[-1], "start_asr_recognition")
+    assert "too many" in await refused(lines[-1], "start_asr_recognition", "busy")
     await lines[0].ws.close()
     await until_freed(desk)
     await lines[-1].send("start_asr_recognition")
@@ -322,12 +322,23 @@ async def test_e1_the_newest_window_speaks_for_the_session(desk: Desk) -> None:
     await old.send("start_asr_recognition")
     assert await old.quiet()
     await new.send("start_asr_recognition")
-    assert "another window" in await refused(old, "start_asr_recognition")
+    told = await until(old, "microphone")
+    assert (told["heard"], told["by"], told["session_id"]) == (False, "recognition", "7")
     await say(old, "old")
-    await refused(old, "asr_audio_data")
+    assert await old.quiet()
     await say(new, "new")
     assert await new.quiet()
     assert "".join(map(chr, ears.samples)) == "new"
+    assert ears.calls == ["rest"], "half a sentence of one does not go on with the other's"
+    await new.send("stop_asr_recognition")
+    assert (await until(old, "microphone"))["heard"] is True
+    await say(old, "again")
+    assert await old.quiet()
+    assert "".join(map(chr, ears.samples)) == "newagain"
+    assert ears.calls == ["rest", False], "what was finished is not dropped"
+    await old.send("stop_asr_recognition")
+    assert await old.quiet()
+    assert ears.calls == ["rest", False, False]
 
 
 async def test_e1_a_session_that_ends_stops_the_listening(desk: Desk) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.conversation import Conversation
@@ -255,19 +256,23 @@ async def test_a_page_that_vanished_is_waited_for_the_whole_time() -> None:
 async def test_who_comes_back_is_attached_again_and_its_ears_start_afresh() -> None:
     house = House()
     session, media = await house.open()
+    session.hear(np.zeros(320, np.int16))
+    rests = house.ears[0].rests
     media.state = LinkState.CLOSED
     await house.sessions.reap()
+    assert house.ears[0].rests == rests + 1
     with pytest.raises(BadRequest):
         await house.sessions.resume(session, "bad", page="another")
     assert session.detached_at is not None  # a bad offer brings nobody back
     assert house.moved == [(session.id, "")]
-    rests = house.ears[0].rests
     assert await house.sessions.resume(session, "good", page="tab 2") == "answer"
     assert house.moved == [(session.id, ""), (session.id, "tab 2")]
     assert session.page == "tab 2"
     assert house.sessions.find(session.id).detached_at is None
     assert not session.left
-    assert house.ears[0].rests == rests + 1
+    session.hear(np.zeros(320, np.int16))
+    await house.sessions.resume(session, "good", page="tab 3")
+    assert house.ears[0].rests == rests + 2
     await house.sessions.close_all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from avatar.opus.packets import PacketEncoder
-from tests.avatar_client import loudness
+from tests.avatar_client import AvatarClient, WavMicrophone, loudness
 from tests.conftest import Serve
 from tests.fakes import ToneSynthesizer
 from tests.sound_client import LISTEN_RATE, RATE, SoundClient
@@ -268,22 +269,82 @@ async def test_h3_another_page_takes_the_sound_over(serving: Serve) -> None:
         assert len(first.frames) == count
 
 
-async def test_the_newest_microphone_is_the_one_that_speaks(serving: Serve) -> None:
+async def test_of_two_microphones_the_newest_is_heard_and_the_other_again_when_it_goes(serving: Serve) -> None:
     async with serving() as server, SoundClient(server.url) as one, SoundClient(server.url) as two:
         await one.start("pcm")
         two.answer = one.answer
         await two.login()
         await two.open_audio("none")
         assert await one.quiet()
+        ears = server.sessions.find(one.session).ears
+        heard: list[int] = []
+        ears.hear = lambda samples: heard.extend(set(samples.tolist()))  # type: ignore[method-assign]
+
+        async def both() -> None:
+            for client, sample in ((one, 1), (two, 2)):
+                assert client.socket is not None
+                await client.socket.send_bytes(np.full(320, sample, "<i2").tobytes())
+                assert await client.quiet()
+
         await two.open_audio("pcm")
-        assert "another window" in (await one.message("wsa_error"))["message"]
+        told = await one.message("microphone")
+        assert (told["heard"], told["by"], told["session_id"]) == (False, "websocket", one.session)
+        for _ in range(3):
+            await both()
+        assert heard == [2, 2, 2]
+        await two.send(type="close_audio")
+        assert (await one.message("microphone", skip=1))["heard"] is True
         assert one.socket is not None
-        await one.socket.send_bytes(bytes(640))
-        assert "binary" in (await one.message("wsa_error", skip=1))["message"]
+        await one.socket.send_bytes(np.full(320, 1, "<i2").tobytes())
+        assert await one.quiet()
+        assert heard == [2, 2, 2, 1]
+        assert not [message for message in two.messages if message["type"] == "microphone"]
         await one.human("one two")
         await one.message("reply", state="end")
-        assert one.frames, "it still hears"
-        assert two.frames
+        assert one.frames
+
+
+async def test_a_socket_that_speaks_goes_before_webrtc_until_it_closes_and_both_are_told(serving: Serve) -> None:
+    async with serving() as server, AvatarClient(server.url, microphone=WavMicrophone()) as page:
+        await page.connect()
+        await page.login()
+        async with SoundClient(server.url) as program:
+            program.answer = {"sessionid": page.session}
+            await program.login()
+            microphones = server.sessions.find(page.session).microphones
+            async with asyncio.timeout(10):
+                while microphones.heard is None:
+                    await asyncio.sleep(0.01)
+            await program.open_audio("pcm")
+            assert (await page.message("microphone"))["by"] == "websocket"
+            assert await program.quiet()
+            assert microphones.heard.kind == "websocket"
+            assert not [message for message in program.messages if message["type"] == "microphone"]
+        assert (await page.message("microphone", heard=True))["by"] == "webrtc"
+
+
+async def test_sockets_with_sound_are_counted_for_each_session(serving: Serve) -> None:
+    async with serving() as server, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(SoundClient(server.url)) for _ in range(5)]
+        first, *others, last = clients
+        await first.start()
+        for client in others:
+            client.answer = first.answer
+            await client.login()
+            await client.open_audio()
+        last.answer = first.answer
+        await last.login()
+        await last.send(type="open_audio", content={"uplink": "pcm"})
+        refusal = await last.message("wsa_error")
+        assert (refusal["code"], refusal["ref"]) == ("busy", "open_audio")
+        assert "close_audio" in refusal["message"]
+        assert server.audio.sockets == 4
+        await others[0].open_audio("pcm")  # again: it is one of them
+        await others[1].send(type="close_audio")
+        await others[1].message("audio_closed")
+        await last.open_audio("pcm")
+        other = await stack.enter_async_context(SoundClient(server.url))
+        await other.start()  # another session's
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from core.envelope import spoken_text
 from core.errors import EmanError
 from core.events import Event, Failed, Heard, Replying, Typed
 from core.frames import LinkState, SoundPiece
+from core.microphones import Microphone, MicrophoneKind
 from core.session import Session
 from core.turn_events import ListenMode
 
@@ -65,6 +66,7 @@ class Device:
         self._uplink = Uplink(version)
         self._voice = Voice()
         self._session: Session | None = None
+        self._microphone: Microphone | None = None
         self._end: Callable[[], None] = lambda: None
         self._flusher: asyncio.TimerHandle | None = None
         self._active_at = time.monotonic()
@@ -75,6 +77,7 @@ class Device:
         """Speak for this session from now on, and tell the device."""
         self._session = session
         session.device = self._line.name
+        self._microphone = session.microphones.open(MicrophoneKind.DEVICE)
         self._line.session_id = session.id
         self._line.say(messages.hello(session.id))
         self._end = session.listen(self, BURST_S)
@@ -87,7 +90,8 @@ class Device:
         self._end()
         if session is not None and not session.broken:
             session.device = ""
-            session.ears.rest()
+            if self._microphone is not None:
+                self._microphone.close()
             session.ears.set_mode(ListenMode.OPEN)
             if session.link is not LinkState.CONNECTED:  # nobody else hears the reply
                 session.interrupt()
@@ -149,9 +153,8 @@ class Device:
     # -- the device's side
 
     def _hear(self, data: bytes) -> None:
-        session = self._session
-        if session is not None and self._talk.takes_sound:
-            session.ears.hear(self._uplink.samples(data, time.monotonic()))
+        if self._microphone is not None and self._talk.takes_sound:
+            self._microphone.hear(self._uplink.samples(data, time.monotonic()))
 
     def _take(self, text: str) -> None:
         if not self._may_send():

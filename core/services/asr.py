@@ -16,11 +16,12 @@ from core.errors import BadRequest, RecognizerError, Refused, SessionNotFound
 from core.events import Event, Failed
 from core.frames import LISTEN_RATE
 from core.identity import session_id_of
-from core.messages import AudioData, Message, Recognition, StartRecognition, messages_for, parse, wsa_error
-from core.parts import Ears
+from core.messages import AudioData, Message, Recognition, StartRecognition, messages_for, microphone, parse, wsa_error
+from core.microphones import Microphone, MicrophoneKind
 from core.services.asr_audio import Pace, PcmReader, decoded
 from core.services.asr_recognition import OwnRecognition, RecognitionLimits, Tracker
 from core.services.base import WebSocketServiceBase
+from core.session import Session
 from core.sessions import Sessions
 from core.stages import Recognizer
 from core.websocket_manager import Handler, UnifiedWebSocketManager, WebSocketSession
@@ -34,11 +35,13 @@ _PIECE = LISTEN_RATE // 2
 
 @dataclass(slots=True)
 class _Intake:
-    """What comes in over one socket, from start to stop. `own` is None where a live session's ears take it."""
+    """What comes in over one socket, from start to stop: `own`, or a `microphone` of a live `session`."""
 
     session_id: str
-    own: OwnRecognition | None
     pace: Pace
+    own: OwnRecognition | None = None
+    session: Session | None = None
+    microphone: Microphone | None = None
     reader: PcmReader = field(default_factory=PcmReader)
 
 
@@ -46,7 +49,7 @@ class ASRWebSocketService(WebSocketServiceBase):
     """Takes speech over `/ws`, as base64 in `asr_audio_data` or as binary frames: 16-bit mono PCM at 16 kHz.
 
     `timeout_s`: how long a transcript may take; `max_turn_s`: how long a turn of a socket's own recognition may be,
-    and how much sound may come faster than it is spoken. One socket at a time speaks for a live session: the newest.
+    and how much sound may come faster than it is spoken.
     """
 
     name = "asr"
@@ -89,13 +92,11 @@ class ASRWebSocketService(WebSocketServiceBase):
 
     def closed(self, socket: WebSocketSession) -> None:
         """What the socket was saying has no end: it is dropped. Transcripts that are on their way still come."""
-        intake = self._intakes.pop(socket, None)
+        self._end(socket)
         self._paces.pop(socket, None)
         if (own := self._own.pop(socket, None)) is not None:
             own.drop()
             self._left.add(own)
-        if intake is not None and intake.own is None and (ears := self._ears(intake.session_id)) is not None:
-            ears.rest()
 
     async def close(self) -> None:
         """End all recognitions."""
@@ -113,9 +114,8 @@ class ASRWebSocketService(WebSocketServiceBase):
             raise BadRequest(f"sample_rate: only {LISTEN_RATE} is understood")
         if wish.format is not None and wish.format.strip().lower() != "pcm":
             raise BadRequest("format: only pcm is understood (16-bit little-endian, mono)")
-        if self._ears(socket.session_id) is not None:
-            self._give_way(socket)
-            self._begin(socket, None)
+        if (session := self._session(socket.session_id)) is not None:
+            self._speak(socket, session)
         else:
             self._start_own(socket)
 
@@ -127,25 +127,39 @@ class ASRWebSocketService(WebSocketServiceBase):
     async def _stop(self, socket: WebSocketSession, data: Message) -> None:
         self._check_id(socket, parse(Recognition, data))
         intake = self._intake(socket)
+        if intake.session is not None and intake.microphone is not None and intake.microphone.heard:
+            intake.session.ears.talk_key(False)
+            intake.microphone.close(finished=True)
         self._end(socket)
         if intake.reader.repeats or intake.reader.gaps:
             logger.warning("audio of session %s: %d pieces repeated, %d missing",
                            intake.session_id, intake.reader.repeats, intake.reader.gaps)  # fmt: skip
         if intake.own is not None:
             self._attempt(socket, intake.own, intake.own.stop, data["type"])
-        elif (ears := self._ears(intake.session_id)) is not None:
-            ears.talk_key(False)
 
     # -- inside
 
-    def _begin(self, socket: WebSocketSession, own: OwnRecognition | None) -> None:
+    def _begin(self, socket: WebSocketSession) -> _Intake:
         # the pace is the socket's, or starting again and again would be a way around it
         pace = self._paces.setdefault(socket, Pace(self._limits.max_turn_s))
-        self._intakes[socket] = _Intake(socket.session_id, own, pace)
+        intake = self._intakes[socket] = _Intake(socket.session_id, pace)
         socket.binary_to = self
+        return intake
+
+    def _speak(self, socket: WebSocketSession, session: Session) -> None:
+        def told(heard: bool, by: str) -> None:
+            socket.send_message(microphone(session.id, heard, by))
+
+        earlier = self._intakes.get(socket)
+        before = earlier.microphone if earlier is not None and earlier.session is session else None
+        intake = self._begin(socket)
+        intake.session = session
+        intake.microphone = session.microphones.open(MicrophoneKind.RECOGNITION, told, instead_of=before)
 
     def _end(self, socket: WebSocketSession) -> None:
-        self._intakes.pop(socket, None)
+        intake = self._intakes.pop(socket, None)
+        if intake is not None and intake.microphone is not None:
+            intake.microphone.close()
         if socket.binary_to is self:
             socket.binary_to = None
 
@@ -156,7 +170,7 @@ class ASRWebSocketService(WebSocketServiceBase):
         own = self._own.get(socket)
         if own is None:
             own = self._own[socket] = self._recognition(socket.session_id)
-        self._begin(socket, own)
+        self._begin(socket).own = own
         self._attempt(socket, own, own.start, "start_asr_recognition")
 
     def _recognition(self, session_id: str) -> OwnRecognition:
@@ -168,13 +182,6 @@ class ASRWebSocketService(WebSocketServiceBase):
 
         return OwnRecognition(session_id, self._recognizer, self._tracker, tell, self._limits)
 
-    def _give_way(self, socket: WebSocketSession) -> None:
-        for other, intake in list(self._intakes.items()):
-            if other != socket and intake.session_id == socket.session_id:
-                self._end(other)
-                notice = "another window of this session speaks now"
-                other.send_message(wsa_error("bad_message", notice, "start_asr_recognition"))
-
     async def _take(self, socket: WebSocketSession, data: bytes, sequence: int | None = None) -> None:
         intake = self._intake(socket)
         samples = intake.reader.take(data, sequence)
@@ -183,15 +190,15 @@ class ASRWebSocketService(WebSocketServiceBase):
             if intake.own is not None:
                 if not self._attempt(socket, intake.own, partial(intake.own.hear, piece), "asr_audio_data"):
                     return
-            elif (ears := self._ears(intake.session_id)) is not None:
-                ears.hear(piece)
+            elif intake.microphone is not None and self._session(intake.session_id) is intake.session:
+                intake.microphone.hear(piece)
             else:
                 self._end(socket)
                 raise BadRequest("the session is over: start again")
             await intake.pace.after(len(piece))
             socket.touch()  # what it sends waits here: it is not silent
             if self._intakes.get(socket) is not intake:
-                return  # closed, or another took over, while this one waited
+                return  # closed while this one waited
 
     def _intake(self, socket: WebSocketSession) -> _Intake:
         intake = self._intakes.get(socket)
@@ -209,9 +216,9 @@ class ASRWebSocketService(WebSocketServiceBase):
             return False
         return True
 
-    def _ears(self, session_id: str) -> Ears | None:
+    def _session(self, session_id: str) -> Session | None:
         try:
-            return self._sessions.find(session_id).ears
+            return self._sessions.find(session_id)
         except SessionNotFound:
             return None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.errors import BadRequest
+from core.errors import BadRequest, Refused
 from core.frames import LISTEN_RATE, Pcm, Samples
-from core.messages import Message, OpenAudio, audio_closed, audio_opened, parse, wsa_error
+from core.messages import Message, OpenAudio, audio_closed, audio_opened, microphone, parse
+from core.microphones import Microphone, MicrophoneKind
 from core.services.asr_audio import Pace, PcmReader
 from core.services.audio_down import SoundDown, SoundTally
 from core.services.base import WebSocketServiceBase
@@ -21,6 +22,10 @@ LONGEST_FRAME = 2 * LISTEN_RATE
 """Bytes of a binary frame: 1 s of PCM."""
 AHEAD_S = 5.0
 """So much of the microphone may come faster than it is spoken; then the socket is read more slowly."""
+
+
+MOST_SOCKETS = 4
+"""Of one session, with sound: windows, and programs that listen."""
 
 
 class OpusDecoder(Protocol):
@@ -39,16 +44,16 @@ class _Opened:
     down: SoundDown
     end: Callable[[], None]
     uplink: str
-    reader: PcmReader
     opus: OpusDecoder | None
     pace: Pace
+    reader: PcmReader = field(default_factory=PcmReader)
+    microphone: Microphone | None = None
 
 
 class AudioService(WebSocketServiceBase):
-    """`open_audio`: the socket gets what its session's avatar plays, and its binary frames are the microphone.
+    """`open_audio`: the socket gets what its session's avatar plays, and its binary frames are a microphone.
 
-    `new_decoder` makes an Opus decoder, in a thread; it raises `AdapterError`. One socket at a time speaks for a
-    session: the newest.
+    `new_decoder` makes an Opus decoder, in a thread; it raises `AdapterError`.
     """
 
     name = "audio"
@@ -74,6 +79,11 @@ class AudioService(WebSocketServiceBase):
         """Sockets with sound."""
         return len(self._opened)
 
+    def speaks(self, socket: WebSocketSession) -> bool:
+        """Whether the socket has a microphone, heard or not."""
+        opened = self._opened.get(socket)
+        return opened is not None and opened.uplink != "none"
+
     def moved(self, session_id: str, page: str) -> None:
         """Picture and sound go to `page` now: sockets of a page with another name lose theirs."""
         for socket, opened in list(self._opened.items()):
@@ -89,11 +99,10 @@ class AudioService(WebSocketServiceBase):
     async def binary(self, socket: WebSocketSession, data: bytes) -> None:
         """The microphone: PCM (16 bit, mono, `LISTEN_RATE`) cut anywhere, or one Opus packet."""
         opened = self._opened.get(socket)
-        if opened is None:
+        if opened is None or opened.microphone is None:
             raise BadRequest("the sound is closed: send open_audio first")
         samples = _decoded(opened, data)
-        if not opened.session.device:  # else the device's microphone is heard
-            opened.session.ears.hear(samples)
+        opened.microphone.hear(samples)
         await opened.pace.after(len(samples))
 
     def closed(self, socket: WebSocketSession) -> None:
@@ -109,17 +118,18 @@ class AudioService(WebSocketServiceBase):
         opus = await asyncio.to_thread(self._new_decoder) if wish.uplink == "opus" else None
         if not socket.alive or self._sessions.get(session.id) is not session:
             raise BadRequest("the session is over")
+        self._check_room(socket, session)
         earlier = self._opened.pop(socket, None)
         down = SoundDown(socket, self.tally)
         socket.send_message(audio_opened(session.id, wish.uplink, wish.ahead_ms))
         end = session.listen(down, wish.ahead_ms / 1000)
         pace = self._paces.setdefault(socket, Pace(AHEAD_S))
-        opened = _Opened(session, wish.page, down, end, wish.uplink, PcmReader(), opus, pace)
+        opened = self._opened[socket] = _Opened(session, wish.page, down, end, wish.uplink, opus, pace)
+        if wish.uplink != "none":
+            opened.microphone = self._microphone(socket, session, earlier)
         if earlier is not None:
             self._let_go(socket, earlier)
-        self._opened[socket] = opened
-        if wish.uplink != "none":
-            self._give_way(socket, session)
+        if opened.microphone is not None:
             socket.binary_to = self
 
     async def _close(self, socket: WebSocketSession, data: Message) -> None:
@@ -129,18 +139,18 @@ class AudioService(WebSocketServiceBase):
 
     # -- inside
 
-    def _give_way(self, socket: WebSocketSession, session: Session) -> None:
-        for other, opened in self._opened.items():
-            if other != socket and opened.session is session and opened.uplink != "none":
-                self._mute(other, opened)
-                other.send_message(wsa_error("bad_message", "another window of this session speaks now", "open_audio"))
+    def _check_room(self, socket: WebSocketSession, session: Session) -> None:
+        others = sum(opened.session is session for other, opened in self._opened.items() if other != socket)
+        if others >= MOST_SOCKETS:
+            text = f"{MOST_SOCKETS} sockets have this session's sound already: send close_audio on one of them"
+            raise Refused(text, code="busy", retryable=True)
 
-    def _mute(self, socket: WebSocketSession, opened: _Opened) -> None:
-        if opened.uplink != "none":
-            opened.uplink = "none"
-            opened.session.ears.rest()
-            if socket.binary_to is self:
-                socket.binary_to = None
+    def _microphone(self, socket: WebSocketSession, session: Session, earlier: _Opened | None) -> Microphone:
+        def told(heard: bool, by: str) -> None:
+            socket.send_message(microphone(session.id, heard, by))
+
+        before = earlier.microphone if earlier is not None and earlier.session is session else None
+        return session.microphones.open(MicrophoneKind.WEBSOCKET, told, instead_of=before)
 
     def _end(self, socket: WebSocketSession, reason: str) -> None:
         opened = self._opened.pop(socket, None)
@@ -151,7 +161,10 @@ class AudioService(WebSocketServiceBase):
 
     def _let_go(self, socket: WebSocketSession, opened: _Opened) -> None:
         opened.end()
-        self._mute(socket, opened)
+        if opened.microphone is not None:
+            opened.microphone.close()
+            if socket.binary_to is self:
+                socket.binary_to = None
 
 
 def _decoded(opened: _Opened, data: bytes) -> Samples:
