@@ -20,6 +20,7 @@ from tests import browser
 from tests.browser import until
 from tests.conftest import serve
 from tests.heard_page import BLOCKED, MUTE_UNTIL_CLICKED, NO_WEBRTC, RATE, RECORDED, audio_now, heard
+from tests.sound_client import SoundClient
 from tests.speech import flite, resample
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
@@ -331,3 +332,26 @@ async def test_h3_another_face_and_another_window(chromium: Browser, server: Ser
         session.conversation.say("Now I am here.")
         await until(other, "window.eman.state.sound.played_ms > 500", timeout=20)
         await browser.screenshot(other, "websocket-other-window")
+
+
+async def test_e1_the_page_says_when_another_microphone_is_heard(chromium: Browser, server: Server) -> None:
+    unheard = '#notice .notice[data-code="unheard"]'
+    for query in ("?media=websocket", "?media=webrtc"):
+        async with page_on(chromium, server, query=query) as page, SoundClient(server.url) as program:
+            await page.click("#start")
+            await until(page, "window.eman.state.connection === 'connected'", timeout=30)
+            session = await session_of(server, page)
+            async with asyncio.timeout(20):
+                while session.microphones.heard is None:
+                    await asyncio.sleep(0.02)
+            program.answer = {"sessionid": session.id}
+            await program.login()
+            await program.open_audio("pcm")
+            await page.wait_for_selector(unheard)
+            await browser.screenshot(page, "microphone-unheard")
+            await program.send(type="close_audio")
+            await page.wait_for_selector(unheard, state="detached")
+            await program.open_audio("pcm")
+            await page.wait_for_selector(unheard)
+            await page.click("#hangup")
+            await page.wait_for_selector(unheard, state="detached")

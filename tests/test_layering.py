@@ -21,9 +21,9 @@ LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "c
            "core.markup", "core.acts", "core.visemes", "core.half_rate"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_link", "core.voice_line", "core.relay_ears",
            "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
-           "core.parts", "core.session", "core.sessions", "core.doctor", "core.cast", "core.waterfall",
-           "core.pictures", "core.history", "core.history.history", "core.history.store", "core.history.thread",
-           "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
+           "core.parts", "core.microphones", "core.session", "core.sessions", "core.doctor", "core.cast",
+           "core.waterfall", "core.pictures", "core.history", "core.history.history", "core.history.store",
+           "core.history.thread", "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",

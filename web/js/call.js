@@ -188,6 +188,7 @@ export class Call {
       conversation.replay(messages, whole);
     });
     on("gap", () => memory.fill());
+    on("microphone", ({ heard, by }) => this.#microphone(heard, by));
     on("socket", (state) => this.#channel(session, state));
     on("refused", (failure) => { look.revert(); notices.show({ kind: "error", ...describe(failure) }); });
     on("opened", ({ renewed, ...shown }) => { look.tell(shown); this.#opened(session, renewed); });
@@ -196,6 +197,7 @@ export class Call {
 
   #opened(session, renewed) {
     const { conversation, memory, notices } = this.#parts;
+    notices.dismiss("unheard");
     if (renewed) {
       conversation.settle();
       notices.show({ code: "renewed", title: t("notice.new_session") });
@@ -209,6 +211,13 @@ export class Call {
     const { notices, transport } = this.#parts;
     const action = code === "no_webrtc" ? null : { label: t("notice.fallen.again"), run: () => { transport.retry(); this.reroute(); } };
     notices.show({ code: "fallen", kind: "warning", title: t("notice.fallen"), text: t("notice.fallen.text"), action });
+  }
+
+  /** Another microphone of this conversation is heard in place of ours, or no more. */
+  #microphone(heard, by) {
+    const { notices } = this.#parts;
+    if (heard) { notices.dismiss("unheard"); return; }
+    notices.show({ code: "unheard", kind: "warning", title: t("notice.unheard"), text: t(by === "device" ? "notice.unheard.device" : "notice.unheard.text") });
   }
 
   #phase(detail) {
@@ -271,7 +280,8 @@ export class Call {
   }
 
   #darken() {
-    const { latency, stage, theirVoice, activity } = this.#parts;
+    const { latency, stage, theirVoice, activity, notices } = this.#parts;
+    notices.dismiss("unheard");
     latency.stop();
     stage.clear();
     theirVoice.detach();

@@ -27,7 +27,7 @@ const CHANNEL_MS = 2_000;
  * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?, moved?}], stream [MediaStream: of
  * WebRTC], performance [{player, lips}: without it], fallen [error: WebRTC did not work, it goes on without],
  * message [{message, number}], replay [{messages: [{message, number}], whole, gap}], gap [null: the kept history knows more],
- * socket ["open" | "lost" | "refused"],
+ * socket ["open" | "lost" | "refused"], microphone [{heard, by}: another one of the conversation is heard instead, or no more],
  * refused [error: the other face that was wanted can't be had],
  * opened [{renewed, avatar, background}: the server gave credentials, renewed when they are not those of the conversation
  * that was, and says who is shown before what].
@@ -308,6 +308,7 @@ export class Session extends EventTarget {
       onMessage: (message, number) => this.#receive(message, number),
       onReplay: (messages, gap) => this.#replayed(messages, gap),
       onState: (state, gap) => this.#channel(state, gap),
+      onMicrophone: (heard, by) => this.phase === "connected" && this.#track && this.#tell("microphone", { heard, by }),
     });
   }
 

@@ -16,7 +16,7 @@ const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
 /** What is about the channel itself, and what else has no number. */
 const OWN = new Set(["login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"]);
 const UNNUMBERED = new Set([...OWN, "visemes_subscribed", "visemes", "visemes_clear",
-  "audio_opened", "audio_closed", "audio_frame", "audio_clear"]);
+  "audio_opened", "audio_closed", "audio_frame", "audio_clear", "microphone"]);
 
 export class Socket {
   #socket = null;
@@ -45,6 +45,7 @@ export class Socket {
    * @param {{sessionid: string, token?: string}} credentials
    * @param {number | null} since number of the last message that is known: 0 = tell everything, null = nothing old
    * @param {{onMessage: (message: object, number: number | null) => void,
+   *          onMicrophone: (heard: boolean, by: string) => void,
    *          onReplay: (messages: {message: object, number: number | null}[], gap: boolean) => void,
    *          onState: (state: "open" | "lost" | "refused", gap?: boolean) => void}} events every message but the
    *          channel's own; those that were missed come together, before `onState("open", gap)`; with a gap the server
@@ -150,6 +151,7 @@ export class Socket {
     if (message.type === "sync") this.#sync(message.seq);
     if (message.type === "wsa_error") this.#refused(message);
     if (message.type === "heartbeat_response") this.rtt = performance.now() - this.#askedAt;
+    if (message.type === "microphone") this.#events.onMicrophone(message.heard === true, String(message.by));
     if (this.own && (!OWN.has(message.type) || message.ref === "open_audio")) this.own(message);
   }
 

@@ -24,6 +24,8 @@ export class SocketMedia {
   #closed = false;
   /** The server takes the microphone, and sends sound. */
   #carries = false;
+  /** Of several microphones of the conversation this one is heard. */
+  #heard = true;
 
   /**
    * @param {MediaStreamTrack | null} track the microphone; null to listen only
@@ -145,6 +147,7 @@ export class SocketMedia {
       case "audio_frame": return this.#player.push(message);
       case "audio_clear": return this.#player.clear(message);
       case "audio_closed": return this.#shut(message.reason);
+      case "microphone": this.#heard = message.heard; return undefined;
       case "wsa_error": return this.#refused();
       case "visemes": return this.#lips.push(message);
       case "visemes_clear": return this.#lips.clear(message);
@@ -158,17 +161,17 @@ export class SocketMedia {
     if (reason === "ended") this.#enter("failed");
   }
 
-  /** It won't open, or another window of the conversation speaks now and this one only listens. */
+  /** It won't open. */
   #refused() {
-    if (!this.#carries) this.#enter("failed");
+    this.#enter("failed");
     this.#uplink?.close();
     this.#uplink = null;
   }
 
   async #opened({ uplink_rate: rate }) {
-    this.#carries = true;
+    this.#carries = this.#heard = true;
     if (!this.#uplink) {
-      this.#uplink = new Uplink(rate, (frame) => this.#carries && this.#socket.sendSound(frame));
+      this.#uplink = new Uplink(rate, (frame) => this.#carries && this.#heard && this.#socket.sendSound(frame));
       await this.#uplink.attach(this.#track);
     }
     this.#enter("connected");
