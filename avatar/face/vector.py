@@ -20,7 +20,7 @@ from avatar.face.plate import Plane, Plate, lay, planes, put
 from avatar.face.rig import load_rig
 from avatar.face.shelf import Shelf
 from avatar.face.view import View
-from avatar.face.warp import Area, Map, apart, follow_lips
+from avatar.face.warp import Area, Map, around, follow_lips
 from core.errors import FaceError
 from core.frames import FaceChoice, FaceCue, Picture, PresenterInfo
 
@@ -30,8 +30,8 @@ cv2.setNumThreads(1)
 Floats = NDArray[np.float32]
 
 _STILL = (0.16, 0.4)
-"""Pixels, for even and odd pictures: an area whose look-ups moved by less since it was last warped is shown again as it
-is. Slow motion is then drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
+"""Pixels, for even and odd pictures: what moved by less since it was last warped is shown again as it is. Slow motion
+is then drawn in steps too small to see, and what did not change costs neither drawing nor encoding."""
 
 _INNER = (slice(1, -1), slice(1, -1))
 """All but the pixels at the border."""
@@ -158,8 +158,10 @@ class VectorStream:
         self._rest_planes = planes(self._rest)
         self._warped: Picture = plate.first()
         self._warped_planes = planes(self._warped)
-        self._grids: list[Floats | None] = [None] * len(plate.field.areas)
-        """The look-ups each area was last warped with; None when it must be warped."""
+        self._grid: Floats | None = None
+        """The look-ups that each part of the picture was last warped with; None before the first time."""
+        self._touched: list[Area] = []
+        """Where the resting picture has changed since it was last warped."""
         self._shown = [(area[2], area[0]) for area in plate.field.areas]
         """The columns of each area that show the figure, when it is laid over a background that stays."""
         self._eyes: tuple[int, ...] | None = None
@@ -205,7 +207,8 @@ class VectorStream:
         for eye in self._plate.eyes:
             yuv = eye.paint(*values)
             put(self._rest, yuv, eye.box[0], eye.box[1])
-            self._touch(eye.box[1], eye.box[1] + yuv.shape[1])
+            left, top = eye.box[:2]
+            self._touched.append((left, top, left + yuv.shape[2], top + yuv.shape[1]))
 
     def _draw_folds(self, pose: Pose, lips: Lips) -> None:
         folds = self._plate.folds
@@ -217,39 +220,35 @@ class VectorStream:
                 x0, y0, x1, y1 = folds.boxes[number]
                 luma = planes(self._plate.base)[0][y0:y1, x0:x1]
                 self._rest_planes[0][y0:y1, x0:x1] = folds.shaded(number, state, luma)
-                self._touch(y0, y1)
-
-    def _touch(self, top: int, bottom: int) -> None:
-        """These rows of the resting picture changed: the areas that show them must be warped."""
-        margin = self._plate.field.cell * 2
-        for number, (_, y0, _, y1) in enumerate(self._plate.field.areas):
-            if y0 - margin < bottom and top < y1 + margin:
-                self._grids[number] = None
+                self._touched.append(folds.boxes[number])
 
     def _warp(self, weights: Floats) -> None:
+        """Warp what moved or was touched: one box of the picture, as any call costs as much as thousands of pixels."""
         field = self._plate.field
         grid = field.solve(weights)
         self._count += 1
-        still = _STILL[self._count % 2]
-        moved = []
-        for number, area in enumerate(field.areas):
-            now, before = field.cells(grid, area), self._grids[number]
-            if before is None or max(apart(now, before)) > still:
-                self._grids[number] = now
-                moved.append(self._needed(number, grid))
-        for area in _merged(moved):
-            if area[0] < area[2]:
-                self._warp_area(area, grid)
+        box = field.moving if self._grid is None else field.moved(self._grid, grid, _STILL[self._count % 2])
+        if self._touched:
+            box = around([box, *field.showing(self._touched, grid)])
+            self._touched.clear()
+        if box[0] < box[2]:
+            for part in [box] if self._plate.outline is None else self._figure(box, grid):
+                self._warp_area(part, grid)
+            self._grid = grid if self._grid is None else field.warped(self._grid, grid, box)
 
-    def _needed(self, number: int, grid: Floats) -> Area:
-        """The part of an area to be warped: all of it, or only where the figure is and where it was before."""
-        plate = self._plate
-        area = plate.field.areas[number]
-        if plate.outline is None:
-            return area
-        before = self._shown[number]
-        first, last = self._shown[number] = plate.outline.columns(area, plate.field.travel(grid, area))
-        return min(first, before[0]), area[1], max(last, before[1]), area[3]
+    def _figure(self, box: Area, grid: Floats) -> list[Area]:
+        """The parts of a box in which the figure is, or was before."""
+        outline, field = self._plate.outline, self._plate.field
+        assert outline is not None
+        parts = []
+        for number, area in enumerate(field.areas):
+            x0, y0, x1, y1 = area[0], max(area[1], box[1]), area[2], min(area[3], box[3])
+            if y0 < y1:
+                left, right = self._shown[number]
+                first, last = outline.columns(area, field.travel(grid, area))
+                left, right = self._shown[number] = min(first, left), max(last, right)
+                parts.append((max(x0, box[0], left), y0, min(x1, box[2], right), y1))
+        return _merged([part for part in parts if part[0] < part[2]])
 
     def _warp_area(self, area: Area, grid: Floats) -> None:
         plate = self._plate

@@ -166,7 +166,7 @@ class Field:
     """The basis fields of one view, and the areas of the picture that ever move.
 
     `areas` are pixel rectangles x0, y0, x1, y1 on even coordinates, bands from top to bottom, each as narrow as
-    its motion allows; all else stays bit-identical.
+    its motion allows, and `moving` is around them; all else stays bit-identical.
     """
 
     def __init__(self, rig: Rig, view: View) -> None:
@@ -183,6 +183,7 @@ class Field:
         fields = basis(rig, (gx + 0.5) / view.scale + view.left, (gy + 0.5) / view.scale + view.top)
         self._basis = np.ascontiguousarray((fields * view.scale).transpose(0, 3, 1, 2)).reshape(len(MOTIONS), -1)
         self.areas = self._moving()
+        self.moving = around(self.areas)
 
     def _moving(self) -> list[tuple[int, int, int, int]]:
         """Bands of the picture on cell borders, each only as wide as any motion reaches in it."""
@@ -214,6 +215,42 @@ class Field:
         """How far the look-ups of an area are from where they are at rest, at most: x, y in pixels."""
         return apart(self.cells(grid, area), self.cells(self._identity, area))
 
+    def moved(self, before: Floats, grid: Floats, still: float) -> Area:
+        """Around what is looked up more than `still` pixels from where it was; on cell borders, perhaps empty."""
+        now, then = self.cells(grid, self.moving), self.cells(before, self.moving)
+        off = np.asarray(cv2.max(cv2.absdiff(now[0], then[0]), cv2.absdiff(now[1], then[1])), np.float32)
+        column, row, columns, rows = cv2.boundingRect((off > np.float32(still)).view(np.uint8))
+        if not columns:
+            return 0, 0, 0, 0
+        # a cell of the grid has its middle in the block of pixels before it, and is interpolated with its neighbours
+        x0, y0, x1, y1 = self.moving
+        left, top = x0 + max(0, column - 2) * self.cell, y0 + max(0, row - 2) * self.cell
+        return left, top, min(x1, x0 + (column + columns) * self.cell), min(y1, y0 + (row + rows) * self.cell)
+
+    def showing(self, boxes: list[Area], grid: Floats) -> list[Area]:
+        """The parts of the picture that may show these boxes of the resting one; on cell borders."""
+        cell, (left, top, right, bottom) = self.cell, self.moving
+        dx, dy = (int(way) + 2 for way in apart(grid, self._identity))
+        return [
+            (
+                max(left, (x0 - dx) // cell * cell),
+                max(top, (y0 - dy) // cell * cell),
+                min(right, -(-(x1 + dx) // cell) * cell),
+                min(bottom, -(-(y1 + dy) // cell) * cell),
+            )
+            for x0, y0, x1, y1 in boxes
+        ]
+
+    def warped(self, before: Floats, grid: Floats, box: Area) -> Floats:
+        """`before`, changed to what each part of the picture was last warped with, now that it was `grid` in a box."""
+        (x0, y0, x1, y1), (left, top, right, bottom) = box, self.moving
+        cell = self.cell
+        # cells that pixels beyond the box depend on as well stay as they were: those pixels are still to be warped
+        columns = slice(0 if x0 == left else x0 // cell + 2, None if x1 == right else x1 // cell)
+        rows = slice(0 if y0 == top else y0 // cell + 2, None if y1 == bottom else y1 // cell)
+        before[:, rows, columns] = grid[:, rows, columns]
+        return before
+
     def maps(self, grid: Floats, area: Area) -> tuple[Map, Map]:
         """Pixel maps of an area, x and y, for the Y plane and for a half-size plane; both relative to the whole plane.
 
@@ -233,6 +270,14 @@ class Field:
                 _interpolated(half[1], (width // 2, height // 2))[coarse],
             ),
         )
+
+
+def around(boxes: list[Area]) -> Area:
+    """The smallest box that holds these, of which some may be empty."""
+    full = [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
+    if not full:
+        return 0, 0, 0, 0
+    return min(b[0] for b in full), min(b[1] for b in full), max(b[2] for b in full), max(b[3] for b in full)
 
 
 def apart(one: Floats, other: Floats) -> tuple[float, float]:
