@@ -146,31 +146,38 @@ class Sessions:
             over = self._closing[session.id] = asyncio.Event()
             try:
                 await session.close()
-                self._on_gone(session.id)
             finally:
                 del self._closing[session.id]
                 over.set()
+                self._on_gone(session.id)
             logger.info("session %s closed (%d left)", session.id, len(self))
 
     async def close_all(self) -> None:
         """End all sessions at once and admit no others (server shutdown)."""
         self._stopping = True
-        await asyncio.gather(*(self.close(session) for session in self.all()))
+        await asyncio.gather(*(self._free(session) for session in self.all()))
 
     async def reap(self) -> None:
         """One look at every session's clocks: detach what vanished, close what is over."""
         await asyncio.gather(*(self._look_at(session) for session in self.all()))
 
     async def _look_at(self, session: Session) -> None:
+        with bound(session.id):
+            try:
+                over = await self._is_over(session)
+            except Exception:
+                # a session ends here: one that can't be looked at is freed, the others keep their clocks
+                logger.exception("session %s broke while it was looked at", session.id)
+                over = True
+            if over:
+                await self._free(session)
+
+    async def _free(self, session: Session) -> None:
+        """As `close`; what goes wrong ends with this session."""
         try:
-            with bound(session.id):
-                if await self._is_over(session):
-                    await self.close(session)
+            await self.close(session)
         except Exception:
-            # a session ends here: one that can't be looked at is freed, the others keep their clocks
-            logger.exception("session %s broke while it was looked at", session.id)
-            self._sessions.pop(session.id, None)
-            self._on_gone(session.id)
+            logger.exception("session %s broke while it was freed", session.id)
 
     async def _is_over(self, session: Session) -> bool:
         now = time.monotonic()

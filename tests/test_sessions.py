@@ -27,6 +27,7 @@ class FakeMedia:
         self.state = LinkState.NEW
         self.heard = time.monotonic()
         self.fail: Exception | None = None
+        self.close_fails: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.going: asyncio.Event | None = None
         self.calls: list[str] = []
@@ -59,6 +60,8 @@ class FakeMedia:
 
     async def close(self) -> None:
         self.calls.append("close")
+        if self.close_fails is not None:
+            raise self.close_fails
         if self.going is not None:
             await self.going.wait()
 
@@ -196,7 +199,7 @@ async def test_one_session_that_can_not_be_looked_at_is_let_go_and_the_others_ke
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     house = House(vanish_s=0.01)
-    _, broken = await house.open()
+    wrong, broken = await house.open()
     vanished, media = await house.open()
     broken.fail = RuntimeError("aiortc is in a state that it never has")
     media.heard -= 1
@@ -204,7 +207,28 @@ async def test_one_session_that_can_not_be_looked_at_is_let_go_and_the_others_ke
     assert house.sessions.all() == [vanished]
     assert vanished.detached_at is not None
     assert "broke while it was looked at" in caplog.text
+    assert broken.calls[-1] == "close"
+    assert house.gone == [wrong.id]
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == f"session {wrong.id}"]
     await house.sessions.close_all()
+
+
+async def test_one_session_that_can_not_be_closed_is_let_go_and_the_others_keep_their_clocks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = House(vanish_s=0.01)
+    wrong, stuck = await house.open()
+    vanished, media = await house.open()
+    stuck.fail = stuck.close_fails = RuntimeError("aiortc is in a state that it never has")
+    media.heard -= 1
+    await house.sessions.reap()
+    assert house.sessions.all() == [vanished]
+    assert vanished.detached_at is not None
+    assert house.gone == [wrong.id], "who watches it lets it go as well"
+    assert "broke while it was freed" in caplog.text
+    media.close_fails = stuck.close_fails
+    await house.sessions.close_all()
+    assert house.gone == [wrong.id, vanished.id]
 
 
 async def test_a_session_whose_work_broke_is_freed() -> None:
