@@ -28,6 +28,20 @@ def follows(line: Samples, start: int = 0) -> bool:
     return bool(np.array_equal(line, (np.arange(start, start + len(line)) % 30_000 + 1).astype(np.int16)))
 
 
+def whole(line: Samples, seconds: float) -> bool:
+    """Whether a line is all of a ramp of that length."""
+    return follows(line) and len(line) == int(seconds * MEDIA_RATE)
+
+
+def saying(seconds: float, *, until: float) -> Scene:
+    """A scene in which so long a ramp is spoken, and the first `until` seconds have passed."""
+    scene = Scene()
+    scene.stage.open("r1")
+    scene.stage.put(ramp(seconds))
+    scene.run(until)
+    return scene
+
+
 def test_h2_what_is_queued_is_handed_over_at_once_half_a_second_ahead_and_no_further() -> None:
     scene = Scene(ahead_s=0.5)
     scene.run(3.0)
@@ -81,10 +95,7 @@ def test_events_come_when_the_sound_is_due_not_when_it_is_handed_over() -> None:
 
 
 async def test_drained_when_the_last_sound_is_due() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(0.31))
-    scene.run(0.28)
+    scene = saying(0.31, until=0.28)
     assert len(scene.sink.line()) / MEDIA_RATE >= 0.3
     assert scene.stage.speaking
     assert not scene.stage._drained.is_set()
@@ -116,10 +127,7 @@ def test_h2_an_interruption_is_exact_in_spite_of_the_read_ahead() -> None:
 
 
 def test_the_next_reply_begins_at_once_after_an_interruption_with_its_first_sample_at_0() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.5)
+    scene = saying(2.0, until=0.5)
     scene.stage.clear()
     scene.stage.open("r2")
     scene.stage.put(ramp(1.0, reply="r2"))
@@ -132,10 +140,7 @@ def test_the_next_reply_begins_at_once_after_an_interruption_with_its_first_samp
 
 
 def test_a_hold_takes_back_what_was_not_due_and_the_rest_follows_after() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.6)
+    scene = saying(2.0, until=0.6)
     assert scene.stage.hold()
     _, _, held_at = scene.sink.clears[0]
     assert abs(held_at - 0.62) < 0.021
@@ -227,10 +232,7 @@ def test_silence_costs_nothing() -> None:
 
 
 def test_a_held_stage_rests_too() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(1.0))
-    scene.run(0.3)
+    scene = saying(1.0, until=0.3)
     scene.stage.hold()
     scene.run(0.1)
     before = scene.ticks
@@ -240,10 +242,7 @@ def test_a_held_stage_rests_too() -> None:
 
 
 def test_two_sinks_get_the_same_and_one_that_comes_late_gets_what_is_not_yet_due() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.4)
+    scene = saying(2.0, until=0.4)
     late = Sink(lambda: scene.now)
     scene.stage.tap(late)
     assert late.pieces[0][1].at == pytest.approx(0.4, abs=0.021)
@@ -266,15 +265,11 @@ def test_a_sink_that_raises_is_dropped_and_the_others_go_on(caplog: pytest.LogCa
     assert dropped == ["bad"]
     assert sum("it gets no more" in record.message for record in caplog.records) == 1
     scene.run(2.0)
-    assert follows(scene.sink.line())
-    assert len(scene.sink.line()) == 2 * MEDIA_RATE
+    assert whole(scene.sink.line(), 2.0)
 
 
 def test_a_sink_that_raises_when_it_comes_is_dropped() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.3)
+    scene = saying(2.0, until=0.3)
     dropped: list[str] = []
     bad = Sink()
     bad.fails = True
@@ -284,10 +279,7 @@ def test_a_sink_that_raises_when_it_comes_is_dropped() -> None:
 
 
 def test_a_sink_that_ended_gets_no_more() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.3)
+    scene = saying(2.0, until=0.3)
     scene.untap()
     scene.untap()
     count = len(scene.sink.pieces)
@@ -296,10 +288,7 @@ def test_a_sink_that_ended_gets_no_more() -> None:
 
 
 def test_a_track_takes_over_at_what_is_due_and_the_tap_hears_everything_once() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.5)
+    scene = saying(2.0, until=0.5)
     scene.pump.stop()
     assert scene.timers == 0
     position = scene.stage.position
@@ -309,8 +298,7 @@ def test_a_track_takes_over_at_what_is_due_and_the_tap_hears_everything_once() -
         track.append(scene.stage.read(position))
         position += AUDIO_FRAME
     assert follows(np.concatenate(track), 2 * MEDIA_RATE - len(np.concatenate(track)))
-    assert follows(scene.sink.line())
-    assert len(scene.sink.line()) == 2 * MEDIA_RATE
+    assert whole(scene.sink.line(), 2.0)
 
 
 def test_a_pump_goes_on_where_a_track_was_lost() -> None:
@@ -323,22 +311,17 @@ def test_a_pump_goes_on_where_a_track_was_lost() -> None:
     scene.run(7.0)  # nobody pulls
     scene.pump.start(0.5)
     scene.run(2.0)
-    assert follows(scene.sink.line())
-    assert len(scene.sink.line()) == 2 * MEDIA_RATE
+    assert whole(scene.sink.line(), 2.0)
 
 
 def test_a_loop_that_stood_still_delays_the_reply_and_loses_nothing_of_it() -> None:
-    scene = Scene()
-    scene.stage.open("r1")
-    scene.stage.put(ramp(2.0))
-    scene.run(0.3)
+    scene = saying(2.0, until=0.3)
     scene.now += 5.0  # a suspended machine: no timer went off
     scene.run(0.1)
     assert scene.pump.resyncs == 1
     assert scene.stage.speaking
     scene.run(3.0)
-    assert follows(scene.sink.line())
-    assert len(scene.sink.line()) == 2 * MEDIA_RATE
+    assert whole(scene.sink.line(), 2.0)
 
 
 def test_a_stall_that_the_listeners_bridge_moves_nothing() -> None:

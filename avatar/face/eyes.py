@@ -8,13 +8,11 @@ from numpy.typing import NDArray
 
 from avatar.face.art import EYE_GROUPS, Art, Layer, to_yuv
 from avatar.face.curve import through
+from avatar.face.limits import unit
 from avatar.face.rig import Colour, Eye
 from avatar.face.view import View
 
 Floats = NDArray[np.float32]
-
-_NONE, _ALL = np.float32(0), np.float32(1)
-"""Limits of the arrays' own type, which `np.clip` need not convert."""
 
 
 def _over(below: Floats, layer: Layer) -> Floats:
@@ -28,11 +26,6 @@ def _blend(below: Floats, above: Floats, alpha: Floats) -> Floats:
 
 def _ink(colour: Colour | None) -> Floats | None:
     return None if colour is None else to_yuv(np.array(colour)).reshape(3, 1, 1)
-
-
-def _unit(values: NDArray[np.floating]) -> Floats:
-    """`values`, which nobody else needs, cut to 0..1."""
-    return np.asarray(values.clip(_NONE, _ALL, out=values), np.float32)
 
 
 def _together(layer: Layer) -> Floats:
@@ -112,20 +105,20 @@ class EyePainter:
         picture = self._closed
         if openness > 0.04:
             ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], below)
-            seen = _unit(below + np.float32(0.5))
-            seen *= self._within if not squint else _unit(lower - rows + np.float32(0.5)) * self._inside
+            seen = unit(below + np.float32(0.5))
+            seen *= self._within if not squint else unit(lower - rows + np.float32(0.5)) * self._inside
             picture = _blend(picture, ball, seen)
             if self._wet is not None:
                 picture = _blend(picture, self._wet, self._rim * np.float32(min(1.0, openness) * (1 - squint)))
         if self._lash is not None:
-            line = _unit(np.float32(1.25) - np.abs(below + self._above) * self._thin)
+            line = unit(np.float32(1.25) - np.abs(below + self._above) * self._thin)
             picture = _blend(picture, self._lash, self._ink * line)
         return _over(picture, self._lashes_at(below, openness))
 
     def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
         """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid."""
         ball = _over(self._sclera, _shift(self._iris, dx, dy))
-        shadow = 1 - _unit(below * np.float32(1 / (13 * self.scale)))
+        shadow = 1 - unit(below * np.float32(1 / (13 * self.scale)))
         # Only the brightness is shaded: shadows in an eye stay warm.
         ball[0] = (ball[0] - 16) * (1 - np.float32(0.5 * self._shade) * shadow * shadow) + 16
         # The reflection of a lamp moves about half as far as the iris.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avatar.face.art import MOUTH_GROUPS, Art, Layer
 from avatar.face.curve import through
+from avatar.face.limits import unit
 from avatar.face.lips import Lips, inside_of
 from avatar.face.rig import Mouth
 from avatar.face.view import View
@@ -20,7 +21,6 @@ Floats = NDArray[np.float32]
 
 _BITE = 2.2
 """How far the upper teeth reach over a lower lip that is drawn in, art units."""
-_NONE, _ALL = np.float32(0), np.float32(1)
 _STEPS = 511
 """Resolution of the tabulated resting contours over half the mouth."""
 
@@ -101,11 +101,11 @@ class MouthPainter:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         # The edge is as soft across a steep contour as across a level one.
         soft = np.float32(1 / max(1.0, self.rig.soft * (1 + lips.rounded) * k))
-        alpha = _unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
-        alpha *= _unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
+        alpha = unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
+        alpha *= unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
         # The point of an almond and the side of an oval fade into the cheek.
         fade = np.float32(1 + (2.7 + 2.3 * lips.rounded) * self.rig.soft * k)
-        ends = _unit(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / fade)
+        ends = unit(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / fade)
         alpha *= ends * (2 - ends)
         out[:3] *= alpha
         out[3] = alpha
@@ -148,7 +148,7 @@ class MouthPainter:
         above, below = rows - upper_in, rows - lower_in
         # Past the opening of rounded lips the texture runs outwards sideways as well: no line where they meet.
         reach = np.float32(_reach(lips))
-        past = _unit((np.abs(u) - reach) / (1 - reach)) * np.float32(lips.rounded)
+        past = unit((np.abs(u) - reach) / (1 - reach)) * np.float32(lips.rounded)
         less = 1 - past
         up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
         # A lip that rolls inwards takes its inner half along: what is left shows the outer half.
@@ -168,7 +168,7 @@ class MouthPainter:
             if lips.rounded:
                 near += np.square(past * np.float32((1 - reach) * lips.width * k))
             # Lips that come forward curl around the opening: their inner wall lies in the shade.
-            curled = np.float32(lips.forward) * _unit((lower_in - upper_in) * np.float32(0.4 / k))
+            curled = np.float32(lips.forward) * unit((lower_in - upper_in) * np.float32(0.4 / k))
             wide = (1.5 + 2.6 * curled) * np.float32(k)
             dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
             light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
@@ -233,10 +233,10 @@ class MouthPainter:
             inside[0] += (y - dark) * light + dark
             inside[1] += cb
             inside[2] += cr
-        mask = _unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
+        mask = unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
         bite = np.float32(_BITE * k * lips.tucked)
-        mask *= _unit((lower_in + bite - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
-        mask *= _unit((lower_in - upper_in) * np.float32(1.2))
+        mask *= unit((lower_in + bite - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
+        mask *= unit((lower_in - upper_in) * np.float32(1.2))
         if lips.tucked:
             # Of a lip that is drawn in only the front teeth are seen, resting on it: no gap around them.
             mask *= 1 - np.float32(lips.tucked) * (1 - upper * (1 - _beside(u)))
@@ -252,7 +252,7 @@ class MouthPainter:
         side = 1 - shade * np.minimum(np.float32(0.6) * u * u, np.float32(0.8))
         side = side * (1 - np.float32(0.45) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
-        shadow = shade * (1 - _unit(depth * np.float32(0.16 / self.scale)))
+        shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))
         place = inside_of(shape, self.drop)
         upper, lower, tongue = self._edges
         lowest, highest = lips.down + max(0.0, -lips.lift) + 1, -lips.up - max(0.0, lips.lift) - 1
@@ -265,14 +265,9 @@ class MouthPainter:
             yield self._upper_teeth, place.upper_teeth - upper, side * (1 - np.float32(0.32) * shadow)
 
 
-def _unit(values: NDArray[np.floating]) -> Floats:
-    """`values`, which nobody else needs, cut to 0..1. Limits of another type would be converted each time."""
-    return np.asarray(values.clip(_NONE, _ALL, out=values), np.float32)
-
-
 def _beside(u: Floats) -> Floats:
     """1 beside the four front teeth, 0 where they are, by column."""
-    away = _unit((np.abs(u) - np.float32(0.42)) * np.float32(7))
+    away = unit((np.abs(u) - np.float32(0.42)) * np.float32(7))
     return np.asarray(away * away * (3 - 2 * away), np.float32)
 
 
