@@ -12,6 +12,7 @@ import numpy as np
 
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
+from core.turn_room import TurnRoom
 
 log = logging.getLogger(__name__)
 
@@ -46,24 +47,24 @@ class BufferedStream:
         self._engine = engine
         self._transcribe = transcribe
         self._on_partial = on_partial
-        self._room = int(limits.max_turn_s * LISTEN_RATE)
+        self._room = TurnRoom(limits.max_turn_s)
         self._interval = int(limits.partial_interval_s * LISTEN_RATE)
         self._pieces: list[Samples] = []
         self._fresh = 0
         self._partial: asyncio.Task[None] | None = None
         self._final: asyncio.Task[Transcript] | None = None
         self._closed = False
-        self.truncated = False
+
+    @property
+    def truncated(self) -> bool:
         """Whether audio was ignored because the turn was longer than `max_turn_s`."""
+        return self._room.truncated
 
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed or not len(samples):
             return
-        if len(samples) > self._room:
-            self.truncated = True
-            samples = samples[: self._room]
-        self._room -= len(samples)
+        samples = self._room.take(samples)
         self._fresh += len(samples)
         self._pieces.append(samples.astype(np.int16))  # a copy: the caller may use its buffer again
         if self._interval and self._fresh >= self._interval and self._partial is None:

@@ -14,6 +14,7 @@ from asr.chain_link import NAME, Link
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
 from core.stages import RecognizerStream
+from core.turn_room import TurnRoom
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +51,13 @@ class ChainStream:
         self._timeout = timeout_s
         self._clock = clock
         self._in_background = in_background
-        self._room = int(max_turn_s * LISTEN_RATE)
+        self._room = TurnRoom(max_turn_s)
         self._pieces: list[Samples] = []
         self._waiting = list(links)
         self._errors: list[RecognizerError] = []
         self._attempt: _Attempt | None = None
         self._result: Transcript | None = None
         self._closed = self._cancelled = False
-        self.truncated = False
-        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
         self._next()
 
     @property
@@ -66,14 +65,16 @@ class ChainStream:
         """Why this turn can't be recognised any more; None while some engine still may."""
         return self._error() if self._attempt is None and self._result is None and not self._closed else None
 
+    @property
+    def truncated(self) -> bool:
+        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
+        return self._room.truncated
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed or not len(samples):
             return
-        if len(samples) > self._room:
-            self.truncated = True
-            samples = samples[: self._room]
-        self._room -= len(samples)
+        samples = self._room.take(samples)
         samples = samples.astype(np.int16)  # a copy: the caller may use its buffer again
         self._pieces.append(samples)
         attempt = self._attempt

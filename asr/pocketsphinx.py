@@ -15,7 +15,8 @@ import numpy as np
 from asr.loss import loss_of
 from asr.pocketsphinx_wire import HEADER, MAX_PAYLOAD, Kind, pack, unpack_header
 from core.errors import RecognizerError
-from core.frames import LISTEN_RATE, Samples, Transcript
+from core.frames import Samples, Transcript
+from core.turn_room import TurnRoom
 
 log = logging.getLogger(__name__)
 
@@ -31,24 +32,24 @@ class PocketsphinxStream:
         self._number = number
         self._on_partial = on_partial
         self._result: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-        self._room = int(owner.max_turn_s * LISTEN_RATE)
+        self._room = TurnRoom(owner.max_turn_s)
         self._closed = False
-        self.truncated = False
-        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
 
     @property
     def failure(self) -> RecognizerError | None:
         """Why the turn is lost, as soon as that is known; None while it goes on."""
         return loss_of(self._result)
 
+    @property
+    def truncated(self) -> bool:
+        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
+        return self._room.truncated
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed or self._result.done():
             return
-        if len(samples) > self._room:
-            self.truncated = True
-            samples = samples[: self._room]
-        self._room -= len(samples)
+        samples = self._room.take(samples)
         data = np.ascontiguousarray(samples, dtype="<i2").tobytes()
         for start in range(0, len(data), MAX_PAYLOAD):
             self._owner.send(Kind.AUDIO, self._number, data[start : start + MAX_PAYLOAD])

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.errors import BadRequest
 from core.frames import LISTEN_RATE, Samples
+from core.readable import readable
 
 _PIECE = LISTEN_RATE // 2
 
@@ -61,19 +62,10 @@ class SoundFile:
         self._file.close()
 
     def _frames(self) -> Iterator[av.AudioFrame]:
-        decoded = self._container.decode(audio=0)
-        begun = False
-        while True:
-            try:
-                frame = next(decoded)
-            except StopIteration:
-                return
-            except (av.FFmpegError, ValueError):
-                if begun:
-                    return
-                raise BadRequest(f"{self._path}: its sound can't be decoded", code="bad_audio") from None
-            begun = True
-            yield frame
+        try:
+            yield from readable(self._container.decode(audio=0), (av.FFmpegError, ValueError))
+        except (av.FFmpegError, ValueError):
+            raise BadRequest(f"{self._path}: its sound can't be decoded", code="bad_audio") from None
 
 
 def _samples(frames: list[av.AudioFrame]) -> list[Samples]:

@@ -16,6 +16,7 @@ from asr.buffered import BufferLimits
 from asr.loss import loss_of
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
+from core.turn_room import TurnRoom
 
 log = logging.getLogger(__name__)
 
@@ -95,29 +96,29 @@ class ThreadedStream:
         self._engine = engine
         self._worker = worker
         self._on_partial = on_partial
-        self._room = int(limits.max_turn_s * LISTEN_RATE)
+        self._room = TurnRoom(limits.max_turn_s)
         self._heard = 0
         self._waiting: list[Samples] = []
         self._more = asyncio.Event()
         self._closed = False
         self._work = asyncio.create_task(self._run(), name=f"{worker.name} turn")
         self._work.add_done_callback(_seen)
-        self.truncated = False
-        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
 
     @property
     def failure(self) -> RecognizerError | None:
         """Why the turn is lost, as soon as that is known; None while it goes on."""
         return loss_of(self._work)
 
+    @property
+    def truncated(self) -> bool:
+        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
+        return self._room.truncated
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed or not len(samples) or self._work.done():
             return
-        if len(samples) > self._room:
-            self.truncated = True
-            samples = samples[: self._room]
-        self._room -= len(samples)
+        samples = self._room.take(samples)
         self._heard += len(samples)
         self._waiting.append(samples.astype(np.int16))  # a copy: the caller may use its buffer again
         self._more.set()

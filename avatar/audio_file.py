@@ -14,6 +14,7 @@ import numpy as np
 from avatar.resampler import mono_samples
 from core.errors import BadRequest, PayloadTooLarge
 from core.frames import MEDIA_RATE, Pcm, Samples, SpeechChunk
+from core.readable import readable
 
 FIRST_PIECE = MEDIA_RATE // 5
 PIECE = MEDIA_RATE // 2
@@ -93,7 +94,7 @@ class AudioFile:
         pending: list[Samples] = []
         share = self._rate / MEDIA_RATE
         wanted, total = int(FIRST_PIECE * share), 0
-        for frame in _frames(container):
+        for frame in readable(container.decode(audio=0), (av.FFmpegError,)):
             pending += mono_samples(resampler.resample(frame))
             if sum(map(len, pending)) >= wanted:
                 piece = np.concatenate(pending)
@@ -104,20 +105,3 @@ class AudioFile:
         pending += mono_samples(resampler.resample(None))
         if sum(map(len, pending)):
             yield np.concatenate(pending)
-
-
-def _frames(container: av.container.InputContainer) -> Iterator[av.AudioFrame]:
-    """Decoded frames; a damaged end of a file that began well ends it quietly."""
-    decoded = container.decode(audio=0)
-    begun = False
-    while True:
-        try:
-            frame = next(decoded)
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            if begun:
-                return
-            raise
-        begun = True
-        yield frame

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from core.errors import BadRequest
 from core.frames import LISTEN_RATE, Samples
+from core.turn_room import TurnRoom
 
 RATES = range(8000, 192_001)
 _MAX_HEADER = 4096
@@ -20,15 +21,18 @@ class PcmIntake:
     """
 
     def __init__(self, rate: int, max_s: float) -> None:
-        self._room = int(max_s * LISTEN_RATE)
+        self._room = TurnRoom(max_s)
         self._head: bytes | None = b""
         self._rest = b""
         self._channels = 1
         self._resampler = Resampler(rate)
         self.count = 0
         """Samples given out so far."""
-        self.truncated = False
+
+    @property
+    def truncated(self) -> bool:
         """Whether something was ignored because there was more than `max_s`."""
+        return self._room.truncated
 
     def take(self, data: bytes) -> Samples:
         """The samples that are now complete: int16 at `LISTEN_RATE`. Raises `BadRequest` for a WAV that isn't PCM."""
@@ -36,10 +40,7 @@ class PcmIntake:
         whole = len(data) - len(data) % (2 * self._channels)
         data, self._rest = data[:whole], data[whole:]
         samples = self._resampler.take(np.frombuffer(data, "<i2")[:: self._channels])
-        if len(samples) > self._room:
-            self.truncated = True
-            samples = samples[: self._room]
-        self._room -= len(samples)
+        samples = self._room.take(samples)
         self.count += len(samples)
         return samples
 

@@ -14,7 +14,8 @@ STDLIB = set(sys.stdlib_module_names)
 
 LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.clock", "core.events", "core.identity",
            "core.allocator", "core.provider", "core.rate_limit", "core.message_log", "core.readiness",
-           "core.outlet", "core.clips", "core.progress", "core.voice_events"}  # fmt: skip
+           "core.outlet", "core.clips", "core.progress", "core.voice_events",
+           "core.turn_room", "core.readable", "core.socket_address"}  # fmt: skip
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
            "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",

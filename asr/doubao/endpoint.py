@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from asr.doubao.errors import NAME
 from core.errors import RecognizerError
+from core.socket_address import is_socket_address, on_this_machine
 
 HOST = "openspeech.bytedance.com"
 PATH = "/api/v3/sauc/bigmodel_async"
@@ -35,7 +35,7 @@ class Endpoint:
             problem = "set asr.doubao.api_key, or asr.doubao.app_key and asr.doubao.access_key"
         elif not self.resource_id:
             problem = "set asr.doubao.resource_id"
-        elif not self._has_address():
+        elif not is_socket_address(self.url):
             problem = "asr.doubao.host must be a host name, or begin with wss:// or ws://"
         elif any(not value.isascii() or not value.isprintable() or value != value.strip() for value in self._values()):
             problem = "asr.doubao keys and resource_id must be plain characters without blanks around them"
@@ -51,7 +51,7 @@ class Endpoint:
     @property
     def on_this_machine(self) -> bool:
         """Whether no proxy can be between us and it."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return on_this_machine(self.url)
 
     def headers(self) -> dict[str, str]:
         """Of one handshake: credentials and fresh request ids."""
@@ -72,13 +72,6 @@ class Endpoint:
             if key:
                 text = text.replace(key, "***")
         return text
-
-    def _has_address(self) -> bool:
-        try:
-            parts = urlsplit(self.url)
-            return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            return False
 
     def _values(self) -> tuple[str, ...]:
         return self.resource_id, self.app_key, self.access_key, self.api_key

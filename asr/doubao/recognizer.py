@@ -18,6 +18,7 @@ from asr.doubao.retry import CircuitBreaker
 from asr.doubao.transcript import RecognitionResult
 from core.errors import RecognizerError
 from core.frames import LISTEN_RATE, Samples, Transcript
+from core.turn_room import TurnRoom
 
 
 class DoubaoStream:
@@ -26,13 +27,11 @@ class DoubaoStream:
     def __init__(self, client: STTClient, on_partial: Callable[[Transcript], None], max_turn_s: float) -> None:
         self._client = client
         self._on_partial = on_partial
-        self._room = int(max_turn_s * LISTEN_RATE)
+        self._room = TurnRoom(max_turn_s)
         self._packet = bytearray()
         self._heard = 0
         self._newest = ""
         self._closed = False
-        self.truncated = False
-        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
         client.begin(self._take)
 
     @property
@@ -40,14 +39,16 @@ class DoubaoStream:
         """Why the turn is lost, as soon as that is known; None while it goes on."""
         return self._client.failure
 
+    @property
+    def truncated(self) -> bool:
+        """Whether audio was ignored because the turn was longer than `max_turn_s`."""
+        return self._room.truncated
+
     def push(self, samples: Samples) -> None:
         """Add int16 audio at `LISTEN_RATE`, shape (n,), any n. Never blocks; ignored beyond `max_turn_s`."""
         if self._closed:
             return
-        if len(samples) > self._room:
-            self.truncated = True
-            samples = samples[: self._room]
-        self._room -= len(samples)
+        samples = self._room.take(samples)
         self._heard += len(samples)
         self._packet += np.ascontiguousarray(samples, dtype="<i2").tobytes()
         while len(self._packet) >= PACKET_BYTES:

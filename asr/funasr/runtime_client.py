@@ -8,7 +8,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -34,6 +33,7 @@ from asr.funasr.runtime_protocol import (
 )
 from asr.loss import loss_of
 from core.errors import RecognizerError
+from core.socket_address import is_socket_address, on_this_machine
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,7 @@ class RuntimeEndpoint:
 
     def problem(self) -> str:
         """What is wrong with it, in words for the operator; "" if nothing is."""
-        try:
-            parts = urlsplit(self.url)
-            good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            good = False
-        return "" if good else "url must look like ws://host:10095 or wss://host:10095"
+        return "" if is_socket_address(self.url) else "url must look like ws://host:10095 or wss://host:10095"
 
     def tls(self) -> ssl.SSLContext | None:
         """None for ws://. Raises `OSError` (also `ssl.SSLError`) for a `ca_file` that can't be read."""
@@ -79,7 +74,7 @@ class RuntimeEndpoint:
     @property
     def on_this_machine(self) -> bool:
         """Whether no proxy can be between us and it."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return on_this_machine(self.url)
 
 
 @dataclass(frozen=True, slots=True)

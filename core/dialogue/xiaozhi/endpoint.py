@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from core.dialogue.xiaozhi.framing import VERSIONS
 from core.errors import DialogueError
+from core.socket_address import is_socket_address, on_this_machine
 
 NAME = "xiaozhi"
 
@@ -30,7 +30,7 @@ class Endpoint:
     def check(self) -> None:
         """Raises `DialogueError` saying which setting is wrong."""
         problem = ""
-        if not self._has_address():
+        if not is_socket_address(self.url):
             problem = "url must begin with ws:// or wss:// and name a host"
         elif not _MAC.fullmatch(self.device_id):
             problem = "device_id must be a MAC address such as 02:00:00:12:34:56"
@@ -46,7 +46,7 @@ class Endpoint:
     @property
     def on_this_machine(self) -> bool:
         """Whether no proxy can be between us and it."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return on_this_machine(self.url)
 
     def headers(self) -> dict[str, str]:
         """Of the handshake. Like the firmware: "Bearer" is put before a token of one word, no token is no header."""
@@ -58,13 +58,6 @@ class Endpoint:
         if self.token:
             headers["Authorization"] = self.token if " " in self.token else f"Bearer {self.token}"
         return headers
-
-    def _has_address(self) -> bool:
-        try:
-            parts = urlsplit(self.url)
-            return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True, slots=True)
