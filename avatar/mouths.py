@@ -24,6 +24,8 @@ IMPORTANCE = {
 }  # fmt: skip
 """How much of the picture each coefficient changes, by which the nearest mouth is chosen: measured on the embedded
 presenters, and more for the lips' contact, whose lack is seen at once."""
+NO_MOUTHS = "no_mouths"
+"""Code of the error of a face that can't be put together from pieces."""
 SHUT = (0.0, 0.17, 0.34, 0.5, 0.67, 0.84, 1.0)
 """Eyelids that are drawn."""
 
@@ -65,7 +67,7 @@ def draw_mouths(face: Face, presenter: str, width: int, height: int) -> Mouths:
     if mouth is not None and eyes is not None:
         mouth = _under(mouth, eyes)
     if mouth is None or (mouth[2] * mouth[3]) > _LARGEST * width * height:
-        raise FaceError("this face's mouth can't be drawn apart from the rest", code="no_mouths")
+        raise FaceError("this face's mouth can't be drawn apart from the rest", code=NO_MOUTHS)
     tiles = [_cut(picture, mouth) for picture in spoken]
     rows = [_rows(tiles, _COLUMNS)]
     places: dict[str, Any] = {

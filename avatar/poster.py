@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.mouths import Mouths, draw_mouths
+from avatar.mouths import NO_MOUTHS, Mouths, draw_mouths
 from core.errors import FaceError
 from core.frames import Activity, Expression, FaceChoice, FaceCue, Gesture, MouthShape, Picture
 from core.stages import Face, FaceStream
@@ -72,7 +72,7 @@ class Posters:
         return await self._once("preview", presenter, lambda: self._moving(presenter))
 
     async def mouths(self, presenter: str) -> Mouths:
-        """A presenter's mouths and lids, as large as in a session. Raises `FaceError`."""
+        """A presenter's mouths and lids, as large as in a session. Raises `FaceError`; that there are none is kept."""
         return await self._kept(self._mouths, presenter, lambda: draw_mouths(self._face, presenter, *self._size))
 
     async def _once(self, kind: str, presenter: str, draw: Callable[[], bytes]) -> bytes:
@@ -85,7 +85,7 @@ class Posters:
         try:
             return await asyncio.shield(drawing)  # one who leaves does not take it from the others
         finally:
-            if drawing.done() and (drawing.cancelled() or drawing.exception() is not None):
+            if drawing.done() and (drawing.cancelled() or _passing(drawing.exception())):
                 kept.pop(key, None)  # the next one tries again
 
     def _still(self, presenter: str, width: int, height: int, background: str = "") -> Bgr:
@@ -120,6 +120,11 @@ class Posters:
         if not done:
             raise FaceError("the preview could not be encoded")
         return bytes(webp)
+
+
+def _passing(error: BaseException | None) -> bool:
+    """Whether it may go better the next time: all but a face's being as it is."""
+    return error is not None and getattr(error, "code", "") != NO_MOUTHS
 
 
 def _greeting(time: float) -> FaceCue:

@@ -126,13 +126,31 @@ async def test_h3_the_pieces_are_drawn_once() -> None:
         counting = Counting()
         posters = Posters(counting, 64, 64, thread)
         for _ in range(2):
-            with pytest.raises(FaceError):
+            with pytest.raises(FaceError) as caught:
                 await posters.mouths("grey")
-        assert counting.opened == 2, "a failure is not kept"
+            assert caught.value.code == "no_mouths"
+        assert counting.opened == 1, "who has none has none, and drawing all of them takes long"
         face = VectorFace()
         await face.start()
         posters = Posters(face, SIZE, SIZE, thread)
         assert await posters.mouths("mira") is await posters.mouths("mira")
+
+
+async def test_h3_a_failure_of_the_moment_is_not_kept() -> None:
+    class Failing(GreyFace):
+        opened = 0
+
+        def open(self, *arguments: Any, **more: Any) -> Any:
+            self.opened += 1
+            raise FaceError("out of memory")
+
+    with ThreadPoolExecutor(1) as thread:
+        failing = Failing()
+        posters = Posters(failing, 64, 64, thread)
+        for _ in range(2):
+            with pytest.raises(FaceError, match="memory"):
+                await posters.mouths("grey")
+        assert failing.opened == 2
 
 
 async def test_h3_the_server_tells_what_is_where(serving: Serve) -> None:
