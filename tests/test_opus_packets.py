@@ -179,6 +179,21 @@ except AdapterError as error:
 """
 
 
+AGAIN = """
+import ctypes.util
+looked = []
+ctypes.util.find_library = lambda name: looked.append(name)
+from avatar.opus import library
+library.bundled_opus = lambda: None
+from core.errors import AdapterError
+for _ in range(3):
+    try:
+        library.load_opus()
+    except AdapterError as error:
+        print(error.code, len(looked))
+"""
+
+
 def run(how: str) -> str:
     """In a process of its own that finds no libopus in the system."""
     result = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=60)
@@ -197,3 +212,11 @@ def test_a_system_without_libopus_uses_the_one_of_pyav() -> None:
 def test_without_any_libopus_the_error_says_what_to_do() -> None:
     assert run("bare").startswith("opus_missing")
     assert "pip install" in run("bare")
+
+
+def test_it_is_looked_for_once() -> None:
+    """It takes the system some 100 ms, and each connection asks."""
+    result = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, timeout=60)
+    first, *others = result.stdout.splitlines()
+    assert first.startswith("opus_missing")
+    assert others == [first, first], result.stderr

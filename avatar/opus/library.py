@@ -7,6 +7,7 @@ import ctypes.util
 import importlib.util
 import logging
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,42 @@ _lock = threading.Lock()
 def load_opus() -> Any:
     """The package `opuslib`, ready to use. The first call may take some 100 ms (the system is asked where libopus is).
 
-    Raises `AdapterError` when there is no libopus, or no opuslib.
+    Raises `AdapterError` when there is no libopus, or no opuslib; what is installed later is found at the next start.
     """
     with _lock:
-        find = ctypes.util.find_library
-        # opuslib asks once, while it is imported, and gives up where the system has none.
-        ctypes.util.find_library = lambda name: find(name) or (bundled_opus() if name == "opus" else None)
-        try:
-            import opuslib
-            import opuslib.api.decoder
-            import opuslib.api.encoder
-        except Exception as error:  # opuslib raises a bare one where it finds no library
-            _log.warning("Opus can't be used: %s", type(error).__name__)
-            raise AdapterError(
-                "Opus can't be used: run `pip install --force-reinstall opuslib av`, or install your system's libopus "
-                "(Debian: libopus0, macOS: brew install opus)",
-                adapter="opus",
-                code="opus_missing",
-            ) from error
-        finally:
-            ctypes.util.find_library = find
-        # its argument is variadic, which some processors pass elsewhere than others
-        opuslib.api.encoder.libopus_ctl.argtypes = (opuslib.api.encoder.EncoderPointer, ctypes.c_int)
-        return opuslib
+        opus = _found()
+    if opus is None:
+        raise AdapterError(
+            "Opus can't be used: run `pip install --force-reinstall opuslib av`, or install your system's libopus "
+            "(Debian: libopus0, macOS: brew install opus)",
+            adapter="opus",
+            code="opus_missing",
+        )
+    return opus
+
+
+@cache
+def _found() -> Any | None:
+    """Looked for once: where there is none each connection would have to wait as long."""
+    find = ctypes.util.find_library
+    path = find("opus") or bundled_opus()
+    if path is None:
+        _log.warning("Opus can't be used: there is no libopus")
+        return None
+    # opuslib asks once, while it is imported
+    ctypes.util.find_library = lambda name: path if name == "opus" else find(name)
+    try:
+        import opuslib
+        import opuslib.api.decoder
+        import opuslib.api.encoder
+    except (ImportError, OSError, AttributeError) as error:
+        _log.warning("Opus can't be used: %s", type(error).__name__)
+        return None
+    finally:
+        ctypes.util.find_library = find
+    # its argument is variadic, which some processors pass elsewhere than others
+    opuslib.api.encoder.libopus_ctl.argtypes = (opuslib.api.encoder.EncoderPointer, ctypes.c_int)
+    return opuslib
 
 
 def bundled_opus() -> str | None:
