@@ -22,8 +22,6 @@ from core.errors import FaceError
 from core.frames import Activity, FaceCue, MouthShape, Picture
 
 SIDE = 512
-DARKER = 14
-"""Luma above the inside of the mouth up to which a pixel belongs to it; lips and the line between them are lighter."""
 
 
 @pytest.fixture(scope="module", params=built_in())
@@ -57,9 +55,14 @@ def dark(face: VectorFace, shape: MouthShape) -> int:
 
 
 def inside(face: VectorFace, shape: MouthShape) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Where a mouth shows its dark inside."""
-    cavity = np.percentile(mouth(face, MouthShape(jaw_open=1.0)), 5)
-    return mouth(face, shape) < cavity + DARKER
+    """Where a mouth shows its inside behind teeth and tongue: where the picture changes with the inside's colour."""
+    painter = face.open(SIDE, SIDE, seed=1)._plate.mouth
+    own, drawn = painter._cavity, mouth(face, shape)
+    try:
+        painter._cavity = own + np.float32(60)
+        return np.abs(mouth(face, shape) - drawn) > 20
+    finally:
+        painter._cavity = own
 
 
 def chin(face: VectorFace, jaw: float) -> int:

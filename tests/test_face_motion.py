@@ -146,7 +146,7 @@ def test_lip_measures_follow_the_parameters() -> None:
     assert gaps == sorted(gaps)
     assert lips(pucker=1.0)[1] < 0.7 * lips()[1] < lips()[1] < lips(stretch=1.0)[1]
     assert lips(press=1.0)[2] < 0.8 * lips()[2]
-    assert lips(roll_lower=1.0)[2] < 0.6 * lips()[2]
+    assert 0.5 * lips()[2] < lips(roll_lower=1.0)[2] < 0.8 * lips()[2]
 
 
 def test_lower_teeth_and_tongue_go_down_with_the_jaw() -> None:

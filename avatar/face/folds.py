@@ -48,10 +48,12 @@ class Folds:
         wide = max(0.0, lips.width / self._rest_width - 1)
         grin = max(0.0, lips.lift / 15)
         upper = pose.furrow, raised / 14
+        jaw = lips.agape * shape.jaw_open
         lower = (
-            0.75 * grin + 2.2 * wide,
+            0.75 * grin + 2.2 * wide + 0.5 * jaw,
             grin + wide - 0.5 * lips.forward,
             lips.forward + 0.9 * shape.roll_lower - 0.4 * shape.press,
+            0.7 * lips.forward + 1.1 * jaw,
         )
         both = [tuple(round(min(1.0, max(0.0, depth)) * _STEPS) for depth in depths) for depths in (upper, lower)]
         return tuple(both[-len(self.boxes) :])
@@ -93,7 +95,8 @@ def _upper(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
 
 
 def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
-    """By the fold from the nose, by the corners of the mouth, and by the shadow under a pushed lower lip."""
+    """By the fold from the nose, by the corners of the mouth, by the shadow under a pushed lower lip, and by cheeks
+    that a long jaw or rounded lips draw in."""
     mx, my = rig.mouth.centre
     hw = rig.mouth.half_width
     nose_x, nose_y = rig.head.nose
@@ -109,4 +112,8 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     # Where the skin gathers beside rounded lips.
     under += 9 * _bell(side - hw * 0.75, 14) * _bell(y - my, 20)
     under += 13 * _bell(side - hw * 0.60, 6) * _bell(y - my - 2, 12)
-    return [np.asarray(fold, np.float32), np.asarray(corner, np.float32), np.asarray(under, np.float32)]
+    under += 7 * _bell(side - 8, 4) * _bell(y - my + 27, 9)
+    hollow = 13 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44) - 5 * _bell(side - hw - 62, 16) * _bell(
+        y - my + 34, 26
+    )
+    return [np.asarray(mask, np.float32) for mask in (fold, corner, under, hollow)]

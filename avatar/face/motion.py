@@ -88,6 +88,8 @@ class Motion:
         self._start = 0.0
         self._fast = self._slow = self._talk = 0.0
         self._beat = self._beat_speed = 0.0
+        self._effort = 0.0
+        """How wide the jaw has been open lately, 0..1: brows and lids go a little with it."""
         self._spoken = self._silent = 0.0
         self._next_nod = rng.uniform(2.0, 4.0)
         self._nod = 0.0
@@ -117,7 +119,12 @@ class Motion:
         gaze = gaze[0], gaze[1] + look["gaze_y"]
         shut = max(cue.shut, self._blinks.at(time, cue.activity, cue.loudness))
         # Speech moves the lids: stress opens them a little, in between they relax.
-        lids = look["lids"] + 0.07 * max(0.0, self._beat) - 0.05 * self._talk * self._drift(time, 0.21)
+        lids = (
+            look["lids"]
+            + 0.09 * max(0.0, self._beat)
+            + 0.06 * self._effort
+            - 0.05 * self._talk * self._drift(time, 0.21)
+        )
         openness = (0.95 + lids - 0.12 * gaze[1] - 0.10 * max(0.0, self._nod)) * (1 - shut)
         return Pose(
             weights,
@@ -155,7 +162,7 @@ class Motion:
         weights[INDEX["lag_x"]], weights[INDEX["lag_y"]] = (place for place, _ in self._lag)
 
     def _move_brows(self, weights: Floats, look: dict[str, float], time: float) -> None:
-        lift = 6.5 * max(0.0, self._beat) + 2.4 * self._talk * self._drift(time, 0.16)
+        lift = 7.5 * max(0.0, self._beat) + 3.5 * self._effort + 2.4 * self._talk * self._drift(time, 0.16)
         inner, outer = look["brow_inner"] + lift, look["brow_outer"] + lift
         skew = look["brow_skew"] + 1.2 * self._talk * (self._drift(time, 0.12) - 0.5)
         furrow = look["furrow"]
@@ -199,6 +206,8 @@ class Motion:
         loud = min(1.0, max(0.0, cue.loudness)) ** 0.5 if speaking else 0.0
         self._fast += (loud - self._fast) * (1 - math.exp(-step / 0.07))
         self._slow += (loud - self._slow) * (1 - math.exp(-step / 0.9))
+        jaw = cue.mouth.jaw_open * (1 - cue.mouth.close) if speaking else 0.0
+        self._effort += (jaw - self._effort) * (1 - math.exp(-step / 0.14))
         self._talk += (float(speaking) - self._talk) * (1 - math.exp(-step / 0.35))
         # How far the loudness is above its recent mean, through a spring: heads and brows have mass.
         goal = math.tanh(2.4 * (self._fast - self._slow))

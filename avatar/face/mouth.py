@@ -86,7 +86,7 @@ class MouthPainter:
         v = np.minimum(np.abs(u), 1)
         rest_line, *rest = self._rest[:, (v * _STEPS).astype(np.intp)]
         line = (
-            rest_line * np.float32(1 - 0.85 * max(lips.rounded, lips.tucked))
+            rest_line * np.float32(1 - 0.85 * max(lips.rounded, lips.tucked, 0.8 * lips.agape))
             - np.float32(lips.lift * k) * v * v
             + across * np.float32(place.tilt)
             + np.float32(my)
@@ -104,7 +104,7 @@ class MouthPainter:
         alpha = unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
         alpha *= unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
         # The point of an almond and the side of an oval fade into the cheek.
-        fade = np.float32(1 + (2.7 + 2.3 * lips.rounded) * self.rig.soft * k)
+        fade = np.float32(1 + (2.7 + 0.9 * lips.rounded) * self.rig.soft * k)
         ends = unit(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / fade)
         alpha *= ends * (2 - ends)
         out[:3] *= alpha
@@ -119,19 +119,23 @@ class MouthPainter:
         k = self.scale
         rest_up, rest_low, oval = rest
         inner = np.minimum(v / np.float32(_reach(lips)), 1)
-        profile = np.power(
-            1 - np.power(inner, 2.2 - 0.2 * lips.rounded + 0.8 * lips.tucked), 0.75 - 0.25 * lips.rounded
-        )
+        round_ = max(lips.rounded, 0.9 * lips.agape)
+        profile = np.power(1 - np.power(inner, 2.2 + 0.2 * round_), 0.75 - 0.25 * round_ + 0.25 * lips.tucked)
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(lips.rounded)
-        # Cupid's bow stays in the upper lip.
-        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.3) + 0.6 * v))
-        rest_up = rest_up - np.exp(v * v * np.float32(-20)) * np.float32(0.16 * lips.rounded * self._thick[0])
-        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.8) * much)
+        # Cupid's bow stays in the upper lip, and both lips get thinner towards the corners.
+        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.08) + 0.52 * v))
+        rest_up = rest_up - np.exp(v * v * np.float32(-20)) * np.float32(0.20 * lips.rounded * self._thick[0])
+        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.5) * much)
+        if lips.agape:
+            # Flesh between the lips shows where a wide mouth turns its corners.
+            much_more = np.float32(0.35 * lips.agape)
+            rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much_more * v)
+            rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * much_more
         # Towards the corners of a rounded mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
-        arch = profile + (oval - profile) * much
+        arch = profile + (oval - profile) * max(much, np.float32(0.7 * lips.agape))
         above = arch + (np.float32(0.8) * (1 - v * v) - arch) * np.float32(lips.tucked)
         upper_out = line - above * np.float32(lips.up * k) - rest_up * np.float32(lips.upper)
         lower_out = line + arch * np.float32(lips.down * k) + rest_low * np.float32(lips.lower)
@@ -152,7 +156,7 @@ class MouthPainter:
         less = 1 - past
         up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
         # A lip that rolls inwards takes its inner half along: what is left shows the outer half.
-        kept = np.float32(1 - 0.45 * lips.tucked)
+        kept = np.float32(1 - 0.25 * lips.tucked)
         low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
         low += line + (past + (1 - past) * (1 - kept)) * rest[1] + self.size[1]
         texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
@@ -248,8 +252,12 @@ class MouthPainter:
     ) -> Iterator[tuple[Floats, float, Floats]]:
         """What can be seen of lower teeth, tongue and upper teeth, in the order of painting: the layer, how far it
         lies below where it is drawn (art units), and the light on it."""
-        shade = np.float32(self.rig.shade)
-        side = 1 - shade * np.minimum(np.float32(0.6) * u * u, np.float32(0.8))
+        # However flat a drawing is, a mouth is dark inside.
+        shade = np.float32(0.45 + 0.55 * self.rig.shade)
+        # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
+        begin = 0.22 - 0.12 * lips.tucked
+        away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
+        side = 1 - shade * np.float32(0.82) * away * away * (2 - away)
         side = side * (1 - np.float32(0.45) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
         shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))
@@ -260,9 +268,10 @@ class MouthPainter:
             light = side * (1 - np.float32(0.32) * shadow) * (1 - shade * np.float32(0.2))
             yield self._lower_teeth, place.lower_teeth - lower, light
         if place.tongue < lowest:
-            yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.45) * shadow)
+            yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.36) * shadow)
         if place.upper_teeth > highest:
-            yield self._upper_teeth, place.upper_teeth - upper, side * (1 - np.float32(0.32) * shadow)
+            dark = np.float32(0.42 + 0.16 * lips.tucked)
+            yield self._upper_teeth, place.upper_teeth - upper, side * (1 - dark * shadow)
 
 
 def _beside(u: Floats) -> Floats:
@@ -281,7 +290,7 @@ def _steepness(edge: Floats) -> Floats:
 
 def _reach(lips: Lips) -> float:
     """Where the opening ends, relative to half the width of the mouth."""
-    return min(0.97, lips.inner / (1.04 + 0.10 * lips.rounded))
+    return min(0.97, lips.inner / (1.04 + 0.10 * lips.rounded + 0.05 * lips.agape))
 
 
 def _edge(alpha: Floats, last: bool) -> int:

@@ -25,7 +25,7 @@ Map = tuple[Floats, Floats]
 MOTIONS = (
     "shift_x", "shift_y", "roll", "zoom", "yaw", "pitch",
     "brow_inner_left", "brow_outer_left", "brow_inner_right", "brow_outer_right", "furrow",
-    "jaw", "corner_out", "corner_up", "gather", "cheeks", "breath", "sway", "lag_x", "lag_y",
+    "jaw", "corner_out", "corner_up", "gather", "philtrum", "cheeks", "breath", "sway", "lag_x", "lag_y",
 )  # fmt: skip
 """The basis fields. Units: art units of travel, but roll in radians and zoom as a ratio minus one; yaw and pitch by
 the travel of the nose, `gather` by that of the skin at the corners of the mouth, inwards."""
@@ -90,13 +90,15 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     # It ends along the edge of the jaw: the chin slides over the neck, and collars stay where they are.
     under = jaw.chin + 112 - 250 * ((x - cx) / jaw.width) ** 2
     open_ = _smooth(begin, end, y) * _smooth(under, under - 65, y)
-    put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.42, np.abs(x - cx)))
+    put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.52, np.abs(x - cx)))
     side = np.asarray(np.tanh((x - mx) / 25), np.float32)
     corner = _bump(np.abs(x - mx), y, mouth.half_width + 8, my - 4, 44, 46)
     put("corner_out", side * corner, 0)
     put("corner_up", 0, -corner)
-    near = _bump(x, y, mx, my, 80, 50)
+    # The outline of the jaw keeps its width.
+    near = _bump(x, y, mx, my, 80, 50) * _smooth(jaw.width * 0.75, jaw.width * 0.42, np.abs(x - mx))
     put("gather", -(x - mx) / mouth.half_width * near * 1.75, 0)  # 1 unit at the corners
+    put("philtrum", 0, _bump(x, y, mx, my - 22, mouth.half_width * 1.1, 26))
     cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
     put("cheeks", side * cheek * 0.3, -cheek)
     down = _smooth(rig.body.shoulders - 60, rig.body.shoulders + 110, y)
@@ -158,7 +160,10 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
     out[INDEX["gather"]] = 0.6 * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
-    out[INDEX["cheeks"]] += 2.5 * shape.stretch
+    # Lips that come forward draw the skin under the nose down, lips that rise push it up.
+    out[INDEX["philtrum"]] = 4.5 * lips.forward - 0.3 * lips.up * (1 - lips.rounded)
+    # A long jaw draws the cheeks down.
+    out[INDEX["cheeks"]] += 2.5 * shape.stretch - 6.0 * shape.jaw_open
     return out
 
 
