@@ -22,6 +22,7 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from avatar.encoders import FaceEncoder, VoiceEncoder, encode_as
+from avatar.intake import hasten
 from avatar.microphone import Microphone, OpusMicrophone
 from avatar.prompt_buffer import PromptBuffer
 from avatar.tracks import FaceTrack, VoiceTrack
@@ -91,6 +92,8 @@ class Peer:
                     transceiver.direction = "inactive"  # a second microphone, or a camera, which nobody would read
             await self._pc.setLocalDescription(await self._pc.createAnswer())
             self._choose_codecs(voice, face)
+            for transport in {transceiver.receiver.transport for transceiver in self._pc.getTransceivers()}:
+                hasten(transport)
         except BadRequest:
             await self.close()
             raise

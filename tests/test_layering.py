@@ -27,7 +27,7 @@ LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_link
            "core.history.thread", "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
-    "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer",
+    "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer", "intake",
     "clip_source", "clip", "choreography", "taps", "pump", "played", "timeline", "spoken_reply", "lip_preview",
     "video_file", "offline",
 )}  # fmt: skip
