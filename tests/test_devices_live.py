@@ -12,13 +12,17 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from config.wiring import device_door, device_options
+from core.devices.endpoint import DeviceEndpoint
 from core.devices.line import DeviceLine
 from core.dialogue.xiaozhi.client import XiaozhiClient
 from core.dialogue.xiaozhi.events import ReplyAudio, ReplyText, SpeakingStopped, UserText
 from core.dialogue.xiaozhi.ota import discover
 from core.errors import SettingsError
-from core.frames import LinkState
+from core.frames import LinkState, Utterance
 from server import Server
 from tests.avatar_client import AvatarClient, loudness
 from tests.conftest import Serve, serve
@@ -523,6 +527,34 @@ async def test_h1_ten_devices_at_once(serving: Serve) -> None:
     async with serving(limits__max_sessions="10") as server:
         assert len(set(await asyncio.gather(*(turn(server, number) for number in range(10))))) == 10
         await nothing_left(server)
+
+
+async def test_h1_a_device_that_takes_long_to_come_in_holds_up_no_other(serving: Serve) -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def recall(session_id: str) -> tuple[Utterance, ...]:
+        asked.set()
+        await gate.wait()
+        return ()
+
+    async with serving() as server:
+        door, options = device_door(server.settings, server.access), device_options(server.settings)
+        application = web.Application()
+        application.add_routes(DeviceEndpoint(server.sessions, server.cast, door, options, recall).routes())
+        async with TestServer(application) as served:
+            url = str(served.make_url("/xiaozhi/v1/")).replace("http", "ws")
+            async with XiaozhiDevice(url) as device:
+                await server.sessions.close(server.sessions.find(device.rules.session_id))
+            late = [XiaozhiDevice(url) for _ in range(2)]
+            opening = [asyncio.create_task(device.open()) for device in late]
+            await asked.wait()
+            async with asyncio.timeout(20), XiaozhiDevice(url, device_id=mac(2)):
+                assert not any(task.done() for task in opening)
+            gate.set()
+            await asyncio.gather(*opening)
+            assert late[0].rules.session_id == late[1].rules.session_id, "of one device there is one session"
+            for device in late:
+                await device.close()
 
 
 # -- who may

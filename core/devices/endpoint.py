@@ -7,6 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from weakref import WeakValueDictionary
 
 from aiohttp import WSMessage, WSMsgType, web
 
@@ -67,7 +68,8 @@ class DeviceEndpoint:
         """Id of a session → the device that is attached to it."""
         self.lines: set[DeviceLine] = set()
         """Open sockets."""
-        self._moving_in = asyncio.Lock()
+        self._moving_in: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """One connection of a device after the other; those of others need not wait."""
         self._serving: set[Device] = set()
         self._gone = DeviceTally()
         """Of those that are gone."""
@@ -194,7 +196,8 @@ class DeviceEndpoint:
 
     async def _move_in(self, request: web.Request, device: Device, caller: DeviceCaller, line: DeviceLine) -> Session:
         """Take the device's session up again, or open one. Raises `ServerFull`, `Refused`, `FaceError`."""
-        async with self._moving_in:
+        moving_in = self._moving_in.setdefault(caller.key, asyncio.Lock())
+        async with moving_in:
             home = self._homes.get(caller.key)
             session = self._sessions.get(home or "")
             if session is not None:
