@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
@@ -21,6 +22,8 @@ _IN_MEMORY = 4 << 20
 _STALL_S = 30.0
 """A client that sends nothing for so long has given up."""
 
+_DAMAGED = (ValueError, AssertionError, RuntimeError, HttpProcessingError)
+"""What aiohttp's reader raises for broken framing, broken headers and unknown transfer encodings."""
 _STALLED = "the upload stalled"
 _Part = BodyPartReader | MultipartReader | None
 
@@ -38,25 +41,22 @@ async def read_upload(
     await _go_on(request)
     fields: dict[str, str] = {}
     file: BinaryIO | None = None
-    try:
-        reader = await request.multipart()
-        while (part := await _next_part(reader)) is not None:
-            if not isinstance(part, BodyPartReader):
-                raise BadRequest("nested multipart is not supported")
-            if part.name == "file" and file is None:
-                admit(fields)
-                file = await _spool(part, max_bytes)
-            elif len(fields) < MAX_FIELDS:
-                fields[part.name or ""] = await _field(part)
-            else:
-                raise BadRequest("the upload has too many fields")
-    except BaseException as error:
-        if file is not None:
-            file.close()
-        # aiohttp's reader raises these for broken framing, broken headers and unknown transfer encodings
-        if isinstance(error, ValueError | AssertionError | RuntimeError | HttpProcessingError):
+    with contextlib.ExitStack() as held:
+        try:
+            reader = await request.multipart()
+            while (part := await _next_part(reader)) is not None:
+                if not isinstance(part, BodyPartReader):
+                    raise BadRequest("nested multipart is not supported")
+                if part.name == "file" and file is None:
+                    admit(fields)
+                    file = held.enter_context(await _spool(part, max_bytes))
+                elif len(fields) < MAX_FIELDS:
+                    fields[part.name or ""] = await _field(part)
+                else:
+                    raise BadRequest("the upload has too many fields")
+        except _DAMAGED as error:
             raise BadRequest("the multipart body is damaged") from error
-        raise
+        held.pop_all()
     return fields, file
 
 
