@@ -1,4 +1,5 @@
 /** Composes a video that is colour at the left and matte at the right, so that what lies below shows through. */
+import { useShader } from "./shader.js";
 
 const VERTEX = `
 attribute vec2 corner;
@@ -83,20 +84,7 @@ class WithShader {
   constructor(canvas, gl) {
     this.canvas = canvas;
     this.#gl = gl;
-    const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    gl.useProgram(program);
-    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
-    gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), gl.STATIC_DRAW);
-    const corner = gl.getAttribLocation(program, "corner");
-    gl.enableVertexAttribArray(corner);
-    gl.vertexAttribPointer(corner, 2, gl.FLOAT, false, 0, 0);
+    const program = useShader(gl, VERTEX, FRAGMENT);
     this.#inset = gl.getUniformLocation(program, "inset");
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     for (const [name, value] of [["WRAP_S", "CLAMP_TO_EDGE"], ["WRAP_T", "CLAMP_TO_EDGE"], ["MIN_FILTER", "LINEAR"], ["MAG_FILTER", "LINEAR"]]) {

@@ -1,6 +1,7 @@
 /** The page's language: tables, the current choice, and filling the marked elements. */
 import en from "../i18n/en.js";
 import zh from "../i18n/zh.js";
+import { writeMarked } from "./marked.js";
 
 const TABLES = { en, zh };
 const KEPT = "eman.language";
@@ -99,13 +100,6 @@ export function languageNames(tags) {
 
 /** Write every marked element below `root`: text, accessible name (with tooltip on buttons), placeholder. */
 export function fill(root = document) {
-  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  document.title = t("page.title");
-  for (const element of root.querySelectorAll("[data-i18n]")) element.textContent = t(element.dataset.i18n);
-  for (const element of root.querySelectorAll("[data-i18n-placeholder]")) element.placeholder = t(element.dataset.i18nPlaceholder);
-  for (const element of root.querySelectorAll("[data-i18n-label]")) {
-    element.setAttribute("aria-label", t(element.dataset.i18nLabel));
-    if (element.matches("button")) element.title = t(element.dataset.i18nLabel);
-  }
+  writeMarked(root, language, t);
   for (const listener of listeners) listener();
 }

@@ -1,7 +1,7 @@
 /** One conversation with the server: its media and its socket together, kept alive as long as the user wants it. */
 import { ApiError, hangUp, sendOffer } from "./api.js";
+import { Channel } from "./channel.js";
 import { Peer } from "./peer.js";
-import { Socket } from "./socket.js";
 import { SocketMedia } from "./socket_media.js";
 
 const CONNECT_MS = 15_000;
@@ -20,8 +20,6 @@ const GONE = new Set(["session_not_found", "auth_failed"]);
 const REFUSED = new Set(["unknown_presenter", "unknown_background", "bad_request", "rate_limited", "face_failed", "network"]);
 /** The first wait is long enough to hear that the avatar was called to another window, and not lost. */
 const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000];
-/** How long to wait for the message channel before calling back an avatar that may have moved meanwhile. */
-const CHANNEL_MS = 2_000;
 
 /**
  * Events (CustomEvent, `detail` in brackets): phase [{phase, attempt?, limit?, error?, moved?}], stream [MediaStream: of
@@ -38,12 +36,10 @@ export class Session extends EventTarget {
   #track = null;
   /** A `Peer` or a `SocketMedia`. */
   #media = null;
-  #socket = null;
+  #channel;
   #token = "";
   #gap = 0;
   #expired = false;
-  /** The channel was lost and came back. */
-  #lost = false;
   /** Shows what comes over the connection that is being made. */
   #coming = null;
   /** Attempts in a row in which WebRTC did not work. */
@@ -51,8 +47,6 @@ export class Session extends EventTarget {
   /** Number of the look that is wanted, and of the one that an offer brought about. */
   #wanted = 0;
   #had = 0;
-  /** What the next replay is: all of a conversation that just began (fresh), or that this page shows nothing of (whole), or what it missed. */
-  #replay = "fresh";
   /** Each attempt has its number; whatever returns to an older one finds that it is no longer wanted. */
   #run = 0;
   #abort = new AbortController();
@@ -68,10 +62,17 @@ export class Session extends EventTarget {
   constructor(options, ticket = null) {
     super();
     this.#options = options;
+    this.#channel = new Channel({
+      message: (message, number) => this.#tell("message", { message, number }),
+      moved: (page) => this.#moved(page),
+      replay: (replay) => this.#tell("replay", replay),
+      gap: () => this.#tell("gap", null),
+      state: (state, back) => this.#channelIs(state, back),
+      microphone: (heard, by) => this.phase === "connected" && this.#track && this.#tell("microphone", { heard, by }),
+    }, ticket ? "whole" : "fresh");
     if (!ticket) return;
     this.id = ticket.sessionid;
     this.#token = ticket.token ?? "";
-    this.#replay = "whole";
   }
 
   get credentials() {
@@ -80,12 +81,12 @@ export class Session extends EventTarget {
   }
 
   get socketOpen() {
-    return this.#socket?.open ?? false;
+    return this.#channel.open;
   }
 
   /** Take part beside the window that has the avatar. */
   join() {
-    this.#openSocket();
+    this.#channel.begin(this.credentials);
     this.#enter("elsewhere", { moved: false });
   }
 
@@ -158,7 +159,7 @@ export class Session extends EventTarget {
 
   /** @returns {boolean} whether it was handed to an open channel */
   send(message) {
-    return this.#socket?.send(message) ?? false;
+    return this.#channel.send(message);
   }
 
   /** @returns {"webrtc" | "websocket" | ""} what carries sound and picture; "" while nothing does */
@@ -178,7 +179,7 @@ export class Session extends EventTarget {
 
   /** The network is back, as far as the browser knows. */
   hurry() {
-    this.#socket?.hurry();
+    this.#channel.hurry();
     if (this.phase === "connected" && this.#media.state !== "connected") this.#reconnect();
   }
 
@@ -226,8 +227,8 @@ export class Session extends EventTarget {
       if (run !== this.#run) return;
       this.#had = look;
       this.#adopt(answer);
-      if (!kept || !media.rides(this.#socket)) {
-        await media.begin(answer, this.#socket);
+      if (!kept || !media.rides(this.#channel.socket)) {
+        await media.begin(answer, this.#channel.socket);
         await media.connected(limit);
       }
       if (run !== this.#run) return;
@@ -298,27 +299,10 @@ export class Session extends EventTarget {
     this.id = sessionid;
     this.#token = token ?? "";
     this.#tell("opened", { renewed, avatar, background });
-    if (this.#socket?.sessionid === sessionid) this.#socket.credentials = this.credentials;
-    else this.#openSocket();
+    this.#channel.use(this.credentials);
   }
 
-  #openSocket() {
-    this.#socket?.close();
-    this.#socket = new Socket(this.credentials, 0, {
-      onMessage: (message, number) => this.#receive(message, number),
-      onReplay: (messages, gap) => this.#replayed(messages, gap),
-      onState: (state, gap) => this.#channel(state, gap),
-      onMicrophone: (heard, by) => this.phase === "connected" && this.#track && this.#tell("microphone", { heard, by }),
-    });
-  }
-
-  #channel(state, gap) {
-    const back = state === "open" && this.#lost;
-    this.#lost = state !== "open";
-    if (state === "open") {
-      if (gap || this.#replay === "whole") this.#tell("gap", null);
-      this.#replay = "missed";
-    }
+  #channelIs(state, back) {
     this.#tell("socket", state);
     this.#media?.channel?.(state === "open");
     if (back) this.#look();
@@ -327,26 +311,9 @@ export class Session extends EventTarget {
 
   /** The token is no good (any more). An avatar that is here is called again, which the server answers with a new one. */
   #refused() {
-    this.#socket = null;
+    this.#channel.close();
     if (this.phase === "connected") this.#reconnect();
     if (this.phase === "elsewhere") this.#fail(new ApiError("auth_failed"));
-  }
-
-  #receive(message, number) {
-    if (message.type === "media") this.#moved(String(message.page ?? ""));
-    else this.#tell("message", { message, number });
-  }
-
-  /** Where the avatar is now is what the last word of a replay says; a page that just called it knows better. */
-  #replayed(messages, gap) {
-    if (this.#replay === "fresh") {
-      for (const { message, number } of messages) this.#receive(message, number);
-      return;
-    }
-    const last = messages.findLast(({ message }) => message.type === "media");
-    if (last && this.#replay === "missed") this.#moved(String(last.message.page ?? ""));
-    const told = messages.filter(({ message }) => message.type !== "media");
-    this.#tell("replay", { messages: told, whole: this.#replay === "whole", gap });
   }
 
   /** Another window called the avatar: let it go, and don't fight for it. */
@@ -373,18 +340,12 @@ export class Session extends EventTarget {
     if (!alive && run === this.#run && this.phase === "connected") this.#reconnect();
   }
 
-  /** Resolves when the message channel is open, or has been awaited for long enough. */
-  async #channelSettled() {
-    const until = Date.now() + CHANNEL_MS;
-    while (this.#socket && !this.#socket.open && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-
   async #reconnect() {
     const run = this.#begin();
     for (const [index, wait] of BACK_OFF_MS.entries()) {
       this.#enter("reconnecting", { attempt: index + 1, limit: BACK_OFF_MS.length });
       await new Promise((resolve) => setTimeout(resolve, wait));
-      if (run === this.#run) await this.#channelSettled();
+      if (run === this.#run) await this.#channel.settled();
       if (run !== this.#run) return;
       try {
         await this.#connect(run, RECONNECT_MS);
@@ -402,9 +363,7 @@ export class Session extends EventTarget {
 
   /** The server no longer knows this conversation: the next offer asks for a new one, under a new id. */
   #expire() {
-    this.#socket?.close();
-    this.#socket = null;
-    this.#replay = "fresh";
+    this.#channel.forget();
     this.#expired ||= Boolean(this.id);
     this.#token = "";
     this.id = "";
@@ -419,8 +378,7 @@ export class Session extends EventTarget {
   #release() {
     this.#media?.close();
     this.#media = null;
-    this.#socket?.close();
-    this.#socket = null;
+    this.#channel.close();
   }
 
   #enter(phase, more = {}) {

@@ -1,4 +1,5 @@
 /** The page's language: the tables it was given, the current choice (kept with the chat page's), filling marked elements. */
+import { writeMarked } from "../marked.js";
 
 const KEPT = "eman.language";
 const listeners = new Set();
@@ -57,13 +58,6 @@ export function locale() {
 
 /** Write every marked element: text, accessible name (with tooltip on buttons), placeholder. */
 export function fill() {
-  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  document.title = t("page.title");
-  for (const element of document.querySelectorAll("[data-i18n]")) element.textContent = t(element.dataset.i18n);
-  for (const element of document.querySelectorAll("[data-i18n-placeholder]")) element.placeholder = t(element.dataset.i18nPlaceholder);
-  for (const element of document.querySelectorAll("[data-i18n-label]")) {
-    element.setAttribute("aria-label", t(element.dataset.i18nLabel));
-    if (element.matches("button")) element.title = t(element.dataset.i18nLabel);
-  }
+  writeMarked(document, language, t);
   for (const listener of listeners) listener();
 }
