@@ -290,11 +290,17 @@ async def test_h3_a_reload_goes_on_as_it_was(chromium: Browser, server: Server) 
         await until(page, GREETED)
         assert await page.evaluate("window.eman.state.sound.state") == "suspended"
         await browser.screenshot(page, "websocket-unmute")
+        session.conversation.say("What nobody hears now is not to be heard later, before all that is said then.")
+        await until(page, "window.eman.state.activity === 'speaking'")
+        await until(page, "window.eman.state.activity === 'idle'", timeout=30)
         await page.click("#unmute")
         await until(page, "window.eman.state.sound.state === 'running'")
         assert await page.locator("#unmute").is_hidden()
+        await asyncio.sleep(0.5)
+        assert await page.evaluate("window.eman.state.sound.played_ms") == 0
         session.conversation.say("Here I am again.")
         await until(page, "window.eman.state.sound.played_ms > 500")
+        assert await page.evaluate("window.eman.state.sound.lost") == 0
         # held to talk: what is said reaches the server
         await page.locator("#talk").hover()
         await page.mouse.down()

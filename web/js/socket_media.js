@@ -124,6 +124,7 @@ export class SocketMedia {
   }
 
   close() {
+    if (this.#closed) return; // the channel may be another one's by now
     this.#closed = true;
     clearInterval(this.#beat);
     this.#uplink?.close();

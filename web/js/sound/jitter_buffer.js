@@ -74,6 +74,11 @@ export class JitterBuffer {
     this.#pieces.push({ line, at, samples });
   }
 
+  /** Pieces were left out on purpose: those are not lost. */
+  skip() {
+    this.#seq = null;
+  }
+
   /** Fill `out` (-1 to 1) with what sounds from `now` on. */
   pull(out, now) {
     out.fill(0);

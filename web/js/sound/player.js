@@ -11,6 +11,8 @@ export class Player {
   #tap = null;
   #lines = [];
   #figures = {};
+  /** Pieces were left out since the last one that was played. */
+  #skipped = false;
   /** Called with true when the browser forbids sound until the user does something, else with false. */
   onSilent = () => {};
 
@@ -50,8 +52,14 @@ export class Player {
     this.#tell();
   }
 
-  /** @param {{reply: string, at_ms: number, seq: number, data: string}} frame an `audio_frame` */
+  /**
+   * While the browser forbids sound it is left out, as a silenced video's is: kept, it would come before all that is said later.
+   * @param {{reply: string, at_ms: number, seq: number, data: string}} frame an `audio_frame`
+   */
   push({ reply, at_ms, seq, data }) {
+    if (this.silent) { this.#skipped = true; return; }
+    if (this.#skipped) this.#node?.port.postMessage({ type: "skip" });
+    this.#skipped = false;
     const samples = decoded(data);
     this.#node?.port.postMessage({ type: "piece", reply, at_ms, seq, samples }, [samples.buffer]);
   }

@@ -24,6 +24,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
   #take({ type, reply, at_ms: ms, samples, seq }) {
     const at = Math.round(((ms ?? 0) * sampleRate) / 1000);
     if (type === "piece") this.#buffer.push({ reply, at, samples, seq }, currentFrame);
+    if (type === "skip") this.#buffer.skip();
     if (type === "clear") this.#buffer.clear(reply, at, currentFrame);
     if (type === "flush") this.#buffer.flush(currentFrame);
     if (type === "allow") this.#buffer.allow();
