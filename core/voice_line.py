@@ -243,6 +243,7 @@ class VoiceLine:
             case ReplySentence(number, text):
                 if (reply := self._reply(number)) is not None and text.strip():
                     reply.sentence(text.strip())
+                    await reply.room()
             case ReplySound(number, pcm, arrived):
                 if (reply := self._reply(number)) is not None:
                     reply.sound(pcm, arrived)

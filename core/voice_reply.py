@@ -13,6 +13,8 @@ from core.sentences import Piece
 
 QUEUED_S = 30.0
 """So much sound waits for the stage, which holds 20 s itself; then the service has to wait."""
+QUEUED = 4096
+"""As many pieces, sentences without sound included."""
 
 
 class VoiceReply:
@@ -61,9 +63,6 @@ class VoiceReply:
             self._put(Piece("", self._take_mood()))  # it has no sentences
         self._begun = True
         self._put(SpeechChunk(pcm, arrived=arrived))
-        self._seconds += pcm.seconds
-        if self._seconds >= QUEUED_S and not self.over:
-            self._room.clear()
 
     async def room(self) -> None:
         """Wait until more may come, or nothing does any more."""
@@ -107,16 +106,25 @@ class VoiceReply:
     # -- inside
 
     def _put(self, item: Piece | SpeechChunk) -> None:
-        if not self.over:
-            self._items.append(item)
-            self._more.set()
+        if self.over:
+            return
+        self._items.append(item)
+        self._more.set()
+        if isinstance(item, SpeechChunk):
+            self._seconds += item.pcm.seconds
+        if self._full:
+            self._room.clear()
+
+    @property
+    def _full(self) -> bool:
+        return self._seconds >= QUEUED_S or len(self._items) >= QUEUED
 
     def _taken(self) -> Piece | SpeechChunk:
         item = self._items.popleft()
         if isinstance(item, SpeechChunk):
             self._seconds -= item.pcm.seconds
-            if self._seconds < QUEUED_S:
-                self._room.set()
+        if not self._full:
+            self._room.set()
         return item
 
     def _take_mood(self) -> tuple[Act, ...]:

@@ -21,6 +21,7 @@ from core.voice_events import (
     ReplySentence,
     UserSaid,
 )
+from core.voice_reply import QUEUED
 from tests.test_listener import SOUND
 from tests.voice_fakes import Scene, reply, scene, sound
 
@@ -223,6 +224,19 @@ async def test_h1_a_long_reply_makes_the_service_wait_and_an_abort_frees_it() ->
         await it.settled()
         assert it.call._events.qsize() == 0
         assert it.call.told == ["abort"]
+        await usable(it)
+
+
+async def test_h1_sentences_without_end_make_the_service_wait() -> None:
+    async with scene() as it:
+        it.conversation.say("one two")  # the stage is taken
+        it.stage.released.clear()
+        await it.settled()
+        await it.tell(ReplyBegan(1), *(ReplySentence(1, "And so on.") for _ in range(QUEUED + 3)))
+        assert it.call._events.qsize() == 3
+        it.conversation.interrupt()
+        await it.settled()
+        assert it.call._events.qsize() == 0
         await usable(it)
 
 
