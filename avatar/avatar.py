@@ -76,8 +76,11 @@ class Avatar:
         self._on_audio = on_audio
         self._link: _Link | None = None
         self._pump = Pump(self.stage)
+        self.stage.heard_later(self._late)
         self._ahead: dict[object, float] = {}
         """Of each who listens: how many seconds before it is due sound may come."""
+        self._delays: dict[object, Callable[[], float]] = {}
+        """Of each who listens: how many seconds after its arrival sound is heard; 0 when nobody knows."""
         self._earlier: Counter[str] = Counter()
         """Figures of the connections before this one: what was sent stays sent."""
         self._answering = asyncio.Lock()
@@ -110,7 +113,11 @@ class Avatar:
                 raise SessionNotFound("the session has ended")
 
     def listen(
-        self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
+        self,
+        sink: SoundSink,
+        ahead_s: float = 0.5,
+        dropped: Callable[[], None] = lambda: None,
+        delay: Callable[[], float] = lambda: 0.0,
     ) -> Callable[[], None]:
         """See `core.parts.Media`."""
         if not 0 <= ahead_s <= MOST_AHEAD_S:
@@ -119,6 +126,7 @@ class Avatar:
         def end() -> None:
             untap()
             self._ahead.pop(key, None)
+            self._delays.pop(key, None)
             self._arrange()
 
         def out() -> None:
@@ -128,8 +136,16 @@ class Avatar:
         key = object()
         untap = self.stage.tap(sink, out)
         self._ahead[key] = ahead_s
+        self._delays[key] = delay
         self._arrange()
         return end
+
+    def _late(self) -> float:
+        """Of those who told, the first who hears it; a connection's buffer is not known."""
+        if not self._pump.running:
+            return 0.0
+        told = (delay() for delay in self._delays.values())
+        return min((seconds for seconds in told if seconds > 0), default=0.0)
 
     def _arrange(self) -> None:
         """Let the pump pull the stage while somebody listens, and no track pulls it."""

@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from avatar.lateness import MOST_LATE_S
 from core.frames import AUDIO_FRAME, MEDIA_RATE, Samples
 
 KEPT_S = 0.4
@@ -13,7 +14,7 @@ KEPT_S = 0.4
 MOST_AHEAD_S = 1.0
 """Seconds that may be read before they are due."""
 _KEPT = int(KEPT_S * MEDIA_RATE) // AUDIO_FRAME
-_MOST = int((KEPT_S + MOST_AHEAD_S) * MEDIA_RATE) // AUDIO_FRAME
+_MOST = int((KEPT_S + MOST_AHEAD_S + MOST_LATE_S) * MEDIA_RATE) // AUDIO_FRAME
 _SILENCE = np.zeros(AUDIO_FRAME, np.int16)
 
 
@@ -35,6 +36,11 @@ class Played:
         """The last ones were read, but are not played."""
         for _ in range(min(len(self._packets), samples // AUDIO_FRAME)):
             self._packets.pop()
+
+    def hush(self, samples: int) -> None:
+        """The last ones were handed over, but nobody hears them."""
+        for index in range(1, 1 + min(len(self._packets), samples // AUDIO_FRAME)):
+            self._packets[-index] = _SILENCE
 
     def between(self, seconds: float, ago: float) -> Samples:
         """What was read during `seconds` until `ago` seconds before the end: int16, shape (n,)."""

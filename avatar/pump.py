@@ -46,6 +46,11 @@ class Pump:
         self.resyncs = 0
         """How often its clock had to be moved, as the loop (or the machine) stood still."""
 
+    @property
+    def running(self) -> bool:
+        """Whether it pulls."""
+        return self._running
+
     def start(self, ahead_s: float) -> None:
         """Pull from where the stage is, up to `ahead_s` before real time; or, when it runs, that much from now on."""
         self._ahead = int(ahead_s * MEDIA_RATE)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from avatar.acting import Sounded
 from avatar.speech import STEP, Speech
-from avatar.timeline import whole
+from avatar.timeline import Timeline, whole
 from core.frames import MEDIA_RATE, Progress
 
 
@@ -77,7 +78,14 @@ class SpokenReply:
         self.utterance = utterance + 1
         return True
 
-    def heard(self, waiting: int) -> Progress:
-        """How far it was heard, when so many queued samples of `utterance` are still to come."""
-        total = self._queued[self.utterance]
-        return Progress(self.utterance, min(1.0, max(0.0, 1 - waiting / total)) if total else 0.0)
+    def heard(self, timeline: Timeline, held: Sequence[Speech], until: int) -> Progress:
+        """How far it was heard by `until`; `held` is to be played after what is on the timeline.
+
+        Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps.
+        """
+        unheard = (timeline.first_after(self.id, until), *(speech.utterance for speech in held[:1]))
+        utterance = min((self.utterance, *(one for one in unheard if one is not None)))
+        waiting = sum(len(speech.samples) for speech in held if speech.utterance == utterance)
+        waiting += timeline.waiting(self.id, utterance, until)
+        total = self._queued[utterance]
+        return Progress(utterance, min(1.0, max(0.0, 1 - waiting / total)) if total else 0.0)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from avatar.acting import Acting
+from avatar.lateness import RUN_OUT, Lateness
 from avatar.lip_preview import LipPreview, LipViewer
 from avatar.lipsync.mouth import mouth_between, relaxed
 from avatar.played import Played
@@ -81,6 +82,7 @@ class SpeechStage:
         self._pacer: Pacer | None = None
         self._taps = Taps()
         self._played = Played()
+        self._lateness = Lateness()
         self.underruns = 0
         """How often speech ran dry inside an utterance (the synthesizer was slower than real time)."""
 
@@ -97,6 +99,10 @@ class SpeechStage:
         self._pacer = pacer
         if pacer is None:
             self._take_back()
+
+    def heard_later(self, told: Callable[[], float]) -> None:
+        """How late it is heard (see `Lateness`); set once."""
+        self._lateness = Lateness(told)
 
     def tap(self, sink: SoundSink, dropped: Callable[[], None] = lambda: None) -> Callable[[], None]:
         """Have what is played handed to `sink`; returns what ends it (idempotent). `dropped`: it raised, and is out."""
@@ -164,8 +170,9 @@ class SpeechStage:
     def clear(self) -> Progress:
         """Silence now. Returns how far the reply had come; later pieces of it are refused."""
         self._catch_up()
-        heard = self._heard()
-        self._withdraw()
+        until = self._lateness.heard(self._cursor, self._reply.lead)
+        heard = self._reply.heard(self._timeline, self._held or (), until)
+        self._withdraw(until)
         self._held = None
         self._timeline.cut([placed for placed in self._timeline if placed.end <= self._cursor], self._cursor)
         self._reply.id = ""
@@ -186,11 +193,12 @@ class SpeechStage:
         self._catch_up()
         if self._held is not None or self._timeline.tail <= self._cursor:
             return False
-        cut = self._timeline.gap(self._cursor)
-        self._withdraw()
+        until = self._lateness.heard(self._cursor, self._reply.lead)
+        cut = self._timeline.gap(until)
+        self._withdraw(until)
         self._held, played = [], []
         for placed in self._timeline:
-            before, after = placed.split(min(cut, self._cursor), self._cursor)
+            before, after = placed.split(min(cut, until), self._cursor)
             played += [before] if before is not None else []
             self._held += [after] if after is not None else []
         self._timeline.cut(played, self._cursor)
@@ -289,7 +297,8 @@ class SpeechStage:
         """
         self._skip_silence()
         now = self._cursor if self._pacer is None else self._pacer.due()
-        return self._played.between(seconds, ago + (self._read - now) / MEDIA_RATE)
+        late = self._lateness.samples(self._reply.lead)
+        return self._played.between(seconds, ago + (self._read - now + late) / MEDIA_RATE)
 
     def next_position(self) -> int:
         """Where tracks of a new connection begin: the first whole picture after what was played."""
@@ -318,7 +327,7 @@ class SpeechStage:
         self._read = max(self._read, cursor)
         self._announce(before)
         self._show_lips()
-        self._timeline.forget(before - int(KEEP_PLAYED_S * MEDIA_RATE))
+        self._timeline.forget(before - int(KEEP_PLAYED_S * MEDIA_RATE) - self._lateness.samples(0))
         if self.queued_seconds < MAX_QUEUED_S:
             self._roomy.set()
         if not self.speaking:
@@ -381,8 +390,10 @@ class SpeechStage:
         if self._preview is not None:
             self._preview.show(self._cursor)
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, heard_until: int) -> None:
         """What was told of the reply and is still to come does not come."""
+        self._played.hush(self._cursor - heard_until - RUN_OUT)
+        self._lateness.cut(self._cursor)
         if self._held is not None or self._reply.start is None or not self._reply.id:
             return
         at = self._reply.since_start(self._cursor)
@@ -391,9 +402,3 @@ class SpeechStage:
             self._preview.withdraw(self._cursor)
         if self._cursor <= self._reply.start:
             self._reply.start = None  # nothing of it was heard: it begins anew
-
-    def _heard(self) -> Progress:
-        """Counted in samples that are still to come: played ones are forgotten, and holding leaves gaps."""
-        utterance = self._reply.utterance
-        held = sum(len(speech.samples) for speech in self._held or () if speech.utterance == utterance)
-        return self._reply.heard(held + self._timeline.waiting(utterance, self._cursor))

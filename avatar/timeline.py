@@ -81,9 +81,15 @@ class Timeline:
             for placed in self.until(position + AUDIO_FRAME)
         )
 
-    def waiting(self, utterance: int, cursor: int) -> int:
-        """Samples of the utterance that come after `cursor`."""
-        pieces = (placed for placed in self if placed.speech.reply_id and placed.speech.utterance == utterance)
+    def first_after(self, reply_id: str, cursor: int) -> int | None:
+        """The reply's first utterance of which something comes after `cursor`."""
+        later = (placed.speech for placed in self if placed.end > cursor and placed.speech.reply_id)
+        return min((speech.utterance for speech in later if speech.reply_id == reply_id), default=None)
+
+    def waiting(self, reply_id: str, utterance: int, cursor: int) -> int:
+        """Samples of the reply's utterance that come after `cursor`."""
+        told = (reply_id, utterance)
+        pieces = (placed for placed in self if (placed.speech.reply_id, placed.speech.utterance) == told)
         return sum(placed.end - min(max(cursor, placed.start), placed.end) for placed in pieces)
 
     def next_change(self, cursor: int, span: int) -> int:

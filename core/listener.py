@@ -207,7 +207,8 @@ class Listener:
         """
         for moment in (time - STEP_S, time):
             played = self._avatar.played(FRAME_S, self._now - moment)
-            if speaking or played.any():  # a clip sounds without speaking
+            # a clip sounds without speaking; of a reply that nobody hears yet there is no echo
+            if played.any() or (speaking and self._detector.expects_echo):
                 self._detector.on_avatar_level(moment, band_levels(played, MEDIA_RATE))
         if not self._detector.expects_echo:
             return None

@@ -335,18 +335,32 @@ class SubscribeVisemes(Incoming):
 
 class AudioWish(BaseModel):
     """`uplink`: what the socket's binary frames are; `page`: the window's name in its offer, if it has one;
-    `ahead_ms`: how long before it is due sound may come."""
+    `ahead_ms`: how long before it is due sound may come; `delay_ms`: see `DelayNews`, 0: unknown."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     uplink: Literal["pcm", "opus", "none"]
     page: str = Field(default="", max_length=64)
     ahead_ms: StrictInt = Field(default=500, ge=0, le=1000)
+    delay_ms: StrictInt = Field(default=0, ge=0, le=2000)
 
 
 class OpenAudio(Incoming):
     """Asks for the session's sound over this socket."""
 
     content: AudioWish
+
+
+class DelayNews(BaseModel):
+    """`delay_ms`: from the arrival of an answer's first sound to its being heard (buffer and loudspeaker)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    delay_ms: StrictInt = Field(ge=0, le=2000)
+
+
+class AudioDelay(Incoming):
+    """What was told in `open_audio` has changed."""
+
+    content: DelayNews
 
 
 class Recognition(Incoming):

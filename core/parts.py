@@ -27,13 +27,20 @@ class Media(Protocol):
         """Be without a connection from now on, for who listens: an earlier one is closed. As `connect` otherwise."""
 
     def listen(
-        self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
+        self,
+        sink: SoundSink,
+        ahead_s: float = 0.5,
+        dropped: Callable[[], None] = lambda: None,
+        delay: Callable[[], float] = lambda: 0.0,
     ) -> Callable[[], None]:
         """Hand `sink` what the avatar plays; returns what ends it (idempotent). `dropped`: it raised, and is out.
 
         While a WebRTC connection plays, in real time. Else, where speech is queued, up to `ahead_s` (0 to 1; the least
         of all who listen) before it is due: a client's buffer is filled as fast as speech is made, and an interruption
         takes back what is not due (`SoundSink.cleared`). With nobody who listens and no connection speech waits.
+
+        `delay()`: seconds, up to 2, from the arrival of a reply's first sound to its being heard; 0: nobody knows. What
+        was heard of a reply, and when the avatar's voice may come back through the microphone, is that much later.
         """
 
     async def disconnect(self) -> None:

@@ -98,7 +98,9 @@ class Session:
         if microphone is not None:
             microphone.close()
 
-    def listen(self, sink: SoundSink, ahead_s: float = 0.5) -> Callable[[], None]:
+    def listen(
+        self, sink: SoundSink, ahead_s: float = 0.5, delay: Callable[[], float] = lambda: 0.0
+    ) -> Callable[[], None]:
         """Hand `sink` what the avatar plays (see `Media.listen`) until what is returned is called (idempotent).
 
         While anybody listens the session lives, with a WebRTC connection or without.
@@ -112,7 +114,7 @@ class Session:
                 self.left = self.left and not self._listeners
 
         listener = object()
-        stop = self.media.listen(sink, ahead_s, end)
+        stop = self.media.listen(sink, ahead_s, end, delay)
         self._listeners.add(listener)
         self.detached_at = self.unheard_since = None
         self.left = False

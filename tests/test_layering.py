@@ -28,8 +28,8 @@ LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_link
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer", "intake",
-    "clip_source", "clip", "choreography", "taps", "pump", "played", "timeline", "spoken_reply", "lip_preview",
-    "video_file", "offline",
+    "clip_source", "clip", "choreography", "taps", "pump", "played", "lateness", "timeline", "spoken_reply",
+    "lip_preview", "video_file", "offline",
 )}  # fmt: skip
 SERVICE = {f"core.{name}" for name in (
     "websocket_manager", "websocket_session", "websocket_router", "thread_push", "http_api", "envelope", "sse",

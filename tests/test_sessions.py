@@ -49,7 +49,11 @@ class FakeMedia:
         self.state = LinkState.NEW
 
     def listen(
-        self, sink: SoundSink, ahead_s: float = 0.5, dropped: Callable[[], None] = lambda: None
+        self,
+        sink: SoundSink,
+        ahead_s: float = 0.5,
+        dropped: Callable[[], None] = lambda: None,
+        delay: Callable[[], float] = lambda: 0.0,
     ) -> Callable[[], None]:
         self.sinks.append(dropped)
         return lambda: self.sinks.remove(dropped) if dropped in self.sinks else None

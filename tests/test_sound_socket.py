@@ -81,6 +81,44 @@ async def test_h3_an_interruption_clears_what_is_not_due_and_nothing_more_comes(
         assert abs(len(client.sound("r2")) / RATE - 0.4) < 0.03
 
 
+@pytest.mark.parametrize("afterwards", [False, True])
+async def test_h3_what_a_client_has_not_played_yet_was_not_heard(serving: Serve, afterwards: bool) -> None:
+    async with serving() as server, SoundClient(server.url) as client:
+        await client.start(**({} if afterwards else {"delay_ms": 1500}))
+        await client.human(LONG)
+        media = server.sessions.find(client.session).media
+        async with asyncio.timeout(20):  # the share of a sentence that was heard is known once all of it is there
+            while media.status()["queued_seconds"] < 9:
+                await asyncio.sleep(0.01)
+        await client.heard_ms("r1", 2600)
+        if afterwards:
+            await client.send(type="audio_delay", content={"delay_ms": 1500})
+            assert await client.quiet()
+        assert (await client.post("/interrupt_talk", sessionid=client.session))["code"] == 0
+        clear = await client.message("audio_clear", reply="r1")
+        said = await client.message("reply", state="interrupted")
+        assert clear["at_ms"] > 2000
+        assert abs(len(said["text"].split()) - (clear["at_ms"] - 1500) / 200) <= 1.1
+
+
+@pytest.mark.parametrize("delay", [-1, 2001, 1.5, "200", True, None])
+async def test_h3_a_delay_that_is_none_is_refused(serving: Serve, delay: object) -> None:
+    async with serving() as server, SoundClient(server.url) as client:
+        await client.offer()
+        await client.login()
+        await client.send(type="audio_delay", content={"delay_ms": 100})
+        assert "open_audio" in (await client.message("wsa_error", ref="audio_delay"))["message"]
+        await client.send(type="open_audio", content={"uplink": "none", "delay_ms": delay})
+        refusal = await client.message("wsa_error", ref="open_audio")
+        assert (refusal["code"], refusal["message"][:18]) == ("bad_message", "content.delay_ms: ")
+        await client.open_audio(delay_ms=100)
+        await client.send(type="audio_delay", content={"delay_ms": delay})
+        refusal = await client.message("wsa_error", skip=1, ref="audio_delay")
+        assert (refusal["code"], refusal["message"][:18]) == ("bad_message", "content.delay_ms: ")
+        await client.send(type="audio_delay", content={"delay_ms": 0})
+        assert await client.quiet()
+
+
 async def test_h3_what_is_spoken_into_the_socket_is_heard_and_answered(serving: Serve) -> None:
     async with serving() as server, SoundClient(server.url) as client:
         await client.start("pcm")
@@ -107,11 +145,14 @@ async def test_h3_speaking_over_the_avatar_interrupts_it(serving: Serve) -> None
         assert abs(loudness(client.sound("r2")) - TONE) < 0.01
 
 
-async def test_h3_the_avatars_own_voice_leaking_back_does_not_interrupt(serving: Serve) -> None:
-    """The microphone hears what a client plays 150 ms after it is due, 20 dB down, without echo cancelling."""
+@pytest.mark.parametrize(("delay_s", "told"), [(0.15, {}), (0.9, {"delay_ms": 800})])
+async def test_h3_the_avatars_own_voice_leaking_back_does_not_interrupt(
+    serving: Serve, delay_s: float, told: dict[str, int]
+) -> None:
+    """The microphone hears what a client plays so late after it is due, 20 dB down, without echo cancelling."""
     async with serving(tts__engine="espeak") as server, SoundClient(server.url) as client:
-        await client.start("pcm")
-        leak = asyncio.create_task(client.leak(0.15))
+        await client.start("pcm", **told)
+        leak = asyncio.create_task(client.leak(delay_s))
         await client.human("This is a rather long text that the avatar speaks while its voice comes back. " * 2)
         await client.message("reply", state="end", timeout=60)
         leak.cancel()

@@ -29,7 +29,7 @@ from core.devices.effects import (
 )
 from core.devices.line import DeviceLine
 from core.devices.options import TalkOptions
-from core.devices.outbox import BURST_S
+from core.devices.outbox import BURST_S, TAIL_S
 from core.devices.talk import Talk
 from core.devices.tally import DeviceTally
 from core.devices.uplink import Uplink
@@ -80,7 +80,7 @@ class Device:
         self._microphone = session.microphones.open(MicrophoneKind.DEVICE)
         self._line.session_id = session.id
         self._line.say(messages.hello(session.id))
-        self._end = session.listen(self, BURST_S)
+        self._end = session.listen(self, BURST_S, lambda: TAIL_S)
 
     def detach(self) -> None:
         """The device is gone, or has connected again; the session may be taken up. Idempotent."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from core.errors import BadRequest, Refused
 from core.frames import LISTEN_RATE, Pcm, Samples
-from core.messages import Message, OpenAudio, audio_closed, audio_opened, microphone, parse
+from core.messages import AudioDelay, Message, OpenAudio, audio_closed, audio_opened, microphone, parse
 from core.microphones import Microphone, MicrophoneKind
 from core.services.asr_audio import Pace, PcmReader
 from core.services.audio_down import SoundDown, SoundTally
@@ -72,7 +72,7 @@ class AudioService(WebSocketServiceBase):
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """See `WebSocketServiceBase`."""
-        return {"open_audio": self._open, "close_audio": self._close}
+        return {"open_audio": self._open, "audio_delay": self._delay, "close_audio": self._close}
 
     @property
     def sockets(self) -> int:
@@ -122,7 +122,8 @@ class AudioService(WebSocketServiceBase):
         earlier = self._opened.pop(socket, None)
         down = SoundDown(socket, self.tally)
         socket.send_message(audio_opened(session.id, wish.uplink, wish.ahead_ms))
-        end = session.listen(down, wish.ahead_ms / 1000)
+        down.delay_s = wish.delay_ms / 1000
+        end = session.listen(down, wish.ahead_ms / 1000, lambda: down.delay_s)
         pace = self._paces.setdefault(socket, Pace(AHEAD_S))
         opened = self._opened[socket] = _Opened(session, wish.page, down, end, wish.uplink, opus, pace)
         if wish.uplink != "none":
@@ -131,6 +132,13 @@ class AudioService(WebSocketServiceBase):
             self._let_go(socket, earlier)
         if opened.microphone is not None:
             socket.binary_to = self
+
+    async def _delay(self, socket: WebSocketSession, data: Message) -> None:
+        wish = parse(AudioDelay, data).content
+        opened = self._opened.get(socket)
+        if opened is None:
+            raise BadRequest("no sound is open: send open_audio first")
+        opened.down.delay_s = wish.delay_ms / 1000
 
     async def _close(self, socket: WebSocketSession, data: Message) -> None:
         if socket not in self._opened:

@@ -29,6 +29,8 @@ class SoundDown:
     def __init__(self, socket: WebSocketSession, tally: SoundTally) -> None:
         self._socket = socket
         self._tally = tally
+        self.delay_s = 0.0
+        """From the arrival of a reply's first sound to its being heard, as the client told; 0: it did not."""
         self._half = HalfRate()
         self._next: tuple[str, int] | None = None
         self._seq = 0
