@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 from playwright.async_api import Browser, Page
 
+from avatar.avatar import Avatar
 from core.frames import SoundPiece
 from core.session import Session
 from server import Server
@@ -361,3 +363,24 @@ async def test_e1_the_page_says_when_another_microphone_is_heard(chromium: Brows
             await page.wait_for_selector(unheard)
             await page.click("#hangup")
             await page.wait_for_selector(unheard, state="detached")
+
+
+async def test_h3_the_server_knows_how_late_the_page_plays(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server, NO_WEBRTC + RECORDED, bypass_csp=True) as page:
+        await start(page)
+        media = (await session_of(server, page)).media
+        assert isinstance(media, Avatar)
+        assert 0.16 <= media._late() <= 0.4, "the first buffer and the loudspeaker"
+        reference = Reference()
+        media.listen(reference)
+        before = time.monotonic()
+        clock = await audio_now(page)
+        apart = (before + time.monotonic()) / 2 - clock
+        media.stage._listener.say(LONG)  # type: ignore[attr-defined]
+        await until(page, "window.eman.state.sound.played_ms > 1500", timeout=20)
+        begun = media._pump._origin + (media.stage._reply.start or 0) / 48_000
+        late = media._late()
+        first = float((await heard(page)).sounding()[0]) + apart
+        onset = float(np.flatnonzero(np.abs(reference.of("r1")) > 0.01)[0]) / RATE
+        speaker = float(await page.evaluate("window.voice.outputLatency || 0.02"))
+        assert abs(first + speaker - (begun + onset) - late) < 0.06

@@ -10,6 +10,10 @@ const BEAT_MS = 4000;
 /** A channel that came back is to carry sound again within this time. */
 const BACK_MS = 3000;
 const POLL_MS = 20;
+/** What the server is told of how late its sound is heard: changes from this one on, and no more often. Milliseconds. */
+const DELAY_STEP_MS = 20;
+const DELAY_PAUSE_MS = 500;
+const MOST_DELAY_MS = 2000;
 
 export class SocketMedia {
   #player = new Player();
@@ -26,6 +30,8 @@ export class SocketMedia {
   #carries = false;
   /** Of several microphones of the conversation this one is heard. */
   #heard = true;
+  /** The delay that the server knows, and when it was told. */
+  #told = { delay: 0, at: 0 };
 
   /**
    * @param {MediaStreamTrack | null} track the microphone; null to listen only
@@ -52,6 +58,7 @@ export class SocketMedia {
   async request() {
     if (!workletsPossible()) throw new ApiError("no_worklet");
     await this.#player.open();
+    this.#player.onDelay = (delay) => this.#tell(delay);
     return { type: "websocket" };
   }
 
@@ -138,7 +145,10 @@ export class SocketMedia {
   }
 
   #ask() {
-    this.#socket.send({ type: "open_audio", content: { uplink: "pcm", page: this.#page } });
+    this.#player.restart();
+    const delay = Math.min(this.#player.delay, MOST_DELAY_MS);
+    this.#told = { delay, at: performance.now() };
+    this.#socket.send({ type: "open_audio", content: { uplink: "pcm", page: this.#page, delay_ms: delay } });
     this.#socket.send({ type: "subscribe_visemes", content: { format: "arkit" } });
   }
 
@@ -177,6 +187,16 @@ export class SocketMedia {
     }
     this.#enter("connected");
     this.#socket.beat();
+  }
+
+  /** How late the sound is heard, for what was heard of an answer that is interrupted. */
+  #tell(measured) {
+    const now = performance.now();
+    const delay = Math.min(measured, MOST_DELAY_MS);
+    const small = Math.abs(delay - this.#told.delay) < DELAY_STEP_MS;
+    if (!this.#carries || small || now - this.#told.at < DELAY_PAUSE_MS) return;
+    this.#told = { delay, at: now };
+    this.#socket.send({ type: "audio_delay", content: { delay_ms: delay } });
   }
 
   #enter(state) {

@@ -13,13 +13,19 @@ export class Player {
   #figures = {};
   /** Pieces were left out since the last one that was played. */
   #skipped = false;
+  /** The reply that comes, and when its first sound would have come, in seconds of the context. */
+  #came = null;
+  /** Milliseconds from the arrival of a reply's first sound to its being heard; null before the first. */
+  #delay = null;
   /** Called with true when the browser forbids sound until the user does something, else with false. */
   onSilent = () => {};
+  /** Called with `delay` whenever it was measured. */
+  onDelay = () => {};
 
   async open() {
     await loadWorklet(this.#context, "./player_worklet.js");
     this.#node = new AudioWorkletNode(this.#context, "eman-player", { numberOfInputs: 0, outputChannelCount: [1] });
-    this.#node.port.onmessage = ({ data }) => { this.#lines = data.lines; this.#figures = data.figures; };
+    this.#node.port.onmessage = ({ data }) => this.#report(data);
     this.#tap = this.#context.createMediaStreamDestination();
     this.#node.connect(this.#context.destination);
     this.#node.connect(this.#tap);
@@ -42,6 +48,21 @@ export class Player {
     return { ...this.#figures, state: this.#context.state };
   }
 
+  /** Milliseconds from the arrival of a reply's first sound to its being heard: as measured, before that as planned. */
+  get delay() {
+    const planned = (this.#figures.delay_ms ?? 0) + 1000 * this.#latency;
+    return Math.round(this.#delay ?? planned);
+  }
+
+  get #latency() {
+    return this.#context.outputLatency || USUAL_LATENCY_S;
+  }
+
+  /** The server begins anew: what comes next came at its time. */
+  restart() {
+    this.#came = null;
+  }
+
   get silent() {
     return this.#context.state !== "running";
   }
@@ -61,6 +82,7 @@ export class Player {
     if (this.#skipped) this.#node?.port.postMessage({ type: "skip" });
     this.#skipped = false;
     const samples = decoded(data);
+    if (this.#came?.reply !== reply) this.#came = { reply, at: this.#context.currentTime - at_ms / 1000 };
     this.#node?.port.postMessage({ type: "piece", reply, at_ms, seq, samples }, [samples.buffer]);
   }
 
@@ -84,7 +106,7 @@ export class Player {
    * @returns {{reply: string, at: number} | null} `at`: milliseconds after the reply's first sound
    */
   heard(ahead = 0) {
-    const now = this.#context.currentTime - (this.#context.outputLatency || USUAL_LATENCY_S) + ahead;
+    const now = this.#context.currentTime - this.#latency + ahead;
     const line = this.silent ? null : this.#lines.findLast(({ base }) => base <= now);
     return line ? { reply: line.reply, at: (now - line.base) * 1000 } : null;
   }
@@ -96,6 +118,15 @@ export class Player {
     this.#node?.port.postMessage({ type: "end" });
     this.#node = null;
     this.#lines = [];
+  }
+
+  #report({ lines, figures }) {
+    this.#lines = lines;
+    this.#figures = figures;
+    const line = lines.at(-1);
+    if (this.silent || !line || line.reply !== this.#came?.reply) return;
+    this.#delay = Math.max(0, 1000 * (line.base - this.#came.at + this.#latency));
+    this.onDelay(this.delay);
   }
 
   #tell() {
