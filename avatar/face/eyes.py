@@ -49,6 +49,7 @@ class EyePainter:
         cx, cy = eye.centre
         side, up, down = rig.reach
         self.box = view.box(cx - side, cy - up, cx + side, cy + down)
+        self._lids = rig.lids
         self._lash, self._wet, self._shade = _ink(rig.lash), _ink(rig.rim), rig.shade
         x0, y0, x1, y1 = self.box
         self.scale = k = view.scale
@@ -96,6 +97,7 @@ class EyePainter:
         """The eye as float32 Y U V, shape (3, h, w) of `box`. Gaze -1..1 (right, down), openness 0..1.2; `squint` 0..1
         raises the lower lid, `slant` 0..1 lowers the outer half of the upper one."""
         rows = self._rows
+        openness *= self._lids
         lower = self._lower - np.float32(squint) * self._raised
         shut = lower + 0.5 * self.scale
         edge = shut + (self._upper - shut) * openness
@@ -118,9 +120,9 @@ class EyePainter:
     def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
         """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid."""
         ball = _over(self._sclera, _shift(self._iris, dx, dy))
-        shadow = 1 - unit(below * np.float32(1 / (13 * self.scale)))
+        shadow = 1 - unit(below * np.float32(1 / (15 * self.scale)))
         # Only the brightness is shaded: shadows in an eye stay warm.
-        ball[0] = (ball[0] - 16) * (1 - np.float32(0.5 * self._shade) * shadow * shadow) + 16
+        ball[0] = (ball[0] - 16) * (1 - np.float32(0.56 * self._shade) * shadow * shadow) + 16
         # The reflection of a lamp moves about half as far as the iris.
         return _over(ball, _shift(self._glint, 0.5 * dx, 0.5 * dy))
 

@@ -51,10 +51,11 @@ class Glances:
             if rng.random() < 0.25:
                 self._aside = -self._aside
             return (self._aside * rng.uniform(0.45, 0.75), rng.uniform(-0.9, -0.55)), rng.uniform(0.6, 1.5)
-        away = {Activity.IDLE: 0.16, Activity.SPEAKING: 0.13}.get(activity, 0.0)
+        away = {Activity.IDLE: 0.16, Activity.SPEAKING: 0.09}.get(activity, 0.0)
         if rng.random() < away:
             side = rng.choice((-1.0, 1.0))
-            return (side * rng.uniform(0.35, 0.7), rng.uniform(-0.2, 0.35)), rng.uniform(0.4, 1.0)
+            far = 0.5 if activity is Activity.SPEAKING else 0.7
+            return (side * rng.uniform(0.3, far), rng.uniform(-0.2, 0.35)), rng.uniform(0.4, 1.0)
         spread = 0.05 if activity in _ATTENTIVE else 0.09
         return (rng.gauss(0, spread), rng.gauss(0, spread * 0.7)), rng.uniform(0.5, 1.9)
 

@@ -54,7 +54,7 @@ class Landmarks:
         top, bottom = (float(through(points, np.zeros(1))[0]) for points in (eyes.upper, eyes.lower))
         bottom -= 0.26 * (bottom - top) * pose.squint
         return {
-            f"lid_upper_{name}": (centre[0], centre[1] + bottom + (top - bottom) * pose.openness),
+            f"lid_upper_{name}": (centre[0], centre[1] + bottom + (top - bottom) * pose.openness * eyes.lids),
             f"lid_lower_{name}": (centre[0], centre[1] + bottom),
             f"iris_{name}": (centre[0] + pose.gaze[0] * eyes.gaze[0], centre[1] + pose.gaze[1] * eyes.gaze[1]),
         }

@@ -62,6 +62,8 @@ _WAVES = (
 
 _NOD, _SHAKE, _TILT = 20.0, 19.0, 0.085
 """Size of the gestures: travel of the nose in art units, and radians."""
+_HELD = 0.010
+"""Gaze that a turn of the head takes back, per art unit of the nose's travel."""
 _LONGEST_STEP = 0.2
 """Cues further apart than this (s) move the springs as if they were this far apart."""
 _PHRASE_S, _PAUSE_S = 0.9, 0.16
@@ -116,7 +118,9 @@ class Motion:
         gaze = self._glances.at(time, step, cue.activity, cue.expression)
         if self._glances.jumped:
             self._blinks.suggest(time)
-        gaze = gaze[0], gaze[1] + look["gaze_y"]
+        # Eyes stay on the viewer while the head turns.
+        yaw, pitch = float(weights[INDEX["yaw"]]), float(weights[INDEX["pitch"]])
+        gaze = gaze[0] - _HELD * yaw, gaze[1] - _HELD * pitch + look["gaze_y"]
         shut = max(cue.shut, self._blinks.at(time, cue.activity, cue.loudness))
         # Speech moves the lids: stress opens them a little, in between they relax.
         lids = (

@@ -120,7 +120,7 @@ class MouthPainter:
         rest_up, rest_low, oval = rest
         inner = np.minimum(v / np.float32(_reach(lips)), 1)
         round_ = max(lips.rounded, 0.9 * lips.agape)
-        profile = np.power(1 - np.power(inner, 2.2 + 0.2 * round_), 0.75 - 0.25 * round_ + 0.25 * lips.tucked)
+        profile = np.power(1 - np.power(inner, 2.2), 0.75 - 0.25 * round_ + 0.25 * lips.tucked)
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(lips.rounded)

@@ -79,6 +79,8 @@ class Eyes:
     """Of the upper lid on the eyeball, 0..1."""
     liner: Point
     """Thickness of the line along the upper lid, at the inner and at the outer corner."""
+    lids: float
+    """How far the upper lid is raised in an open eye, relative to its edge `upper`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,7 @@ def _eyes(r: _Reader) -> Eyes:
         reach=r.reach((66, 42, 36)),
         shade=r.optional_number("shade", 1.0, 0.0, 1.0),
         liner=r.point("liner") if "liner" in r.data else (1.3, 3.3),
+        lids=r.optional_number("lids", 1.0, 0.6, 1.2),
     )
 
 

@@ -152,9 +152,9 @@ def gestures(face: VectorFace, size: int) -> list[Bgr]:
     for gesture in Gesture:
         stream = face.open(size, size, seed=3)
         start = settle(stream, Activity.IDLE, 0.0)
-        for i in range(48):
+        for i in range(40):
             picture = stream.draw(FaceCue(start + i * 0.04, gesture=gesture, gesture_start=start))
-            if i % 6 == 4:
+            if i % 5 == 4:
                 tiles.append(label(to_bgr(picture), f"{gesture.value} {i * 0.04:.2f} s"))
     return tiles
 

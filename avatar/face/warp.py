@@ -89,8 +89,12 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     begin, end = jaw.top - jaw.span * (0.25 + 0.45 * beside), jaw.top + jaw.span * (0.75 + 0.20 * beside)
     # It ends along the edge of the jaw: the chin slides over the neck, and collars stay where they are.
     under = jaw.chin + 112 - 250 * ((x - cx) / jaw.width) ** 2
-    open_ = _smooth(begin, end, y) * _smooth(under, under - 65, y)
-    put("jaw", 0, open_ * _smooth(jaw.width, jaw.width * 0.52, np.abs(x - cx)))
+    sides = np.minimum(((x - cx) / (0.7 * jaw.width)) ** 2, 1)
+    open_ = _smooth(begin, end, y) * _smooth(under, under - 65 - 45 * sides, y)
+    # Its sides give way to the broader part that comes down, or the face would get narrow.
+    broad = 0.24 * np.sign(x - cx) * _bump(np.abs(x - cx), y, 0.62 * jaw.width, jaw.chin - 50, 44, 46)
+    broad *= _smooth(jaw.chin + 30, jaw.chin - 20, y)
+    put("jaw", broad, open_ * _smooth(jaw.width, jaw.width * 0.54, np.abs(x - cx)))
     side = np.asarray(np.tanh((x - mx) / 25), np.float32)
     corner = _bump(np.abs(x - mx), y, mouth.half_width + 8, my - 4, 44, 46)
     put("corner_out", side * corner, 0)
