@@ -449,6 +449,18 @@ async def test_h1_lost_in_mid_reply_what_came_is_played_and_then_the_error() -> 
         await usable(it)
 
 
+async def test_h1_lost_in_mid_reply_without_a_word_about_the_reply() -> None:
+    async with scene() as it:
+        await it.speak_on()
+        await it.tell(LineDown(LOST))
+        it.stage.released.set()
+        await it.settled()
+        assert [state for state, _ in it.endings] == ["error"]
+        assert it.failures == ["fake_lost", "voice_lost"]
+        await it.tell(LineUp())
+        await usable(it)
+
+
 async def test_h1_lost_in_mid_reply_and_interrupted() -> None:
     async with scene() as it:
         await it.speak_on()
@@ -609,6 +621,46 @@ async def test_h1_turns_that_follow_each_other_quickly_are_each_sent_whole() -> 
         await it.answer(2, "the third", "No.")
         assert it.finals == ["", "the second", "the third"]
         assert it.endings[-1] == ("end", "No.")
+
+
+async def test_h1_a_turn_that_is_not_sent_yet_when_the_next_one_begins_is_sent_whole() -> None:
+    async with scene() as it:
+        first, second = np.zeros(800, np.int16), np.zeros(1600, np.int16)
+        turns = [it.line.open(lambda transcript: None)]
+        turns[0].push(first)
+        asked = [asyncio.create_task(turns[0].finish())]
+        await it.settled()
+        turns.append(it.line.open(lambda transcript: None))
+        turns[1].push(second)
+        await it.tell(UserSaid(""))
+        assert it.call.told == ["listen", "finish", "listen"], "the second one is heard as it comes"
+        turns.append(it.line.open(lambda transcript: None))
+        turns[2].push(SOUND)
+        asked.append(asyncio.create_task(turns[1].finish()))
+        await it.settled()
+        assert it.call.told[-2:] == ["listen", "finish"]
+        assert it.call.samples == len(second)
+        await it.tell(UserSaid("the second"))
+        assert [(await one).text for one in asked] == ["", "the second"]
+        await turns[1].cancel()
+        await turns[2].cancel()
+        await usable(it)
+
+
+async def test_h1_words_are_answered_by_the_reply_to_them_and_by_no_other() -> None:
+    async with scene() as it:
+        turn = it.line.open(lambda transcript: None)
+        turn.push(SOUND)
+        asked = asyncio.create_task(turn.finish())
+        await it.settled()
+        await it.tell(UserSaid("hello"))
+        await asked
+        it.conversation.chat("words of a file", typed=False)
+        await it.settled()
+        assert it.call.told[-1] == "ask words of a file"
+        await it.tell(*reply(1, "Of a file."))
+        assert it.endings == [("end", "Of a file.")]
+        await usable(it)
 
 
 async def test_h1_words_that_come_as_the_turn_is_given_up_leave_nothing_waiting() -> None:
