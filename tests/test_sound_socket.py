@@ -298,6 +298,9 @@ async def test_h3_another_page_takes_the_sound_over(serving: Serve) -> None:
         await second.offer(page="second", sessionid=first.session, token=first.answer["token"])
         assert second.session == first.session
         assert (await first.message("audio_closed"))["reason"] == "moved"
+        assert first.socket is not None
+        await first.socket.send_bytes(bytes(640))
+        assert await first.quiet(), "it was under way"
         assert (await first.message("media", page="second"))["session_id"] == first.session
         await second.login()
         await second.open_audio("pcm", page="second")
@@ -308,6 +311,20 @@ async def test_h3_another_page_takes_the_sound_over(serving: Serve) -> None:
         assert begun <= max(frame.end_ms for frame in first.frames), "nothing is lost between them"
         await asyncio.sleep(0.2)
         assert len(first.frames) == count
+
+
+async def test_who_goes_on_speaking_into_a_microphone_that_was_closed_is_told(
+    serving: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.services.audio.UNDER_WAY_S", 0.0)
+    async with serving() as server, SoundClient(server.url) as client:
+        await client.start("pcm")
+        await server.sessions.close(server.sessions.find(client.session))
+        assert (await client.message("audio_closed"))["reason"] == "ended"
+        assert client.socket is not None
+        for number in range(2):
+            await client.socket.send_bytes(bytes(640))
+            assert "open_audio" in (await client.message("wsa_error", skip=number))["message"]
 
 
 async def test_of_two_microphones_the_newest_is_heard_and_the_other_again_when_it_goes(serving: Serve) -> None:

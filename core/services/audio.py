@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,6 +25,8 @@ AHEAD_S = 5.0
 """So much of the microphone may come faster than it is spoken; then the socket is read more slowly."""
 
 
+UNDER_WAY_S = 2.0
+"""Sound that a client sent before it knew that its microphone was closed is no mistake for so long."""
 MOST_SOCKETS = 4
 """Of one session, with sound: windows, and programs that listen."""
 
@@ -67,6 +70,8 @@ class AudioService(WebSocketServiceBase):
         self._opened: dict[WebSocketSession, _Opened] = {}
         self._paces: dict[WebSocketSession, Pace] = {}
         """Of the sockets, not of what they open: opening again is no way around it."""
+        self._under_way: dict[WebSocketSession, float] = {}
+        """Until when sound may still come of sockets whose microphone we closed."""
         self.tally = SoundTally()
 
     @property
@@ -100,6 +105,9 @@ class AudioService(WebSocketServiceBase):
         """The microphone: PCM (16 bit, mono, `LISTEN_RATE`) cut anywhere, or one Opus packet."""
         opened = self._opened.get(socket)
         if opened is None or opened.microphone is None:
+            if time.monotonic() < self._under_way.get(socket, 0.0):
+                return
+            socket.binary_to = None
             raise BadRequest("the sound is closed: send open_audio first")
         samples = _decoded(opened, data)
         opened.microphone.hear(samples)
@@ -109,6 +117,7 @@ class AudioService(WebSocketServiceBase):
         """See `WebSocketServiceBase`."""
         self._end(socket, "")
         self._paces.pop(socket, None)
+        self._under_way.pop(socket, None)
 
     # -- messages
 
@@ -166,6 +175,9 @@ class AudioService(WebSocketServiceBase):
             self._let_go(socket, opened)
             if reason:
                 socket.send_message(audio_closed(opened.session.id, reason))
+            if reason in ("moved", "ended") and opened.microphone is not None:
+                self._under_way[socket] = time.monotonic() + UNDER_WAY_S
+                socket.binary_to = self
 
     def _let_go(self, socket: WebSocketSession, opened: _Opened) -> None:
         opened.end()
