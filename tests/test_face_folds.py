@@ -55,3 +55,27 @@ def test_a_mood_makes_its_folds_and_leaves_none_behind(face: VectorFace) -> None
 
 def test_a_drawing_may_do_without(face: VectorFace) -> None:
     assert face.open(128, 128, choice=FaceChoice("juno"))._plate.folds is None
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1920, 1080)])
+def test_folds_that_come_back_are_not_made_again_and_those_kept_are_few(
+    face: VectorFace, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plate = face.open(*size)._plate
+    folds = plate.folds
+    assert folds is not None
+    number = len(folds.boxes) - 1
+    x0, y0, x1, y1 = folds.boxes[number]
+    states = [(a, b, 3, 1) for a in range(11) for b in range(11)]
+    one, again, other = (plate.folded(folds, number, state) for state in (states[-1], states[-1], states[0]))
+    assert one is again
+    assert (one.astype(int) - other).min() < -10
+    assert np.array_equal(one, folds.shaded(number, states[-1], planes(plate.base)[0][y0:y1, x0:x1]))
+    made: list[tuple[int, ...]] = []
+    shaded = folds.shaded
+    monkeypatch.setattr(folds, "shaded", lambda n, state, luma: made.append(state) or shaded(n, state, luma))
+    for state in states * 2:
+        plate.folded(folds, number, state)
+    kept = sum(shade.result().nbytes for shade in plate._shades._items.values())
+    assert kept <= 2 << 20
+    assert len(made) >= len(states) - 2

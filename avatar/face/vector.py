@@ -218,8 +218,7 @@ class VectorStream:
             if self._folds[number] != state:
                 self._folds[number] = state
                 x0, y0, x1, y1 = folds.boxes[number]
-                luma = planes(self._plate.base)[0][y0:y1, x0:x1]
-                self._rest_planes[0][y0:y1, x0:x1] = folds.shaded(number, state, luma)
+                self._rest_planes[0][y0:y1, x0:x1] = self._plate.folded(folds, number, state)
                 self._touched.append(folds.boxes[number])
 
     def _warp(self, weights: Floats) -> None:
