@@ -61,6 +61,7 @@ export class Player {
   /** The server begins anew: what comes next came at its time. */
   restart() {
     this.#came = null;
+    this.#delay = null;
   }
 
   get silent() {
