@@ -21,7 +21,7 @@ class MicrophoneKind(StrEnum):
 
 
 class Hearing(Protocol):
-    """The part of `core.sessions.Ears` that microphones need."""
+    """The part of `core.parts.Ears` that microphones need."""
 
     def hear(self, samples: Samples) -> None:
         """int16, shape (n,), 16 kHz."""

@@ -40,6 +40,12 @@ PLAYING = "window.eman.state.connection === 'connected' && window.eman.state.med
 SHOWN = "document.querySelector('.screen').dataset.puppet === 'true'"
 GREETED = """[...document.querySelectorAll('#log .message[data-state="done"] .said')]
     .some(said => said.textContent === 'Good morning.')"""
+COUNTED = """
+    window.unheard = 0;
+    new MutationObserver(() => { window.unheard += document.querySelectorAll('[data-code=unheard]').length; })
+        .observe(document, {childList: true, subtree: true});
+"""
+"""Counts the notices that say that the microphone is not heard."""
 LONG = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
 
 
@@ -363,6 +369,22 @@ async def test_e1_the_page_says_when_another_microphone_is_heard(chromium: Brows
             await page.wait_for_selector(unheard)
             await page.click("#hangup")
             await page.wait_for_selector(unheard, state="detached")
+
+
+async def test_e1_a_page_that_changes_over_is_not_told_of_its_own_microphone(chromium: Browser, server: Server) -> None:
+    async with page_on(chromium, server, COUNTED) as page:
+        await start(page, microphone=True)
+        session = await session_of(server, page)
+        for without, kind in ((False, "webrtc"), (True, "websocket")):
+            await page.click("#more")
+            await page.locator("#without-webrtc").set_checked(without, force=True)
+            await page.keyboard.press("Escape")
+            await until(page, f"window.eman.state.media === '{kind}'", timeout=20)
+            async with asyncio.timeout(20):
+                while session.microphones.heard is None or session.microphones.heard.kind != kind:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)
+        assert await page.evaluate("window.unheard") == 0
 
 
 async def test_h3_the_server_knows_how_late_the_page_plays(chromium: Browser, server: Server) -> None:

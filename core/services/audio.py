@@ -23,8 +23,6 @@ LONGEST_FRAME = 2 * LISTEN_RATE
 """Bytes of a binary frame: 1 s of PCM."""
 AHEAD_S = 5.0
 """So much of the microphone may come faster than it is spoken; then the socket is read more slowly."""
-
-
 UNDER_WAY_S = 2.0
 """Sound that a client sent before it knew that its microphone was closed is no mistake for so long."""
 MOST_SOCKETS = 4
@@ -136,7 +134,7 @@ class AudioService(WebSocketServiceBase):
         pace = self._paces.setdefault(socket, Pace(AHEAD_S))
         opened = self._opened[socket] = _Opened(session, wish.page, down, end, wish.uplink, opus, pace)
         if wish.uplink != "none":
-            opened.microphone = self._microphone(socket, session, earlier)
+            opened.microphone = self._microphone(socket, opened, earlier)
         if earlier is not None:
             self._let_go(socket, earlier)
         if opened.microphone is not None:
@@ -162,9 +160,13 @@ class AudioService(WebSocketServiceBase):
             text = f"{MOST_SOCKETS} sockets have this session's sound already: send close_audio on one of them"
             raise Refused(text, code="busy", retryable=True)
 
-    def _microphone(self, socket: WebSocketSession, session: Session, earlier: _Opened | None) -> Microphone:
+    def _microphone(self, socket: WebSocketSession, opened: _Opened, earlier: _Opened | None) -> Microphone:
+        session = opened.session
+
         def told(heard: bool, by: str) -> None:
-            socket.send_message(microphone(session.id, heard, by))
+            # a page that changes over to WebRTC has the same microphone there
+            if heard or by != MicrophoneKind.WEBRTC or not opened.page or opened.page != session.page:
+                socket.send_message(microphone(session.id, heard, by))
 
         before = earlier.microphone if earlier is not None and earlier.session is session else None
         return session.microphones.open(MicrophoneKind.WEBSOCKET, told, instead_of=before)
@@ -177,7 +179,7 @@ class AudioService(WebSocketServiceBase):
                 socket.send_message(audio_closed(opened.session.id, reason))
             if reason in ("moved", "ended") and opened.microphone is not None:
                 self._under_way[socket] = time.monotonic() + UNDER_WAY_S
-                socket.binary_to = self
+                socket.binary_to = socket.binary_to or self
 
     def _let_go(self, socket: WebSocketSession, opened: _Opened) -> None:
         opened.end()

@@ -10,6 +10,8 @@ const RECONNECT_MS = 8_000;
 const IMPATIENT_MS = 6_000;
 /** Failures of WebRTC in a row after which a conversation that it once carried goes the other way. */
 const TOO_OFTEN = 2;
+/** Phases in which the avatar, and with it the microphone, is here or about to be. */
+const CALLING = new Set(["connecting", "connected", "reconnecting"]);
 /** What says that WebRTC does not work here, while the server does. */
 const NO_WEBRTC = new Set(["ice_failed", "no_webrtc"]);
 /** A short radio gap heals by itself; only a longer one is worth a new offer. */
@@ -68,7 +70,7 @@ export class Session extends EventTarget {
       replay: (replay) => this.#tell("replay", replay),
       gap: () => this.#tell("gap", null),
       state: (state, back) => this.#channelIs(state, back),
-      microphone: (heard, by) => this.phase === "connected" && this.#track && this.#tell("microphone", { heard, by }),
+      microphone: (heard, by) => CALLING.has(this.phase) && this.#track && this.#tell("microphone", { heard, by }),
     }, ticket ? "whole" : "fresh");
     if (!ticket) return;
     this.id = ticket.sessionid;
