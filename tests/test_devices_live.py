@@ -690,9 +690,11 @@ async def test_h1_a_page_watches_and_the_device_goes_on(serving: Serve) -> None:
             await page.connect()
             await page.login()
             assert page.session == session_id
-            since = time.monotonic()
-            await page.send(type="listen", mode="off")  # the device's microphone is not the page's to switch
             await device.listen("auto")
+            await asyncio.sleep(0.3)
+            await page.send(type="listen", mode="off")  # the device's microphone is not the page's to switch
+            await asyncio.sleep(0.3)
+            since = time.monotonic()
             device.say(spoken())
             stopped = await device.when("tts", state="stop", since=since)
             heard = [sound for at, sound in device.heard if at > since]

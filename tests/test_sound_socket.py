@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -57,6 +58,18 @@ async def test_h3_a_reply_comes_as_audio_frames_whole_and_in_order(serving: Serv
         assert not holes(sound[: 2 * RATE - 1000])
         assert np.argmax(np.abs(np.fft.rfft(sound[:RATE]))) == 200
         assert (await client.message("reply", state="sentence", reply_id="r2"))["at_ms"] == 0
+
+
+async def test_h3_a_microphone_that_is_faster_than_time_is_read_more_slowly(serving: Serve) -> None:
+    async with serving() as server, SoundClient(server.url) as client:
+        await client.start("pcm")
+        assert client.socket is not None
+        began = time.monotonic()
+        for _ in range(8):  # seconds; five may come at once
+            await client.socket.send_bytes(bytes(2 * LISTEN_RATE))
+        await client.send(type="heartbeat")
+        await client.message("heartbeat_response")
+        assert time.monotonic() - began > 2.5
 
 
 async def test_h3_an_interruption_clears_what_is_not_due_and_nothing_more_comes(serving: Serve) -> None:
