@@ -8,12 +8,12 @@ import random
 import numpy as np
 import pytest
 
-from avatar.face.art import find_presenter
+from avatar.face.art import built_in, find_presenter
 from avatar.face.gaze import Blinks, Glances
 from avatar.face.lips import inside_of, lips_of
 from avatar.face.motion import Motion, Pose
 from avatar.face.rig import load_rig
-from avatar.face.warp import INDEX
+from avatar.face.warp import INDEX, basis
 from core.frames import Activity, FaceCue, MouthShape
 
 STEP = 0.04
@@ -166,3 +166,34 @@ def test_eyes_are_open_nearly_all_the_time_while_speaking(seed: int) -> None:
         loudness = 0.1 * max(0.0, math.sin(time * 18)) if time % 3 < 2.3 else 0.0  # syllables, and pauses
         shut.append(motion.at(FaceCue(time, activity=Activity.SPEAKING, loudness=loudness)).openness < 0.5)
     assert 0.02 < sum(shut) / len(shut) < 0.12
+
+
+def test_f1_wide_vowels_lift_brows_and_lids_a_little() -> None:
+    def spoken(jaw: float) -> tuple[float, float]:
+        motion = Motion(3)
+        cues = (FaceCue(i * STEP, MouthShape(jaw_open=jaw), Activity.SPEAKING, 0.1) for i in range(20))
+        pose = [motion.at(cue) for cue in cues][-1]
+        return float(pose.weights[INDEX["brow_inner_left"]]), pose.openness
+
+    brow, lids = (wide - shut for wide, shut in zip(spoken(0.7), spoken(0.0), strict=True))
+    assert 1 < brow < 5
+    assert 0.01 < lids < 0.1
+
+
+def test_eyes_stay_on_the_viewer_while_the_head_turns() -> None:
+    poses = run(2, 60, Activity.LISTENING)
+    yaw = np.array([pose.weights[INDEX["yaw"]] for pose in poses])
+    gaze = np.array([pose.gaze[0] for pose in poses])
+    assert np.corrcoef(yaw, gaze)[0, 1] < -0.3
+
+
+@pytest.mark.parametrize("presenter", built_in())
+def test_f1_the_jaw_keeps_its_width(presenter: str) -> None:
+    """Lips that come forward don't draw the outline of the jaw in, and a jaw that drops doesn't either."""
+    rig = load_rig(find_presenter(presenter))
+    (x, _), jaw, y = rig.head.centre, rig.jaw, rig.mouth.centre[1]
+    sides = np.array([x - 0.75 * jaw.width, x + 0.75 * jaw.width], np.float32)
+    assert np.abs(basis(rig, sides, np.full(2, y, np.float32))[INDEX["gather"]]).max() < 0.02
+    sides = np.array([x - 0.62 * jaw.width, x + 0.62 * jaw.width], np.float32)
+    out = basis(rig, sides, np.full(2, jaw.chin - 50, np.float32))[INDEX["jaw"]]
+    assert out[0, 0] < -0.1 < 0.1 < out[1, 0]

@@ -83,8 +83,27 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     th = inside["TH"]
     assert th.upper_teeth - 1 < th.tongue < lips["TH"].down - 3, "the tongue between them"
     assert inside["aa"].tongue > inside["DD"].tongue + 5
+    aa = lips["aa"]
+    assert aa.gap > 0.5 * aa.width, "tall"
+    assert aa.width < 0.95 * lips["sil"].width, "with corners drawn in"
+    assert aa.lift < lips["sil"].lift - 0.3 * aa.down, "and down"
+    assert aa.agape > 0.7 > 0.2 > lips["SS"].agape
     areas = {viseme: found.gap * found.width * found.inner for viseme, found in lips.items()}
     assert max(areas, key=lambda viseme: areas[viseme]) == "aa", "the largest opening"
+
+
+@pytest.mark.parametrize("presenter", built_in())
+def test_f1_teeth_get_darker_towards_the_cheeks(face: VectorFace, presenter: str) -> None:
+    stream, shape = face.open(512, 512, seed=1, choice=FaceChoice(presenter)), MOUTHS["aa"]
+    y, *_ = planes(stream.draw(FaceCue(0.0, shape, Activity.SPEAKING)))
+    (mx, my), plate = stream.mouth_at, stream._plate
+    half = lips_of(shape, plate.mouth.rig, plate.mouth.drop, 0.5).width * plate.view.scale
+    between = y[round(my) - 3 : round(my) + 4].max(axis=0).astype(int)
+    middle, *sides = (
+        int(between[round(mx + at * half) - 1 : round(mx + at * half) + 2].max()) for at in (0, -0.72, 0.72)
+    )
+    assert middle > 130
+    assert max(sides) < middle - 30
 
 
 @pytest.mark.parametrize("presenter", built_in())

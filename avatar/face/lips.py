@@ -59,7 +59,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     down = (1 - share) * open_ * apart * (1 - roll) - 0.3 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
-    width = 1 + 0.15 * shape.stretch - 0.365 * shape.pucker - 0.27 * shape.funnel - 0.15 * shape.jaw_open - 0.17 * roll
+    width = 1 + 0.15 * shape.stretch - 0.365 * shape.pucker - 0.30 * shape.funnel - 0.15 * shape.jaw_open - 0.17 * roll
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
@@ -70,7 +70,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
         inner=max(0.40, 1 - 0.30 * shape.pucker**1.5 - 0.22 * shape.funnel - 0.42 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.15 * rounded),
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded),
         lower=max(0.18, 1 + full - 0.46 * shape.press - 0.27 * roll + 0.10 * rounded),
         lift=lift + 1.5 * shape.stretch - fall - (2.5 + 0.9 * max(0.0, down - up)) * rounded,
         rounded=rounded,
@@ -99,7 +99,7 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth)
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.6 * shape.roll_lower - 15.0 * covered
+    upper += 1.6 * shape.roll_lower - 17.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 21.0 * covered
-    rest = 6 + 0.29 * jaw + 3 * rounded
+    rest = 6 + 0.29 * jaw + 6 * rounded
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

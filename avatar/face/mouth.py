@@ -126,7 +126,7 @@ class MouthPainter:
         much = np.float32(lips.rounded)
         # Cupid's bow stays in the upper lip, and both lips get thinner towards the corners.
         rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.08) + 0.52 * v))
-        rest_up = rest_up - np.exp(v * v * np.float32(-20)) * np.float32(0.20 * lips.rounded * self._thick[0])
+        rest_up = rest_up - np.exp(v * v * np.float32(-15)) * np.float32(0.28 * lips.rounded * self._thick[0])
         rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.5) * much)
         if lips.agape:
             # Flesh between the lips shows where a wide mouth turns its corners.
