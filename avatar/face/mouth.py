@@ -253,7 +253,7 @@ class MouthPainter:
         """What can be seen of lower teeth, tongue and upper teeth, in the order of painting: the layer, how far it
         lies below where it is drawn (art units), and the light on it."""
         # However flat a drawing is, a mouth is dark inside.
-        shade = np.float32(0.45 + 0.55 * self.rig.shade)
+        shade = np.float32(0.6 + 0.4 * self.rig.shade)
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
         begin = 0.22 - 0.12 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
