@@ -64,6 +64,8 @@ _NOD, _SHAKE, _TILT = 20.0, 19.0, 0.085
 """Size of the gestures: travel of the nose in art units, and radians."""
 _HELD = 0.010
 """Gaze that a turn of the head takes back, per art unit of the nose's travel."""
+_LOOSE = 0.07
+"""How far the gaze may be off before the eyes correct it."""
 _LONGEST_STEP = 0.2
 """Cues further apart than this (s) move the springs as if they were this far apart."""
 _PHRASE_S, _PAUSE_S = 0.9, 0.16
@@ -90,6 +92,7 @@ class Motion:
         self._start = 0.0
         self._fast = self._slow = self._talk = 0.0
         self._beat = self._beat_speed = 0.0
+        self._held = (0.0, 0.0)
         self._effort = 0.0
         """How wide the jaw has been open lately, 0..1: brows and lids go a little with it."""
         self._spoken = self._silent = 0.0
@@ -118,9 +121,8 @@ class Motion:
         gaze = self._glances.at(time, step, cue.activity, cue.expression)
         if self._glances.jumped:
             self._blinks.suggest(time)
-        # Eyes stay on the viewer while the head turns.
-        yaw, pitch = float(weights[INDEX["yaw"]]), float(weights[INDEX["pitch"]])
-        gaze = gaze[0] - _HELD * yaw, gaze[1] - _HELD * pitch + look["gaze_y"]
+        held = self._hold(float(weights[INDEX["yaw"]]), float(weights[INDEX["pitch"]]))
+        gaze = gaze[0] + held[0], gaze[1] + held[1] + look["gaze_y"]
         shut = max(cue.shut, self._blinks.at(time, cue.activity, cue.loudness))
         # Speech moves the lids: stress opens them a little, in between they relax.
         lids = (
@@ -142,6 +144,13 @@ class Motion:
         )
 
     # -- parts of a pose
+
+    def _hold(self, yaw: float, pitch: float) -> tuple[float, float]:
+        """The gaze that keeps the eyes on the viewer while the head turns, corrected in small jumps, as eyes do."""
+        wanted = -_HELD * yaw, -_HELD * pitch
+        if math.dist(wanted, self._held) > _LOOSE:
+            self._held = wanted
+        return self._held
 
     def _move_head(self, weights: Floats, look: dict[str, float], time: float, step: float) -> None:
         idle = self._idle(time, max(0.0, look["restless"]))
