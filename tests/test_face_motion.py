@@ -187,7 +187,7 @@ def test_eyes_stay_on_the_viewer_while_the_head_turns() -> None:
     poses = [(moving.at(cue), still.at(cue)) for cue in cues]
     yaw = np.array([a.weights[INDEX["yaw"]] for a, _ in poses])
     gaze = np.array([a.gaze[0] - b.gaze[0] for a, b in poses])
-    assert np.corrcoef(yaw, gaze)[0, 1] < -0.7
+    assert np.corrcoef(yaw, gaze)[0, 1] < -0.5
 
 
 @pytest.mark.parametrize("presenter", built_in())

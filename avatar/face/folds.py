@@ -17,6 +17,7 @@ Box = tuple[int, int, int, int]
 
 _STEPS = 10
 """Folds are drawn anew when one of them is another multiple of one part in so many."""
+_BLACK, _WHITE = np.float32(16), np.float32(235)
 _FOREHEAD = [INDEX[f"brow_{part}_{side}"] for part in ("inner", "outer") for side in ("left", "right")]
 
 
@@ -60,8 +61,11 @@ class Folds:
 
     def shaded(self, number: int, state: tuple[int, ...], luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The resting luma of `boxes[number]` with its folds."""
-        dark = np.tensordot(np.array(state, np.float32) / _STEPS, self._masks[number], 1)
-        return np.asarray(np.clip(luma - dark + 0.5, 16, 235), np.uint8)
+        light = luma + np.float32(0.5)
+        for mask, depth in zip(self._masks[number], state, strict=True):
+            if depth:  # mostly only one or two are there
+                light -= mask * np.float32(depth / _STEPS)
+        return np.asarray(light.clip(_BLACK, _WHITE, out=light), np.uint8)
 
 
 def _grid(view: View, box: Box) -> tuple[Floats, Floats]:
