@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,8 @@ from core.web_pages import add_headers, cross_origin, page_routes
 from core.websocket_manager import UnifiedWebSocketManager
 from core.websocket_router import WebSocketRouter
 from engines import Engines
+
+logger = logging.getLogger("app")
 
 VERSION = "0.1.0"
 WEB = Path(__file__).with_name("web")
@@ -363,5 +366,9 @@ class Server:
     async def _reap(self) -> None:
         while True:
             await asyncio.sleep(self.settings.lifecycle.reaper_interval_s)
-            await self.sessions.reap()
-            await self.sockets.close_expired()
+            try:
+                await self.sessions.reap()
+                await self.sockets.close_expired()
+            except Exception:
+                # this round ends here: without the next one no session would ever be freed
+                logger.exception("the reaper stumbled")

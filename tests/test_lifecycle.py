@@ -284,3 +284,21 @@ async def test_a_port_in_use_is_told_in_one_line(serving: Serve) -> None:
     assert process.returncode == 2
     assert "Traceback" not in errors.decode()
     assert "can't start" in errors.decode()
+
+
+async def test_a_round_of_housekeeping_that_fails_is_not_the_last_one(
+    serving: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = 0
+
+    async def broken() -> None:
+        nonlocal rounds
+        rounds += 1
+        raise RuntimeError("a bug")
+
+    async with serving(lifecycle__reaper_interval_s="0.05") as server:
+        monkeypatch.setattr(server.sockets, "close_expired", broken)
+        async with asyncio.timeout(10):
+            while rounds < 2:
+                await asyncio.sleep(0.05)
+    assert "the reaper stumbled" in caplog.text
