@@ -296,7 +296,7 @@ async def test_wrong_text_falls_back_to_the_sound() -> None:
     wrong = voice.lips("Yesterday evening the children sang their longest songs in a crowded train to the sea.")
     alone = voice.lips("")
     late = slice(150, None)
-    assert np.abs(wrong[late] - alone[late]).mean() < 0.2 * np.abs(voice.lips(TEXT)[late] - alone[late]).mean()
+    assert np.abs(wrong[late] - alone[late]).mean() < 0.3 * np.abs(voice.lips(TEXT)[late] - alone[late]).mean()
 
 
 async def test_speech_beyond_the_text_follows_the_sound() -> None:

@@ -146,7 +146,9 @@ def test_f3_the_command_scores_a_folder(folder: Path, capsys: pytest.CaptureFixt
     by_sound = json.loads(capsys.readouterr().out)
     assert main([str(folder), "--text", "--json"]) == 0
     by_text = json.loads(capsys.readouterr().out)
-    assert set(by_text) - set(by_sound) == {"wrong_text_auc"}
+    assert set(by_text) - set(by_sound) == {"wrong_text_auc", "right_text_kept", "wrong_text_left"}
+    assert by_text["right_text_kept"]["value"] > 0.9
+    assert by_text["wrong_text_left"]["value"] > 0.5
     assert by_text["accuracy_20ms"]["value"] > 0.85
     assert by_text["wrong_text_auc"]["value"] > 0.8
     assert by_text["closure_recall"]["n"] == 6

@@ -12,7 +12,8 @@ import numpy as np
 from avatar.language import language_of
 from avatar.lipsync.alignment import PRIOR, Aligned, Alignment
 from avatar.lipsync.audio import GatedPosteriors
-from avatar.lipsync.glide import Glide
+from avatar.lipsync.closures import AHEAD, BEFORE, Closures
+from avatar.lipsync.glide import Glide, rest
 from avatar.lipsync.lattice import lattice_of
 from avatar.lipsync.network import Network
 from avatar.lipsync.pronunciation import Pronouncer, Word
@@ -22,6 +23,8 @@ from core.frames import LISTEN_RATE, VISEMES, SpeechChunk, SpokenWord, VisemeFra
 _log = logging.getLogger(__name__)
 
 _SIL = VISEMES.index("sil")
+_NEARLY = 0.98
+"""With more trust in the text, what the sound alone says of closures does not show."""
 
 
 class AlignedLipSync:
@@ -46,15 +49,18 @@ class AlignedLipSync:
 
     def _load(self) -> None:
         Network.load()
+        Closures.load()
         self._pronouncer.load()
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Decided frames, and how well text and sound agree in each of the frames judged now; -inf without a text."""
+    """Decided frames; of the frames judged now how well text and sound agree (-inf without a text), and the trust in
+    the text, 0..1."""
 
     rows: VisemeFrames
     scores: list[float]
+    trusts: list[float]
 
 
 class AlignedLipStream:
@@ -65,9 +71,10 @@ class AlignedLipStream:
         self._script = _Script(text, pronouncer)
         self._alignment: Alignment | None = None
         self._begun = False
-        self._glide = Glide()
-        self._heard: VisemeFrames = np.zeros((0, len(VISEMES)), np.float32)
-        """What the audio model said of the frames that are not decided."""
+        self._closures = Closures.load()
+        self._glide = Glide(self._closures)
+        self._heard = rest(BEFORE)
+        """What the audio model said of the frames that are not decided, and of `BEFORE` older ones."""
 
     def feed(self, chunk: SpeechChunk) -> VisemeFrames:
         """See `core.stages.LipStream`. Raises `LipSyncError` on another sample rate."""
@@ -93,7 +100,8 @@ class AlignedLipStream:
         if self._alignment is not None:
             parts.append(self._weigh(self._alignment.finish()))
         rows = [part.rows for part in parts] + [self._glide.finish()]
-        return Judgement(np.concatenate(rows), [score for part in parts for score in part.scores])
+        scores = [score for part in parts for score in part.scores]
+        return Judgement(np.concatenate(rows), scores, [trust for part in parts for trust in part.trusts])
 
     def _begin(self) -> None:
         """Pronounce the text; done with the first sound, in the worker thread that brings it."""
@@ -105,6 +113,7 @@ class AlignedLipStream:
             return
         if words:
             self._alignment = Alignment(lattice_of(words), PRIOR)
+            self._glide = Glide()
 
     def _bound(self, word: SpokenWord) -> None:
         if self._alignment is not None and (index := self._script.index_of(word.text)) is not None:
@@ -112,19 +121,22 @@ class AlignedLipStream:
 
     def _follow(self, heard: VisemeFrames) -> Judgement:
         if self._alignment is None:
-            return Judgement(self._glide.feed(heard), [-math.inf] * len(heard))
+            return Judgement(self._glide.feed(heard), [-math.inf] * len(heard), [0.0] * len(heard))
         self._heard = np.concatenate((self._heard, heard))
         return self._weigh(self._alignment.feed(heard))
 
     def _weigh(self, aligned: Aligned) -> Judgement:
         """The mouth between what the text expects and what is heard, by how well they agree."""
         count = len(aligned.visemes)
-        heard, self._heard = self._heard[:count], self._heard[count:]
+        around, self._heard = self._heard[: BEFORE + count + AHEAD], self._heard[count:]
+        heard = around[BEFORE : BEFORE + count]
         # speech that goes on after the end of the text is none of it
         beyond = aligned.ended * (1 - heard[:, _SIL])
         trust = (aligned.trust * (1 - beyond))[:, None]
+        if count and float(trust.min()) < _NEARLY:
+            heard = self._closures.seen_in(np.concatenate((around, rest(BEFORE + count + AHEAD - len(around)))))
         rows = trust * aligned.visemes + (1 - trust) * heard
-        return Judgement(self._glide.feed(np.asarray(rows, np.float32)), aligned.score.tolist())
+        return Judgement(self._glide.feed(np.asarray(rows, np.float32)), aligned.score.tolist(), aligned.trust.tolist())
 
 
 class _Script:

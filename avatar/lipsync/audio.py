@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avatar.lipsync.closures import Closures
 from avatar.lipsync.glide import AHEAD, Glide
 from avatar.lipsync.network import Network
 from avatar.lipsync.posteriors import LOOK_AHEAD as POSTERIOR_LOOK_AHEAD
@@ -17,7 +18,7 @@ _SIL = VISEMES.index("sil")
 
 
 class AudioLipSync:
-    """The lip model's posteriors, shut in silence and smoothed; see `avatar.lipsync.network`."""
+    """The lip model's posteriors, shut in silence, closures seen twice, smoothed; see `avatar.lipsync.network`."""
 
     name = "audio"
 
@@ -29,6 +30,7 @@ class AudioLipSync:
     async def start(self) -> None:
         """Load the model (half a megabyte). Raises `LipSyncError`."""
         self._network = Network.load(self._weights or None)
+        Closures.load()
 
     async def close(self) -> None:
         """Nothing to free: the weights are shared and small."""
@@ -43,7 +45,7 @@ class AudioLipStream:
 
     def __init__(self, network: Network) -> None:
         self._heard = GatedPosteriors(network)
-        self._glide = Glide()
+        self._glide = Glide(Closures.load())
 
     def feed(self, chunk: SpeechChunk) -> VisemeFrames:
         """See `core.stages.LipStream`. Raises `LipSyncError` on another sample rate."""

@@ -17,7 +17,7 @@ import re
 import sys
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from avatar.lipsync import metrics
 from avatar.lipsync.aligned import AlignedLipSync
 from avatar.lipsync.audio import AudioLipSync
 from avatar.lipsync.labels import Segment
-from avatar.lipsync.metrics import Judged, Share
+from avatar.lipsync.metrics import Judged, Mask, Share
 from avatar.resampler import Resampler
 from core.errors import BadRequest, LipSyncError
 from core.frames import LISTEN_RATE, VISEMES, Pcm, Samples, SpeechChunk, VisemeFrames
@@ -116,11 +116,12 @@ def rows_of(stream: LipStream, clip: Clip) -> VisemeFrames:
     return np.concatenate([*(stream.feed(chunk) for chunk in pieces(clip)), stream.finish()])
 
 
-def scored(lips: AlignedLipSync, clip: Clip, text: str) -> tuple[VisemeFrames, list[float]]:
-    """The lips of a clip that is taken to say `text`, and the score of every frame."""
+def scored(lips: AlignedLipSync, clip: Clip, text: str) -> tuple[VisemeFrames, list[float], list[float]]:
+    """The lips of a clip that is taken to say `text`; of every frame the score of the text, and the trust in it."""
     stream = lips.open(text)
     parts = [*(stream.judge(chunk) for chunk in pieces(clip)), stream.conclude()]
-    return np.concatenate([part.rows for part in parts]), [score for part in parts for score in part.scores]
+    scores = [score for part in parts for score in part.scores]
+    return np.concatenate([part.rows for part in parts]), scores, [trust for part in parts for trust in part.trusts]
 
 
 def measured(clips: Sequence[Judged]) -> list[Metric]:
@@ -158,27 +159,45 @@ def evaluate(clips: Sequence[Clip], *, text: bool, progress: Callable[[int, int]
     by_text, by_sound = AlignedLipSync(), AudioLipSync()
     asyncio.run((by_text if text else by_sound).start())
     judged: list[Judged] = []
-    right: list[float] = []
-    wrong: list[float] = []
+    right = _Verdict()
+    wrong = _Verdict()
     for done, clip in enumerate(clips):
         if text:
-            rows, scores = scored(by_text, clip, clip.text)
+            rows, *verdict = scored(by_text, clip, clip.text)
             judged.append(Judged(rows, clip.segments))
             other = wrong_text(clips, done)
             if clip.text and other:
-                right += np.array(scores)[judged[-1].speech].tolist()
-                wrong += np.array(scored(by_text, clip, other)[1])[judged[-1].speech].tolist()
+                right.add(judged[-1].speech, *verdict)
+                wrong.add(judged[-1].speech, *scored(by_text, clip, other)[1:])
         else:
             judged.append(Judged(rows_of(by_sound.open(), clip), clip.segments))
         if progress:
             progress(done + 1, len(clips))
-    figures = measured(judged)
-    if text:
-        separation = _number(metrics.separation(right, wrong))
-        figures.append(
-            Metric("wrong_text_auc", "right text against wrong, AUC", separation, len(right), "speech frames")
-        )
-    return figures
+    return measured(judged) + (_separations(right, wrong) if text else [])
+
+
+@dataclass
+class _Verdict:
+    """Scores of frames of speech, and whether the text was trusted."""
+
+    scores: list[float] = field(default_factory=list)
+    trusted: list[bool] = field(default_factory=list)
+
+    def add(self, speech: Mask, scores: list[float], trusts: list[float]) -> None:
+        self.scores += np.array(scores)[speech].tolist()
+        self.trusted += (np.array(trusts)[speech] > 0.5).tolist()
+
+
+def _separations(right: _Verdict, wrong: _Verdict) -> list[Metric]:
+    count, unit = len(right.scores), "speech frames"
+    kept = sum(right.trusted) / count if count else None
+    left = 1 - sum(wrong.trusted) / count if count else None
+    separation = _number(metrics.separation(right.scores, wrong.scores))
+    return [
+        Metric("wrong_text_auc", "right text against wrong, AUC", separation, count, unit),
+        Metric("right_text_kept", "right text trusted", kept, count, unit),
+        Metric("wrong_text_left", "wrong text not trusted", left, count, unit),
+    ]
 
 
 def wrong_text(clips: Sequence[Clip], index: int) -> str:

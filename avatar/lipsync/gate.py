@@ -27,8 +27,6 @@ _UNDER_VOICE, _RANGE = 12.0, 38.0
 """dB between a speaker's vowels and what is no longer speech: in noise, and at most."""
 _CLEAR = 26.0
 """dB below the vowels down to which a sound is no silence."""
-_SUDDEN = 2
-"""Frames in a row that must be so loud."""
 _FIRST_LOUD = -16.0
 """dBFS of the vowels before any was heard: as loud as the program's voices are."""
 _SLOPE = 5.0
@@ -61,7 +59,8 @@ class SpeechGate:
         self._frame = 0
         self._quietest: deque[tuple[int, float]] = deque()
         """Frame and level of what may yet be the quietest of what is remembered, quietest first."""
-        self._recent: deque[float] = deque(maxlen=_SUDDEN)
+        self._before = 0.0
+        """Level of the last frame; what is clearly no silence is loud for two."""
         self._may = [0.0] * HOLD
         self._must: list[float] = []
 
@@ -89,22 +88,19 @@ class SpeechGate:
     def _hear(self, power: float) -> None:
         """The next frame, by the sum of its squares."""
         level = 10 * math.log10(power / HOP)
-        if level > self._loud:
-            self._loud += 0.3 * (level - self._loud)
-        elif level > self._loud - _RANGE:
-            self._loud -= _FALL
-        steady = self._steady(power)
-        noise = self._noise(steady)
-        gate = max(min(noise + _OVER_NOISE, self._loud - _UNDER_VOICE), _QUIETEST, self._loud - _RANGE)
-        self._may.append(_ramp(steady - gate))
-        self._recent.append(power)
-        weakest = 10 * math.log10(min(self._recent) / HOP)
-        self._must.append(_ramp(weakest - max(noise + _OVER_NOISE, self._loud - _CLEAR, _QUIETEST)))
-
-    def _steady(self, power: float) -> float:
-        """Level of the last frames in dBFS: voices in the background are loud for a moment at times."""
+        loud = self._loud
+        if level > loud:
+            self._loud = loud = loud + 0.3 * (level - loud)
+        elif level > loud - _RANGE:
+            self._loud = loud = loud - _FALL
         self._power.append(power)
-        return 10 * math.log10(sum(self._power) / (len(self._power) * HOP))
+        # of the last frames: voices in the background are loud for a moment at times
+        steady = 10 * math.log10(sum(self._power) / (len(self._power) * HOP))
+        over_noise = self._noise(steady) + _OVER_NOISE
+        gate = max(min(over_noise, loud - _UNDER_VOICE), _QUIETEST, loud - _RANGE)
+        self._may.append(_ramp(steady - gate))
+        lasting, self._before = min(level, self._before), level
+        self._must.append(_ramp(lasting - max(over_noise, loud - _CLEAR, _QUIETEST)))
 
     def _noise(self, steady: float) -> float:
         """Level of the background in dBFS."""

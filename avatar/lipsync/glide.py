@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.lipsync import closures
+from avatar.lipsync.closures import Closures
 from core.frames import VISEMES, VisemeFrames
 
 BEHIND, AHEAD = 4, 6
@@ -17,6 +19,10 @@ _ROUND = np.array([1, 2, 3, 4, 5, 5, 4.5, 4, 3, 2, 1], np.float32)
 """Lips begin to round 60 ms before a rounded vowel sounds."""
 _SURE = 0.45
 """A closure this probable is kept as it is: smoothing would part the lips again."""
+assert closures.AHEAD == AHEAD, "a second look at closures takes no time of its own"
+_PAST = max(BEHIND, closures.BEFORE)
+_HARDLY = 0.02
+"""Where no PP is more probable, there is nothing to look at twice."""
 _PP = VISEMES.index("PP")
 _AT_ONCE = 32
 """Rows that are smoothed in one product, whose matrices grow with their square."""
@@ -39,9 +45,12 @@ def _kernels(count: int) -> VisemeFrames:
 class Glide:
     """Smooths rows of one utterance as they come. A sure PP never gets less: p, b and m are short."""
 
-    def __init__(self) -> None:
-        self._line = _rest(BEHIND)
-        """Rows that are still needed, the first `BEHIND` of them already returned."""
+    def __init__(self, closures: Closures | None = None) -> None:
+        """`closures` decide where the lips touch; without them the rows themselves do."""
+        self._closures = closures
+        self._past = _PAST if closures else BEHIND
+        self._line = rest(self._past)
+        """Rows that are still needed, the first `_past` of them already returned."""
 
     def feed(self, rows: VisemeFrames) -> VisemeFrames:
         """Take the next rows, shape (n, 15); the smoothed ones that are decided."""
@@ -50,42 +59,51 @@ class Glide:
 
     def finish(self) -> VisemeFrames:
         """The last `AHEAD` rows, or all when there were fewer."""
-        self._line = np.concatenate((self._line, _rest(AHEAD)))
+        self._line = np.concatenate((self._line, rest(AHEAD)))
         return self._smooth()
 
     def _smooth(self) -> VisemeFrames:
-        count = len(self._line) - BEHIND - AHEAD
+        past, line = self._past, self._line
+        count = len(line) - past - AHEAD
         if count <= 0:
             return np.zeros((0, len(VISEMES)), np.float32)
         starts = range(0, count, _AT_ONCE)
-        parts = [_smoothed(self._line[at : BEHIND + min(at + _AT_ONCE, count) + AHEAD]) for at in starts]
-        self._line = self._line[count:]
+        parts = [self._smoothed(line[at : past + min(at + _AT_ONCE, count) + AHEAD]) for at in starts]
+        self._line = line[count:]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def _smoothed(self, line: VisemeFrames) -> VisemeFrames:
+        """All rows of `line` but the first `_past` and the last `AHEAD`, smoothed."""
+        smooth = _moving(line[self._past - BEHIND :])
+        if self._closures is None:
+            itself = line[self._past : len(line) - AHEAD, _PP]
+            if itself.max() > _SURE:
+                now = smooth[:, _PP]
+                _close(smooth, np.where(itself > _SURE, np.maximum(itself, now), now))
+        elif max(line[:, _PP].tolist()) > _HARDLY:
+            seen = self._closures.of(line)
+            _close(smooth, np.where(seen > _SURE, seen, np.minimum(smooth[:, _PP], _SURE)))
+        return smooth
 
-def _smoothed(line: VisemeFrames) -> VisemeFrames:
-    """All rows of `line` but the first `BEHIND` and the last `AHEAD`, smoothed."""
+
+def _moving(line: VisemeFrames) -> VisemeFrames:
+    """All rows of `line` but the first `BEHIND` and the last `AHEAD`, blended with those around them."""
     count = len(line) - BEHIND - AHEAD
     both: VisemeFrames = _kernels(count) @ line
     smooth, rounded = both[:count], both[count:]
     smooth[:, _FIRST_ROUNDED:] = rounded[:, _FIRST_ROUNDED:]
     smooth /= smooth.sum(axis=1, keepdims=True)
-    itself = line[BEHIND : BEHIND + count, _PP]
-    if itself.max() > _SURE:
-        _keep_closed(smooth, itself)
     return smooth
 
 
-def _keep_closed(smooth: VisemeFrames, itself: NDArray[np.float32]) -> None:
-    """Give a sure PP of the unsmoothed rows, `itself`, back to the smoothed ones."""
-    now = smooth[:, _PP].copy()
-    closure = np.where(itself > _SURE, np.maximum(itself, now), now)
-    smooth *= ((1 - closure) / np.maximum(1 - now, 1e-6))[:, None]
+def _close(smooth: VisemeFrames, closure: NDArray[np.float32]) -> None:
+    """Make PP as probable as `closure` says."""
+    smooth *= ((1 - closure) / np.maximum(1 - smooth[:, _PP], 1e-6))[:, None]
     smooth[:, _PP] = closure
     smooth /= smooth.sum(axis=1, keepdims=True)
 
 
-def _rest(count: int) -> VisemeFrames:
+def rest(count: int) -> VisemeFrames:
     """The mouth before and after an utterance: shut."""
     rows = np.zeros((count, len(VISEMES)), np.float32)
     rows[:, VISEMES.index("sil")] = 1.0

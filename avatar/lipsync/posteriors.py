@@ -17,7 +17,7 @@ LOOK_AHEAD = (LOOK_AHEAD_FRAMES + STEP - 1) / VISEME_RATE + BEFORE / LISTEN_RATE
 assert AHEAD <= LOOK_AHEAD_FRAMES, "the gate must never make the network wait"
 _HARDLY = 0.02
 """Weight of the network's silence where the sound is too loud for it: it takes people's fading vowels for silence."""
-_FAVOURED = 1.3
+FAVOURED = 1.3
 """Weight of p, b and m: lips that stay open are the worse mistake, and on voices kept apart it costs no accuracy."""
 _SIL, _PP = VISEMES.index("sil"), VISEMES.index("PP")
 
@@ -69,7 +69,7 @@ class PosteriorStream:
         count = len(rows)
         self._returned += count
         self._may, self._must = may[count:], must[count:]
-        rows[:, _PP] *= _FAVOURED
+        rows[:, _PP] *= FAVOURED
         rows[:, _SIL] *= 1 - (1 - _HARDLY) * must[:count]
         rows /= rows.sum(axis=1, keepdims=True)
         return Heard(rows, may[:count])

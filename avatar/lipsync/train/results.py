@@ -92,8 +92,8 @@ def _section(name: str, title: str, clips: Sequence[Clip]) -> list[str]:
         f"{counts['closure_recall']} p b m, {counts['open_in_silence']} silent frames.",
         "",
         "| | accuracy | ±20 ms | opening r | closures: recall / precision | at 25 fps | open in silence | jerk | "
-        "wrong text, AUC |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "wrong text, AUC | right text kept / wrong left |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(f"| {label} | {_cells(metrics, goals)} |" for label, metrics, goals in rows),
         "",
     ]
@@ -124,6 +124,7 @@ def _cells(metrics: Sequence[Metric], goals: Goals) -> str:
             cell("open_in_silence"),
             cell("jerk"),
             cell("wrong_text_auc", ".3f"),
+            f"{cell('right_text_kept')} / {cell('wrong_text_left')}",
         )
     )
 
