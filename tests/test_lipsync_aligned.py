@@ -64,6 +64,11 @@ def test_lattice_loses_no_probability() -> None:
     assert np.allclose(whole, np.triu(whole)), "speech never goes back"
     assert np.allclose(lattice.visemes.sum(axis=1), 1, atol=1e-5)
     assert np.array_equal(lattice.transitions(5, 15), whole[5:15, 5:15])
+    larger = np.ones((12, 12), np.float32)
+    assert lattice.transitions(5, 15, larger) is larger
+    assert np.array_equal(larger[:10, :10], whole[5:15, 5:15])
+    assert not larger[10:].any()
+    assert not larger[:, 10:].any()
 
 
 def test_alignment_finds_every_sound_of_the_text() -> None:
@@ -296,7 +301,7 @@ async def test_wrong_text_falls_back_to_the_sound() -> None:
     wrong = voice.lips("Yesterday evening the children sang their longest songs in a crowded train to the sea.")
     alone = voice.lips("")
     late = slice(150, None)
-    assert np.abs(wrong[late] - alone[late]).mean() < 0.3 * np.abs(voice.lips(TEXT)[late] - alone[late]).mean()
+    assert np.abs(wrong[late] - alone[late]).mean() < 0.01 * np.abs(voice.lips(TEXT)[late] - alone[late]).mean()
 
 
 async def test_speech_beyond_the_text_follows_the_sound() -> None:

@@ -29,15 +29,20 @@ def test_a_window_is_what_lies_around_a_frame() -> None:
     np.testing.assert_allclose(seen[5], wanted.ravel(), rtol=1e-5)
 
 
-def test_nothing_but_pp_changes() -> None:
-    rows = posteriors(60, 2)
-    seen = Closures.load().seen_in(rows)
-    middle = rows[BEFORE:-AHEAD]
-    np.testing.assert_allclose(seen[:, PP], Closures.load().of(rows), rtol=1e-6)
-    np.testing.assert_allclose(seen.sum(axis=1), 1, atol=1e-3)
-    others = np.delete(np.arange(len(VISEMES)), PP)
-    ratio = seen[:, others].sum(axis=1) / middle[:, others].sum(axis=1)
-    np.testing.assert_allclose(seen[:, others], middle[:, others] * ratio[:, None], atol=1e-4)
+def test_doubt_moves_from_the_closures_of_the_text_to_those_of_the_sound() -> None:
+    """The text closes the lips at frame 30; nothing of that is heard."""
+    text, heard = np.zeros((2, 60, len(VISEMES)), np.float32)
+    text[:, VISEMES.index("aa")] = heard[:, VISEMES.index("aa")] = 1
+    text[30], heard[20] = 0, 0.05
+    text[30, PP], heard[20, PP] = 1, 0.3
+
+    def closed(doubt: float) -> float:
+        glide = Glide(Closures.load())
+        rows = (1 - doubt) * text + doubt * heard
+        return float(np.concatenate((glide.feed(rows, heard, np.full(60, doubt, np.float32)), glide.finish()))[30, PP])
+
+    assert closed(0) == 1
+    assert closed(0.3) > closed(0.7) > closed(1) == pytest.approx(0, abs=0.05)
 
 
 @settings(max_examples=30, deadline=None)

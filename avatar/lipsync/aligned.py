@@ -12,8 +12,8 @@ import numpy as np
 from avatar.language import language_of
 from avatar.lipsync.alignment import PRIOR, Aligned, Alignment
 from avatar.lipsync.audio import GatedPosteriors
-from avatar.lipsync.closures import AHEAD, BEFORE, Closures
-from avatar.lipsync.glide import Glide, rest
+from avatar.lipsync.closures import Closures
+from avatar.lipsync.glide import Glide
 from avatar.lipsync.lattice import lattice_of
 from avatar.lipsync.network import Network
 from avatar.lipsync.pronunciation import Pronouncer, Word
@@ -71,10 +71,9 @@ class AlignedLipStream:
         self._script = _Script(text, pronouncer)
         self._alignment: Alignment | None = None
         self._begun = False
-        self._closures = Closures.load()
-        self._glide = Glide(self._closures)
-        self._heard = rest(BEFORE)
-        """What the audio model said of the frames that are not decided, and of `BEFORE` older ones."""
+        self._glide = Glide(Closures.load())
+        self._heard: VisemeFrames = np.zeros((0, len(VISEMES)), np.float32)
+        """What the audio model said of the frames that are not decided."""
 
     def feed(self, chunk: SpeechChunk) -> VisemeFrames:
         """See `core.stages.LipStream`. Raises `LipSyncError` on another sample rate."""
@@ -113,7 +112,6 @@ class AlignedLipStream:
             return
         if words:
             self._alignment = Alignment(lattice_of(words), PRIOR)
-            self._glide = Glide()
 
     def _bound(self, word: SpokenWord) -> None:
         if self._alignment is not None and (index := self._script.index_of(word.text)) is not None:
@@ -128,15 +126,14 @@ class AlignedLipStream:
     def _weigh(self, aligned: Aligned) -> Judgement:
         """The mouth between what the text expects and what is heard, by how well they agree."""
         count = len(aligned.visemes)
-        around, self._heard = self._heard[: BEFORE + count + AHEAD], self._heard[count:]
-        heard = around[BEFORE : BEFORE + count]
+        heard, self._heard = self._heard[:count], self._heard[count:]
         # speech that goes on after the end of the text is none of it
         beyond = aligned.ended * (1 - heard[:, _SIL])
-        trust = (aligned.trust * (1 - beyond))[:, None]
-        if count and float(trust.min()) < _NEARLY:
-            heard = self._closures.seen_in(np.concatenate((around, rest(BEFORE + count + AHEAD - len(around)))))
-        rows = trust * aligned.visemes + (1 - trust) * heard
-        return Judgement(self._glide.feed(np.asarray(rows, np.float32)), aligned.score.tolist(), aligned.trust.tolist())
+        trust = aligned.trust * (1 - beyond)
+        rows = trust[:, None] * aligned.visemes + (1 - trust)[:, None] * heard
+        doubt = np.where(trust < _NEARLY, 1 - trust, np.float32(0))
+        smooth = self._glide.feed(np.asarray(rows, np.float32), heard, doubt)
+        return Judgement(smooth, aligned.score.tolist(), aligned.trust.tolist())
 
 
 class _Script:

@@ -85,6 +85,8 @@ class Alignment:
         self._count = 0
         self._reached = np.zeros(BEAM, np.float32)
         self._low = 0
+        self._transitions = np.zeros((BEAM, BEAM), np.float32)
+        """Filled anew where the beam moves on: a new one would be cold in the processor's cache."""
         self._look(0)
         self._alpha = np.zeros(BEAM, np.float32)
         self._alpha[0] = 1.0
@@ -117,10 +119,7 @@ class Alignment:
         net = self._lattice
         high = min(low + BEAM, len(net))
         self._low = low
-        transitions = net.transitions(low, high)
-        if high - low < BEAM:
-            transitions = np.pad(transitions, (0, BEAM - (high - low)))
-        self._transitions = transitions
+        net.transitions(low, high, self._transitions)
         self._visemes = self._all_visemes[low : low + BEAM]
         self._emission = self._all_emissions[:, low : low + BEAM]
         self._last = len(net) - 1 - low

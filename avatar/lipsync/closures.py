@@ -63,13 +63,6 @@ class Closures:
         touch: Floats = 1 / (1 + np.exp(logits, out=logits))
         return touch
 
-    def seen_in(self, rows: VisemeFrames) -> VisemeFrames:
-        """`rows` but the first `BEFORE` and the last `AHEAD`, PP as probable as this says."""
-        seen, touch = rows[BEFORE : len(rows) - AHEAD].copy(), self.of(rows)
-        seen *= ((1 - touch) / np.maximum(1 - seen[:, _PP], 1e-6))[:, None]
-        seen[:, _PP] = touch
-        return seen
-
 
 def windows(rows: VisemeFrames) -> Floats:
     """What the first layer sees of the frames in the middle, shape (n, 19 * 15): logarithms, oldest row first."""

@@ -46,43 +46,58 @@ class Glide:
     """Smooths rows of one utterance as they come. A sure PP never gets less: p, b and m are short."""
 
     def __init__(self, closures: Closures | None = None) -> None:
-        """`closures` decide where the lips touch; without them the rows themselves do."""
+        """`closures` say where the lips touch by the sound; without them the rows themselves do."""
         self._closures = closures
         self._past = _PAST if closures else BEHIND
         self._line = rest(self._past)
         """Rows that are still needed, the first `_past` of them already returned."""
+        self._heard = rest(self._past)
+        """What the sound alone says of these frames."""
+        self._doubt = np.zeros(self._past, np.float32)
 
-    def feed(self, rows: VisemeFrames) -> VisemeFrames:
-        """Take the next rows, shape (n, 15); the smoothed ones that are decided."""
+    def feed(
+        self, rows: VisemeFrames, heard: VisemeFrames | None = None, doubt: NDArray[np.float32] | None = None
+    ) -> VisemeFrames:
+        """Take the next rows, shape (n, 15); the smoothed ones that are decided.
+
+        `doubt`, shape (n,), 0..1: how far the closures that are heard in `heard`, shape (n, 15), count more than those
+        of `rows`. Without these two the rows are what is heard.
+        """
         self._line = np.concatenate((self._line, rows))
+        if self._closures is not None:
+            self._heard = np.concatenate((self._heard, rows if heard is None else heard))
+            more = np.ones(len(rows), np.float32) if doubt is None else doubt
+            self._doubt = np.concatenate((self._doubt, more))
         return self._smooth()
 
     def finish(self) -> VisemeFrames:
         """The last `AHEAD` rows, or all when there were fewer."""
-        self._line = np.concatenate((self._line, rest(AHEAD)))
-        return self._smooth()
+        return self.feed(rest(AHEAD))
 
     def _smooth(self) -> VisemeFrames:
-        past, line = self._past, self._line
-        count = len(line) - past - AHEAD
+        count = len(self._line) - self._past - AHEAD
         if count <= 0:
             return np.zeros((0, len(VISEMES)), np.float32)
         starts = range(0, count, _AT_ONCE)
-        parts = [self._smoothed(line[at : past + min(at + _AT_ONCE, count) + AHEAD]) for at in starts]
-        self._line = line[count:]
+        parts = [self._smoothed(at, self._past + min(at + _AT_ONCE, count) + AHEAD) for at in starts]
+        self._line, self._heard, self._doubt = self._line[count:], self._heard[count:], self._doubt[count:]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _smoothed(self, line: VisemeFrames) -> VisemeFrames:
-        """All rows of `line` but the first `_past` and the last `AHEAD`, smoothed."""
-        smooth = _moving(line[self._past - BEHIND :])
-        if self._closures is None:
-            itself = line[self._past : len(line) - AHEAD, _PP]
-            if itself.max() > _SURE:
-                now = smooth[:, _PP]
-                _close(smooth, np.where(itself > _SURE, np.maximum(itself, now), now))
-        elif max(line[:, _PP].tolist()) > _HARDLY:
-            seen = self._closures.of(line)
-            _close(smooth, np.where(seen > _SURE, seen, np.minimum(smooth[:, _PP], _SURE)))
+    def _smoothed(self, start: int, end: int) -> VisemeFrames:
+        """The rows from `start` to `end` but for the first `_past` and the last `AHEAD`, smoothed."""
+        smooth = _moving(self._line[start + self._past - BEHIND : end])
+        now, itself = smooth[:, _PP], self._line[start + self._past : end - AHEAD, _PP]
+        closure = now
+        if max(itself.tolist()) > _SURE:
+            closure = np.where(itself > _SURE, np.maximum(itself, now), now)
+        if self._closures is not None:
+            doubt, heard = self._doubt[start + self._past : end - AHEAD], self._heard[start:end]
+            if max(doubt.tolist()) > 0 and max(heard[:, _PP].tolist()) > _HARDLY:
+                seen = self._closures.of(heard)
+                by_sound = np.where(seen > _SURE, seen, np.minimum(now, _SURE))
+                closure = np.asarray(closure + doubt * (by_sound - closure), np.float32)
+        if closure is not now:
+            _close(smooth, closure)
         return smooth
 
 

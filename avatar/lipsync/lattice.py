@@ -66,17 +66,22 @@ class Lattice:
     def __len__(self) -> int:
         return len(self.stay)
 
-    def transitions(self, low: int, high: int) -> Floats:
-        """Probabilities from state to state within [low, high), shape (high - low, high - low), rows "from"."""
+    def transitions(self, low: int, high: int, out: Floats | None = None) -> Floats:
+        """Probabilities from state to state within [low, high), shape (high - low, high - low), rows "from".
+
+        `out`, contiguous and at least as large, is filled and returned instead; what lies beyond becomes 0.
+        """
         size = high - low
-        matrix = np.zeros((size, size), np.float32)
+        matrix = np.zeros((size, size), np.float32) if out is None else out
+        matrix.fill(0)
+        width = len(matrix)
         flat = matrix.reshape(-1)
-        flat[:: size + 1] = self.stay[low:high]
-        flat[1 :: size + 1] = self.move[low : high - 1]
+        flat[: size * width : width + 1] = self.stay[low:high]
+        flat[1 : (size - 1) * width : width + 1] = self.move[low : high - 1]
         jumps = np.flatnonzero(self.jump[low:high])
         targets = self.jump_to[low:high][jumps] - low
         inside = targets < size
-        flat[jumps[inside] * size + targets[inside]] += self.jump[low:high][jumps[inside]]
+        flat[jumps[inside] * width + targets[inside]] += self.jump[low:high][jumps[inside]]
         return matrix
 
 
