@@ -54,6 +54,7 @@ class Glide:
         self._heard = rest(self._past)
         """What the sound alone says of these frames."""
         self._doubt = np.zeros(self._past, np.float32)
+        """How far its closures count."""
 
     def feed(
         self, rows: VisemeFrames, heard: VisemeFrames | None = None, doubt: NDArray[np.float32] | None = None

@@ -198,8 +198,8 @@ def document(lines: Sequence[str], command: str) -> str:
         "stands in `avatar/lipsync/metrics.py`; a goal stands in brackets. The baselines see whole clips, "
         "ours runs as in the server, in pieces of 200 ms. The human set is labelled by PocketSphinx's "
         "forced alignment. It was never trained on, but settings of the alignment (priors, pauses) and of the "
-        "gate of silence were chosen on a part of it: another person's speech will score a little less. A wrong text is "
-        "that of another clip, without a word of the right one.",
+        "gate of silence were chosen on a part of it: another person's speech will score a little less. A wrong text "
+        "is that of another clip, without a word of the right one.",
         "",
     ]
     return "\n".join([*head, *lines]).rstrip() + "\n"
