@@ -117,7 +117,6 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     under += 9 * _bell(side - hw * 0.75, 14) * _bell(y - my, 20)
     under += 13 * _bell(side - hw * 0.60, 6) * _bell(y - my - 2, 12)
     under += 7 * _bell(side - 8, 4) * _bell(y - my + 27, 9)
-    hollow = 13 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44) - 5 * _bell(side - hw - 62, 16) * _bell(
-        y - my + 34, 26
-    )
+    hollow = 13 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44)
+    hollow -= 5 * _bell(side - hw - 62, 16) * _bell(y - my + 34, 26)
     return [np.asarray(mask, np.float32) for mask in (fold, corner, under, hollow)]

@@ -119,8 +119,8 @@ class MouthPainter:
         k = self.scale
         rest_up, rest_low, oval = rest
         inner = np.minimum(v / np.float32(_reach(lips)), 1)
-        round_ = max(lips.rounded, 0.9 * lips.agape)
-        profile = np.power(1 - np.power(inner, 2.2), 0.75 - 0.25 * round_ + 0.25 * lips.tucked)
+        turned = max(lips.rounded, 0.9 * lips.agape)
+        profile = np.power(1 - np.power(inner, 2.2), 0.75 - 0.25 * turned + 0.25 * lips.tucked)
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(lips.rounded)
@@ -130,9 +130,9 @@ class MouthPainter:
         rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.5) * much)
         if lips.agape:
             # Flesh between the lips shows where a wide mouth turns its corners.
-            much_more = np.float32(0.35 * lips.agape)
-            rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much_more * v)
-            rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * much_more
+            flesh = np.float32(0.35 * lips.agape)
+            rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (flesh * v)
+            rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * flesh
         # Towards the corners of a rounded mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
         arch = profile + (oval - profile) * max(much, np.float32(0.7 * lips.agape))
