@@ -48,7 +48,7 @@ def settle() -> None:
 
 def enlarge() -> int:
     """Put heaps that are in use on large pages, and what they grow by; some 50 ms for 100 MB. Returns how many bytes
-    lie there now that did not, 0 where the system has none."""
+    of them lie there now; 0 where the system has none."""
     libc, size = _glibc(), _large_page()
     if libc is None or not size:
         return 0

@@ -38,7 +38,7 @@ _INNER = (slice(1, -1), slice(1, -1))
 
 _SMALLEST, _LARGEST = 128, 2160
 _EYE_STEPS = (64, 64, 32, 16, 16)
-"""Eyes are drawn anew when gaze, lids, squint or slant are another multiple of one part in so many."""
+"""Eyes are drawn anew when gaze, lids, squint or slant are more than one part in so many from what was drawn."""
 
 
 _PRESENTERS_KEPT = 8
@@ -164,7 +164,7 @@ class VectorStream:
         """Where the resting picture has changed since it was last warped."""
         self._shown = [(area[2], area[0]) for area in plate.field.areas]
         """The columns of each area that show the figure, when it is laid over a background that stays."""
-        self._eyes: tuple[int, ...] | None = None
+        self._eyes: tuple[float, ...] | None = None
         self._folds: list[tuple[int, ...] | None] = [None, None]
         self._count = 0
 
@@ -199,13 +199,13 @@ class VectorStream:
 
     def _draw_eyes(self, pose: Pose) -> None:
         wanted = (*pose.gaze, pose.openness, pose.squint, pose.slant)
-        state = tuple(round(value * steps) for value, steps in zip(wanted, _EYE_STEPS, strict=True))
-        if state == self._eyes:
-            return
-        self._eyes = state
-        values = [number / steps for number, steps in zip(state, _EYE_STEPS, strict=True)]
+        if self._eyes is not None:
+            moved = (abs(now - drawn) * steps for now, drawn, steps in zip(wanted, self._eyes, _EYE_STEPS, strict=True))
+            if max(moved) <= 1:
+                return
+        self._eyes = wanted
         for eye in self._plate.eyes:
-            yuv = eye.paint(*values)
+            yuv = eye.paint(*wanted)
             put(self._rest, yuv, eye.box[0], eye.box[1])
             left, top = eye.box[:2]
             self._touched.append((left, top, left + yuv.shape[2], top + yuv.shape[1]))
