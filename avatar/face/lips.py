@@ -55,7 +55,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart
     share = 0.24 + 0.10 * rounded
-    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 6.4 * roll
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 7.0 * roll
     down = (1 - share) * open_ * apart * (1 - roll) - 0.3 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin

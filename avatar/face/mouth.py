@@ -257,7 +257,7 @@ class MouthPainter:
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
         begin = 0.22 - 0.12 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
-        side = 1 - shade * np.float32(0.82) * away * away * (2 - away)
+        side = 1 - shade * np.float32(0.82 - 0.22 * lips.tucked) * away * away * (2 - away)
         side = side * (1 - np.float32(0.45) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
         shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))
@@ -270,7 +270,7 @@ class MouthPainter:
         if place.tongue < lowest:
             yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.36) * shadow)
         if place.upper_teeth > highest:
-            dark = np.float32(0.42 + 0.16 * lips.tucked)
+            dark = np.float32(0.42 + 0.04 * lips.tucked)
             yield self._upper_teeth, place.upper_teeth - upper, side * (1 - dark * shadow)
 
 
