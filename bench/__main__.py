@@ -31,7 +31,8 @@ MEASUREMENTS = {
     "neighbour": "what one session notices of another",
     "memory": "memory with 0, 1, 4 and 8 sessions",
     "churn": "threads, files and memory after many sessions",
-    "voice_backend": "a remote voice service: its packets' way, jitter, disconnects, barge-in",
+    "voice_backend": "a remote voice service: its packets' way, disconnects, barge-in",
+    "voice_page": "gaps in it on the page without WebRTC, with jitter on both ways, in a real Chromium",
     "sockets": "WebSockets: how many, how fast, each message once, nothing left behind",
 }
 

@@ -21,6 +21,7 @@ ORDER = (
     "barge_in",
     "asr",
     "voice_backend",
+    "voice_page",
     "sync",
     "frames",
     "cpu",

@@ -1,4 +1,4 @@
-"""Conversations that a remote voice service leads, and sound without WebRTC.
+"""Conversations that a remote voice service leads, and sound over the WebSocket.
 
 The service is the tests' strict xiaozhi server in a process of its own, with a voice that never pauses: five packets
 of 60 ms at once, then one every 60 ms. Clients take the sound from the WebSocket, or through WebRTC where it is said.
@@ -14,7 +14,6 @@ from bench.result import Figure, Options, Result, statistic
 from bench.voice_barge_in import Interruption, Interruptions, interruptions
 from bench.voice_breaks import Breaks, Inside, breaks
 from bench.voice_downlink import REPLY_S, Downlink, details, downlink, packet_ms
-from bench.voice_page import JITTER_MS, STILL_S, Listened, listened
 from bench.voice_service import BURST, PACKET_S
 
 CROWD = 20
@@ -30,24 +29,21 @@ async def measure(options: Options) -> Result:
     async with RemoteVoice() as service:
         one = await downlink(service, options, 1, options.duration(60, 3))
         crowd = await downlink(service, options, crowd_size, options.duration(60, 3))
-        page = await listened(service, options, options.duration(600, 8))
         broken = await breaks(service, options)
         cut = await interruptions(service, options)
         refused = [told["why"] for told in service.all("refused")]
     figures = [
         *_downlink_figures(one, crowd, crowd_size, alone_ms),
-        *_page_figures(page),
         *_break_figures(broken),
         *_barge_in_figures(cut),
         Figure("violations of the protocol that the service saw", "", [len(refused)], goal=0),
     ]
     settings = {
         "packet_ms": round(1000 * PACKET_S), "burst_packets": BURST, "reply_s": REPLY_S, "conversations": crowd_size,
-        "jitter_ms": JITTER_MS, "downlink_s": options.duration(60, 3), "page_s": options.duration(600, 8),
-        "browser": "on every core",
+        "downlink_s": options.duration(60, 3),
     }  # fmt: skip
     found = {
-        "one": details(one), "crowd": details(crowd), "page": page.details(), "breaks": broken.details(),
+        "one": details(one), "crowd": details(crowd), "breaks": broken.details(),
         "barge_in": cut.details(), "refused": refused,
     }  # fmt: skip
     title = "A remote voice service, and sound over the WebSocket"
@@ -74,21 +70,6 @@ def _downlink_figures(one: Downlink, crowd: Downlink, size: int, alone_ms: float
                floor=socket_ms, floor_note=socket_note, note=by_sending),
         Figure("packets whose sound did not come, or replies that ran dry", "",
                [one.lost + crowd.lost + one.left_out + crowd.left_out], goal=0),
-    ]  # fmt: skip
-
-
-def _page_figures(page: Listened) -> list[Figure]:
-    dry = sum(reply.underruns for reply in page.replies)
-    stills = sum(len(reply.stills) for reply in page.replies)
-    heard = f"gaps heard on the page in {page.seconds / 60:.1f} minutes, ± {JITTER_MS:.0f} ms on both ways"
-    return [
-        Figure(heard, "gaps", [len(page.gaps())], goal=0, floor=0,
-               floor_note="the page's buffer may hold 300 ms",
-               note="silences within a reply, counted in frames of Chromium's audio thread, after the first 300 ms"),
-        Figure(f"… times that Chromium's audio thread stood still for {STILL_S} s", "", [stills], goal=0,
-               note="no frames are counted then"),
-        Figure("… that the player counted", "gaps", [sum(reply.gaps for reply in page.replies)], goal=0),
-        Figure("… times that the avatar's stage ran dry meanwhile", "", [dry], goal=0),
     ]  # fmt: skip
 
 

@@ -25,8 +25,8 @@ from bench.client import sessions_of
 from bench.jitter_proxy import JitterProxy
 from bench.processes import all_cores
 from bench.remote_voice import RemoteVoice, led_server
-from bench.result import Options, pinnable
-from bench.voice_service import Programme
+from bench.result import Figure, Options, Result, pinnable
+from bench.voice_service import BURST, Programme
 from tests import browser
 
 JITTER_MS = 80.0
@@ -40,19 +40,18 @@ STILL_S = 0.2
 _LEVEL = 0.005
 _PROBE = f"""
     class Probe extends AudioWorkletProcessor {{
-        #first = null; #last = null; #behind = null;
+        #heard = 0; #quiet = 0; #behind = null;
         process([[samples]]) {{
             const behind = Date.now() / 1000 - currentTime;
             const still = behind - (this.#behind ?? behind);
             if (still > {STILL_S}) this.port.postMessage(still);
             this.#behind = behind;
             const loud = samples && samples.some(value => Math.abs(value) > {_LEVEL});
-            if (loud) {{
-                this.#first ??= currentTime;
-                if (this.#last !== null && currentFrame - this.#last > 128)
-                    this.port.postMessage([currentTime - this.#first, (currentFrame - this.#last - 128) / sampleRate]);
-                this.#last = currentFrame;
-            }}
+            if (!loud) {{ this.#quiet += 128; return true; }}
+            if (this.#heard && this.#quiet)
+                this.port.postMessage([(this.#heard + this.#quiet) / sampleRate, this.#quiet / sampleRate]);
+            this.#heard += (this.#heard && this.#quiet) + 128;
+            this.#quiet = 0;
             return true;
         }}
     }}
@@ -121,6 +120,32 @@ class Listened:
             "player": self.figures,
             "complaints": self.complaints,
         }
+
+
+async def measure(options: Options) -> Result:
+    """See the module."""
+    seconds = options.duration(600, 8)
+    async with RemoteVoice() as service:
+        page = await listened(service, options, seconds)
+    settings = {"jitter_ms": JITTER_MS, "speech_s": seconds, "burst_packets": BURST, "browser": "on every core"}
+    return Result(
+        "voice_page", "A remote voice service on the page without WebRTC", _figures(page), settings, page.details()
+    )
+
+
+def _figures(page: Listened) -> list[Figure]:
+    dry = sum(reply.underruns for reply in page.replies)
+    stills = sum(len(reply.stills) for reply in page.replies)
+    heard = f"gaps heard on the page in {page.seconds / 60:.1f} minutes, ± {JITTER_MS:.0f} ms on both ways"
+    return [
+        Figure(heard, "gaps", [len(page.gaps())], goal=0, floor=0,
+               floor_note="the page's buffer may hold 300 ms",
+               note="silences within a reply, counted in blocks of Chromium's audio thread, after the first 300 ms"),
+        Figure(f"… times that Chromium's audio thread stood still for {STILL_S} s", "", [stills], goal=0,
+               note="no frames are counted then"),
+        Figure("… that the player counted", "gaps", [sum(reply.gaps for reply in page.replies)], goal=0),
+        Figure("… times that the avatar's stage ran dry meanwhile", "", [dry], goal=0),
+    ]  # fmt: skip
 
 
 async def listened(service: RemoteVoice, options: Options, seconds: float) -> Listened:

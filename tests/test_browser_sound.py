@@ -197,6 +197,48 @@ async def test_h3_replies_follow_each_other_and_never_overlap(page: Page) -> Non
     assert found["lines"] == 1, "a reply that is over is forgotten"
 
 
+async def test_h3_a_frame_count_of_the_browser_that_stands_still_is_not_heard(page: Page) -> None:
+    """Chromium leaves `currentFrame` as it was where the page's thread holds the audio graph's lock."""
+    found = await run(
+        page,
+        """
+        const posted = [];
+        Object.assign(globalThis, {
+            sampleRate: 24000, currentFrame: 0, currentTime: 0,
+            AudioWorkletProcessor: class { port = {postMessage: message => posted.push(message)}; },
+            registerProcessor: (name, kind) => { globalThis.Processor = kind; },
+        });
+        await import('/js/sound/player_worklet.js');
+        const player = new Processor();
+        const heard = (blocks, stale) => {
+            const out = new Float32Array(blocks * 128);
+            for (let block = 0; block < blocks; block++) {
+                if (!stale.includes(block)) currentFrame = start + block * 128;
+                player.process([], [[out.subarray(block * 128, block * 128 + 128)]]);
+            }
+            return out;
+        };
+        const say = (reply) => {
+            for (const {samples, at} of speech(reply, 20, 60))
+                player.port.onmessage({data: {type: 'piece', reply, at_ms: at / 24, samples}});
+        };
+        let start = 0;
+        say('r1');
+        const all = heard(300, []);
+        start += 300 * 128 + 48000; // the whole node stood still for two seconds
+        currentFrame = start;
+        say('r2');
+        const stale = heard(300, [60, 61, 90, 200]);
+        const begin = out => out.findIndex(value => value !== 0);
+        const length = 20 * 60 * 24;
+        const [one, other] = [all, stale].map(out => out.slice(begin(out), begin(out) + length));
+        const same = one.every((value, index) => value === other[index]);
+        return {first: begin(all) / 24, loud: one.every(value => value !== 0), same};
+        """,
+    )
+    assert found == {"first": 160, "loud": True, "same": True}
+
+
 async def test_h3_all_memory_of_the_sound_is_given_back_once_and_nothing_of_it_still_sounds(page: Page) -> None:
     found = await run(
         page,
