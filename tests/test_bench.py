@@ -254,8 +254,8 @@ def test_a_service_with_a_voice_that_never_pauses() -> None:
 
 
 def test_gaps_are_silences_within_replies_whoever_was_late() -> None:
-    first = Reply(5.0, [(0.35, 0.1), (4.0, 0.02)], 1, 0, 3)
-    heard = Listened([first, Reply(30.0, [(20.0, 0.9)], 0, 1, 950), Reply(10.0, [(30.0, 1.3)], 0, 1, 20)])
+    first = Reply(5.0, [(0.35, 0.1), (4.0, 0.02)], 1, 0, [], 3)
+    heard = Listened([first, Reply(30.0, [(20.0, 0.9)], 0, 1, [0.9], 950), Reply(10.0, [(30.0, 1.3)], 0, 1, [], 20)])
     assert heard.gaps() == [(4.0, 0.02), (20.0, 0.9), (30.0, 1.3)]
     assert heard.seconds == 45.0
 
