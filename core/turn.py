@@ -41,6 +41,8 @@ _GAP_S = 0.2
 """For this long after it, all that is not below the echo counts; so do gaps of this length."""
 _ONSET_S = 0.15
 """A word may begin this long before it is clearly a voice, if there was a trace of it."""
+_ROUNDING_MS = 1e-6
+"""Sums of blocks are a hair too small."""
 _STALE_S = 0.4
 """Words say nothing about how a turn ends once this much speech followed them."""
 _SURE = 2
@@ -320,19 +322,22 @@ class TurnDetector:
             return [TurnTooLong(self._now), *self._finish(turn)]
         if turn.forced:
             return []
-        silence = (self._now - turn.last_voice) * 1000 + 1e-6
-        if turn.speech * 1000 < self.settings.min_speech_ms and silence >= self.settings.discard_silence_ms:
+        silence = (self._now - turn.last_voice) * 1000 + _ROUNDING_MS
+        if self._short(turn.speech) and silence >= self.settings.discard_silence_ms:
             return self._discard("too_short")
         return self._finish(turn) if silence >= self._wait_ms(turn) else []
 
     def _finish(self, turn: _Turn) -> list[TurnEvent]:
-        if turn.speech * 1000 < self.settings.min_speech_ms:
+        if self._short(turn.speech):
             return self._discard("too_short")
         holding = turn.held and not turn.barged and self._avatar_speaks
-        if not (turn.barged or turn.forced or turn.held) and turn.clear * 1000 < self.settings.min_speech_ms:
+        if not (turn.barged or turn.forced or turn.held) and self._short(turn.clear):
             return self._discard("under_avatar")
         self._turn, self._last_end = None, self._now
         return [EndOfTurn(self._now, turn.start, turn.last_voice, undecided=holding)]
+
+    def _short(self, speech: float) -> bool:
+        return speech * 1000 + _ROUNDING_MS < self.settings.min_speech_ms
 
     def _discard(self, reason: str) -> list[TurnEvent]:
         self._turn = None  # a pre-roll may reach back into what was discarded: it may have been a soft onset
