@@ -39,6 +39,9 @@ _BAND = 170.0
 
 INDEX = {name: i for i, name in enumerate(MOTIONS)}
 
+Put = Callable[[str, NDArray[np.floating] | float, NDArray[np.floating] | float], None]
+"""Sets what a motion does: name, displacement to the right and down."""
+
 
 def _smooth(low: float | Floats, high: float | Floats, v: Floats) -> Floats:
     """Smoothstep from 0 at `low` to 1 at `high` (either order)."""
@@ -55,7 +58,7 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
 
     Returns float32 of shape (len(MOTIONS), *s, 2), in art units.
     """
-    head, jaw, mouth = rig.head, rig.jaw, rig.mouth
+    head = rig.head
     cx, cy = head.centre
     radius = np.asarray(np.sqrt(((x - cx) / head.radius[0]) ** 2 + ((y - cy) / head.radius[1]) ** 2), np.float32)
     # The neck and the hair beside it: full motion at the chin, none at the collar.
@@ -83,7 +86,22 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     ring = _smooth(0.82, 1.12, radius) * _smooth(1.45, 1.12, radius) * fixed
     put("lag_x", ring, 0)
     put("lag_y", 0, ring)
-    mx, my = mouth.centre
+    _jaw(rig, x, y, put)
+    _mouth(rig, x, y, put)
+    down = _smooth(rig.body.shoulders - 60, rig.body.shoulders + 110, y)
+    put("breath", (x - cx) / 420 * down * 0.5, -down * (0.55 + 0.45 * _smooth(430, 150, np.abs(x - cx))))
+    sway = np.zeros_like(x)
+    for hx, hy in rig.body.hair_tips:
+        # A head that tilts to the right swings what hangs below its pivot to the left.
+        sway = sway + (1 if hy > py else -0.6) * _bump(x, y, hx, hy, 75, 120)
+    put("sway", sway, 0)
+    return out
+
+
+def _jaw(rig: Rig, x: Floats, y: Floats, put: Put) -> None:
+    """The chin comes down, and the skin between it and the mouth."""
+    jaw, mouth = rig.jaw, rig.mouth
+    cx, mx = rig.head.centre[0], mouth.centre[0]
     # Beside the mouth the skin stretches over a longer way than under the lips that cover it.
     beside = _smooth(mouth.half_width * 0.6, mouth.half_width * 1.5, np.abs(x - mx))
     begin, end = jaw.top - jaw.span * (0.25 + 0.45 * beside), jaw.top + jaw.span * (0.75 + 0.20 * beside)
@@ -95,6 +113,12 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     broad = 0.24 * np.sign(x - cx) * _bump(np.abs(x - cx), y, 0.62 * jaw.width, jaw.chin - 50, 44, 46)
     broad *= _smooth(jaw.chin + 30, jaw.chin - 20, y)
     put("jaw", broad, open_ * _smooth(jaw.width, jaw.width * 0.54, np.abs(x - cx)))
+
+
+def _mouth(rig: Rig, x: Floats, y: Floats, put: Put) -> None:
+    """The corners, what the lips draw together, the moustache's place and the cheeks."""
+    jaw, mouth = rig.jaw, rig.mouth
+    mx, my = mouth.centre
     side = np.asarray(np.tanh((x - mx) / 25), np.float32)
     corner = _bump(np.abs(x - mx), y, mouth.half_width + 8, my - 4, 44, 46)
     put("corner_out", side * corner, 0)
@@ -105,14 +129,6 @@ def basis(rig: Rig, x: Floats, y: Floats) -> Floats:
     put("philtrum", 0, _bump(x, y, mx, my - 22, mouth.half_width * 1.1, 26))
     cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
     put("cheeks", side * cheek * 0.3, -cheek)
-    down = _smooth(rig.body.shoulders - 60, rig.body.shoulders + 110, y)
-    put("breath", (x - cx) / 420 * down * 0.5, -down * (0.55 + 0.45 * _smooth(430, 150, np.abs(x - cx))))
-    sway = np.zeros_like(x)
-    for hx, hy in rig.body.hair_tips:
-        # A head that tilts to the right swings what hangs below its pivot to the left.
-        sway = sway + (1 if hy > py else -0.6) * _bump(x, y, hx, hy, 75, 120)
-    put("sway", sway, 0)
-    return out
 
 
 def _depth(rig: Rig, x: Floats, y: Floats, radius: Floats, whole: Floats) -> Floats:
@@ -131,7 +147,7 @@ def _depth(rig: Rig, x: Floats, y: Floats, radius: Floats, whole: Floats) -> Flo
     return np.asarray(depth, np.float32)
 
 
-def _brows(rig: Rig, x: Floats, y: Floats, put: Callable[[str, Floats | float, Floats | float], None]) -> None:
+def _brows(rig: Rig, x: Floats, y: Floats, put: Put) -> None:
     """Lift of each end of each brow, and the furrow that draws the inner ends together."""
     brows = rig.brows
     rx, ry = brows.radius
