@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 class ClipPlayer:
     """Decodes one clip. Pictures and sound run on one clock: picture n belongs to sample n * PICTURE.
 
-    `ready` is done when playing can begin, or holds the `BadRequest` (`bad_clip`) that says why it can't. A file that
-    breaks later ends the clip. Any thread may call.
+    `ready` is done when playing can begin, or holds the `BadRequest` (`bad_clip`) that says why it can't. Later a
+    picture that can't be read is left out; a video or sound that breaks ends the clip. Any thread may call.
     """
 
     def __init__(self, clip: Clip, width: int, height: int) -> None:
@@ -44,6 +44,8 @@ class ClipPlayer:
         """The picture that is asked for; earlier ones need not be made."""
         self._no_more_pictures = self._no_more_sound = self._closed = False
         self._last = 0
+        self._failed = 0
+        """Pictures that could not be read."""
         self._period: int | None = None
         """Samples of the sound, once it has come to its end."""
         self._thread = threading.Thread(target=self._run, name="clip", daemon=True)
@@ -168,7 +170,7 @@ class ClipPlayer:
         index, shown = next(pictures, (-1, None))
         picture = None
         if shown is not None and (index >= self._wanted or not self._pictures):
-            picture = shown()
+            picture = self._read(shown)
         with self._changed:
             if shown is None:
                 self._no_more_pictures = True
@@ -176,6 +178,18 @@ class ClipPlayer:
             self._last = index + 1
             if picture is not None:
                 self._pictures.append((index, picture))
+
+    def _read(self, shown: Shown) -> Picture:
+        """The picture, or again the one before it when it can't be read. Raises what reading the first one raises."""
+        try:
+            return shown()
+        except (BadRequest, MemoryError, cv2.error) as error:
+            if not self._pictures:
+                raise
+            self._failed += 1
+            if self._failed == 1:
+                logger.warning("clip %s: the picture before is shown again: %s", self.clip.title, error)
+            return self._pictures[-1][1]
 
     def _sounds(self) -> Iterator[Samples]:
         """The sound, once or for ever. Learns its length."""

@@ -30,7 +30,8 @@ Shown = Callable[[], Picture]
 
 
 def pictures_of(path: Path, width: int, height: int, fit: Fit) -> Iterator[Shown]:
-    """The pictures of a folder, a picture or a video, 25 a second, once. Raises `BadRequest`, also from the `Shown`."""
+    """The pictures of a folder, a picture or a video, 25 a second, once. Raises `BadRequest`; a `Shown` raises it where
+    its one picture can't be read."""
     if path.is_dir():
         files = sorted((file for file in path.iterdir() if file.suffix.lower() in _PICTURES), key=_number)
         if not files:
@@ -42,7 +43,9 @@ def pictures_of(path: Path, width: int, height: int, fit: Fit) -> Iterator[Shown
 
 
 def sound_of(path: Path) -> Iterator[Samples] | None:
-    """The sound of an audio or video file at `MEDIA_RATE`, mono, in pieces; None when it has none."""
+    """The sound of an audio or video file at `MEDIA_RATE`, mono, in pieces; None when it has none, as a picture."""
+    if path.suffix.lower() in _PICTURES:
+        return None
     try:
         container = av.open(str(path), container_options=_OPTIONS)
     except (av.FFmpegError, ValueError, OSError) as error:

@@ -22,7 +22,7 @@ from avatar.stage import SpeechStage
 from core.clips import Clip, ClipShelf
 from core.errors import BadRequest
 from core.frames import AUDIO_FRAME, MEDIA_RATE, PICTURE, FaceCue, Picture, Samples
-from tests.clip_files import folder, tone, video
+from tests.clip_files import folder, grey, tone, video
 from tests.test_stage import Log
 
 WIDTH, HEIGHT = 64, 48
@@ -223,14 +223,64 @@ def test_a_clip_that_cannot_be_read_says_so(tmp_path: Path, what: str) -> None:
     assert refused.value.code == "bad_clip"
 
 
-def test_a_clip_that_breaks_in_the_middle_ends(tmp_path: Path, player: object) -> None:
-    files = folder(tmp_path / "a", list(range(50)))
-    (files / "20.png").write_bytes(b"no picture")
-    made = player(Clip(2, files))  # type: ignore[operator]
-    for index in range(30):
-        made.picture(index)
-        time.sleep(0.01)
-    eventually(lambda: made.ended(0))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff"])
+@pytest.mark.parametrize("sound", [False, True])
+def test_f5_one_picture_is_shown_until_changed_with_sound_as_long_as_that(
+    tmp_path: Path, player: object, suffix: str, sound: bool
+) -> None:
+    picture = tmp_path / f"pause{suffix}"
+    cv2.imwrite(str(picture), grey(100, WIDTH, HEIGHT))
+    made = player(Clip(2, picture, tone(tmp_path / "t.wav", 0.2) if sound else None))  # type: ignore[operator]
+    made.ready.result(20)
+    assert made.sounds == sound
+    assert level(made.picture(0)) == luma(100)
+    eventually(lambda: made.picture(20) is not None and (sound or made._last > 20))
+    assert level(made.picture(20)) == luma(100)
+    if sound:
+        eventually(lambda: made.sound(AUDIO_FRAME) is not None and made.ended(0))
+    else:
+        assert not made.ended(10**9)
+
+
+def test_f1_a_picture_in_the_middle_that_cannot_be_read_is_left_out(
+    tmp_path: Path, player: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = folder(tmp_path / "a", list(range(0, 200, 4)))
+    for number in (20, 21):
+        (files / f"{number}.png").write_bytes(b"no picture")
+    made = player(Clip(2, files, loop=False))  # type: ignore[operator]
+    seen = []
+    for index in range(50):
+        eventually(lambda: made._last > index)  # noqa: B023 - called at once
+        seen.append(level(made.picture(index)))
+    assert seen == pytest.approx([luma(4 * (19 if index in (20, 21) else index)) for index in range(50)], abs=1)
+    eventually(lambda: made.ended(50 * PICTURE))
+    assert sum("20.png" in record.getMessage() for record in caplog.records) == 1
+    assert not any("21.png" in record.getMessage() for record in caplog.records)
+
+
+def test_f1_a_picture_that_is_gone_later_does_not_keep_the_thread_busy(tmp_path: Path, player: object) -> None:
+    files = folder(tmp_path / "a", [7])
+    made = player(Clip(2, files / "0.png"))  # type: ignore[operator]
+    (files / "0.png").unlink()
+    eventually(lambda: made.picture(30) is not None and made._last > 30)
+    assert level(made.picture(30)) == luma(7)
+    time.sleep(0.2)
+    assert made._last <= 30 + PICTURES_AHEAD + 1
+
+
+def test_f1_a_video_that_breaks_in_the_middle_ends(tmp_path: Path, player: object) -> None:
+    film = video(tmp_path / "film.mkv", list(range(0, 200, 2)), size=(320, 240))
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    made = player(Clip(2, film, loop=False))  # type: ignore[operator]
+    made.ready.result(20)
+    shown = 0
+    while not made.ended(shown * PICTURE):
+        made.picture(shown)
+        shown += made._last > shown
+        time.sleep(0.001)
+        assert shown < 100
+    assert shown > 10
 
 
 # -- with the presenter, on the stage
