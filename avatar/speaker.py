@@ -166,9 +166,9 @@ class _Writer:
         nothing = np.zeros(0, np.int16), np.zeros((0, 15), np.float32)
         self._stage.put(Speech(self._reply_id, max(0, self._index), "", *nothing, acts=tuple(acts)))
 
-    async def played(self) -> None:
+    async def played(self) -> float:
         await self._stage.drained()
-        self._stage.finish(self._reply_id)
+        return self._stage.finish(self._reply_id)
 
     def _put(self, samples: Samples, visemes: VisemeFrames, *, last: bool) -> None:
         if len(samples) or last:

@@ -182,11 +182,14 @@ class SpeechStage:
         self._wake()
         return heard
 
-    def finish(self, reply_id: str) -> None:
-        """The reply was played to its end: its expression goes."""
-        if reply_id == self._reply.id:
-            self._reply.start = None
-            self._acting.finish(self._cursor / MEDIA_RATE)
+    def finish(self, reply_id: str) -> float:
+        """The reply was played to its end: its expression goes. Returns its length (s) from its first sound on."""
+        if reply_id != self._reply.id:
+            return 0.0
+        length = self._reply.since_start(min(self._timeline.tail, self._cursor))
+        self._reply.start = None
+        self._acting.finish(self._cursor / MEDIA_RATE)
+        return length
 
     def hold(self) -> bool:
         """Silence now, but keep what is queued for `resume`. False when nothing sounds, or it is held already."""

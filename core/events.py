@@ -73,7 +73,7 @@ class Replying:
     text: str = ""
     """sentence: its text; end: the whole answer; interrupted: what was heard; error: a message for the user."""
     at_ms: int = 0
-    """Media time since the first sound of this answer."""
+    """Media time since the first sound of this answer: where a sentence begins, where the last one ended (end)."""
     latency_ms: int | None = None
     """start only: from the end of the user's speech (or the request) to the first sound."""
     engine: str = ""

@@ -99,11 +99,11 @@ class Reply:
     async def run(self) -> None:
         """Produce and play the answer; returns when it has been heard, or has failed."""
         try:
-            await self._perform()
+            length = await self._perform()
         except* EmanError as group:
             self.fail(group.exceptions[0])
         else:
-            self._finish(ReplyState.END, " ".join(filter(None, self._sentences)))
+            self._finish(ReplyState.END, " ".join(filter(None, self._sentences)), at_ms=round(length * 1000))
 
     def utterance_started(self, index: int, text: str, at: float) -> None:
         """The stage tells that utterance `index` begins to sound."""
@@ -141,7 +141,8 @@ class Reply:
 
     # -- inside
 
-    async def _perform(self) -> None:
+    async def _perform(self) -> float:
+        """Returns how many seconds of it were played."""
         writer = self._stage.writer(self.reply_id, lead_s=LIVE_LEAD_S if self.request.live is not None else None)
         async with asyncio.TaskGroup() as group:
             if self.request.live is not None:
@@ -159,7 +160,7 @@ class Reply:
                 group.create_task(self._cut(self.request.words(), queue))
                 while (piece := await queue.get()) is not None:
                     await self._speak(piece, writer)
-        await writer.played()
+        return await writer.played()
 
     async def _cut(self, words: AsyncIterator[str], queue: asyncio.Queue[Piece | None]) -> None:
         cutter = SentenceCutter()
@@ -239,11 +240,11 @@ class Reply:
             latency = round((time.monotonic() - self.request.asked_at) * 1000)
             self._report(ReplyState.START, latency_ms=latency)
 
-    def _finish(self, state: ReplyState, text: str, heard: str | None = None) -> None:
+    def _finish(self, state: ReplyState, text: str, heard: str | None = None, at_ms: int = 0) -> None:
         self._start()
         self.finished = True
         self.heard_text = text if heard is None else heard
-        self._report(state, text, heard=heard or "")
+        self._report(state, text, at_ms=at_ms, heard=heard or "")
         self._emit(self._waterfall.summary(self.reply_id, state, self.request.engine))
 
     def _failure(self, error: BaseException) -> Failed:

@@ -203,8 +203,11 @@ class SpeechWriter(Protocol):
     async def act(self, acts: Sequence[Act]) -> None:
         """The face does this once everything queued so far was played."""
 
-    async def played(self) -> None:
-        """Wait until everything queued has been played (or was cleared); the face then eases to neutral."""
+    async def played(self) -> float:
+        """Wait until everything queued has been played (or was cleared); the face then eases to neutral.
+
+        Returns how many seconds after the reply's first sound that was, 0 where there was none.
+        """
 
 
 class Stage(Protocol):

@@ -58,8 +58,9 @@ class InstantWriter:
         if self.sounding:
             self.stage.conversation.utterance_ended(self.reply_id, self.index, self.text)
 
-    async def played(self) -> None:
+    async def played(self) -> float:
         await self.stage.released.wait()
+        return float(self.index + 1)
 
 
 class Setup:
@@ -91,6 +92,7 @@ async def test_a_chat_is_thought_spoken_and_remembered() -> None:
     setup.conversation.chat("hello")
     end = await setup.ending()
     assert (end.state, end.text) == (ReplyState.END, "One two three. Four five six.")
+    assert end.at_ms == 2000, "where its sound ended"
     states = [(r.state, r.text) for r in setup.replies()]
     assert states[0] == (ReplyState.START, "")
     assert [text for state, text in states if state is ReplyState.SENTENCE] == setup.voice.spoken

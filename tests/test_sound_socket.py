@@ -47,13 +47,14 @@ async def test_h3_a_reply_comes_as_audio_frames_whole_and_in_order(serving: Serv
         opened = await client.open_audio("none")
         assert (opened["rate"], opened["uplink"], opened["uplink_rate"]) == (RATE, "none", LISTEN_RATE)
         assert (await client.human(TEN))["msg"] == "ok"
-        await client.message("reply", state="end", text=TEN)
+        ended = await client.message("reply", state="end", text=TEN)
         frames = [frame for frame in client.frames if frame.reply == "r2"]
         assert [frame.seq for frame in client.frames] == list(range(1, len(client.frames) + 1))
         assert gapless(client, "r2") or server.sessions.find(client.session).media.status()["underruns"]
         assert frames[0].at_ms == 0
         sound = client.sound("r2")
         assert abs(len(sound) / RATE - 2.0) < 0.03
+        assert abs(ended["at_ms"] - frames[-1].end_ms) <= 20
         assert abs(loudness(sound[: 2 * RATE - 1000]) - TONE) < 0.005
         assert not holes(sound[: 2 * RATE - 1000])
         assert np.argmax(np.abs(np.fft.rfft(sound[:RATE]))) == 200

@@ -183,10 +183,10 @@ async function say(text) {
 
 async function interrupt() {
   if (!room.joined) return;
-  subtitles.clear();
   upload.stop();
   const { session } = call;
   session.hush();
+  subtitles.clear();
   try {
     await interruptTalk(session.credentials);
   } catch (failure) {

@@ -1,11 +1,17 @@
 /** What the server's messages mean for the log and the subtitles. */
 import { avatarName, t } from "./i18n.js";
 
-/** The sender under which the server repeats what it recognised. */
+/** The senders of what the user typed, and of what the server repeats as recognised. */
+const USER = "user";
 const ECHO = "回音";
 
 /** The server joins sentences with spaces; Chinese has none between them. */
 const WIDE_GAP = /(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])/g;
+
+/** @returns {boolean} whether a message is of what the user said */
+export function ofUser({ type, sender }) {
+  return type === "asr_result" || (type === "chat_message" && (sender === USER || sender === ECHO));
+}
 
 const plain = (text) => String(text ?? "").replace(/\s+/g, " ").trim();
 const same = (one, other) => plain(one).replaceAll(" ", "") === plain(other).replaceAll(" ", "");
@@ -194,7 +200,7 @@ export class Conversation {
   #chatMessage({ sender, content }) {
     const text = plain(content);
     if (!text) return;
-    if (sender === "user") {
+    if (sender === USER) {
       this.#complete(this.#add("user", "final", String(content).trim()));
       this.#asked();
     } else if (sender === ECHO) {

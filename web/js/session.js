@@ -65,9 +65,9 @@ export class Session extends EventTarget {
     super();
     this.#options = options;
     this.#channel = new Channel({
-      message: (message, number) => this.#tell("message", { message, number }),
+      message: (message, number) => this.#told(message, number),
       moved: (page) => this.#moved(page),
-      replay: (replay) => this.#tell("replay", replay),
+      replay: (replay) => { this.#media?.catchUp?.(); this.#tell("replay", replay); },
       gap: () => this.#tell("gap", null),
       state: (state, back) => this.#channelIs(state, back),
       microphone: (heard, by) => CALLING.has(this.phase) && this.#track && this.#tell("microphone", { heard, by }),
@@ -302,6 +302,12 @@ export class Session extends EventTarget {
     this.#token = token ?? "";
     this.#tell("opened", { renewed, avatar, background });
     this.#channel.use(this.credentials);
+  }
+
+  /** Of a conversation that WebRTC does not carry this page knows when it is heard. */
+  #told(message, number) {
+    const tell = () => this.#tell("message", { message, number });
+    if (this.#media?.inStep) this.#media.inStep(message, tell); else tell();
   }
 
   #channelIs(state, back) {

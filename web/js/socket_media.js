@@ -2,6 +2,8 @@
 import { ApiError } from "./api.js";
 import { Lips } from "./puppet/lips.js";
 import { workletsPossible } from "./sound/context.js";
+import { InStep } from "./sound/in_step.js";
+import { Moments } from "./sound/moments.js";
 import { Player } from "./sound/player.js";
 import { Uplink } from "./sound/uplink.js";
 
@@ -18,6 +20,8 @@ const MOST_DELAY_MS = 2000;
 export class SocketMedia {
   #player = new Player();
   #lips = new Lips(this.#player);
+  #moments = new Moments((reply, at) => this.#player.until(reply, at));
+  #words = new InStep(this.#moments, () => this.#player.coming);
   #uplink = null;
   #socket = null;
   #track;
@@ -59,6 +63,7 @@ export class SocketMedia {
     if (!workletsPossible()) throw new ApiError("no_worklet");
     await this.#player.open();
     this.#player.onDelay = (delay) => this.#tell(delay);
+    this.#player.onReport = () => this.#moments.look();
     return { type: "websocket" };
   }
 
@@ -118,10 +123,21 @@ export class SocketMedia {
     return this.#player.figures;
   }
 
+  /** A message of the conversation: `tell` shows it, which is done when it is heard. */
+  inStep(message, tell) {
+    this.#words.take(message, tell);
+  }
+
+  /** What is told from now on is later than all that waits to be heard. */
+  catchUp() {
+    this.#moments.release();
+  }
+
   /** Silence at once. */
   hush() {
     this.#player.flush();
     this.#lips.flush();
+    this.#moments.release();
   }
 
   /** It was not wanted after all. */
@@ -136,6 +152,7 @@ export class SocketMedia {
     clearInterval(this.#beat);
     this.#uplink?.close();
     this.#player.close();
+    this.#moments.release();
     if (this.#socket?.own) {
       this.#socket.own = null;
       if (this.#carries) this.#socket.send({ type: "close_audio" });
@@ -155,8 +172,8 @@ export class SocketMedia {
   #receive(message) {
     switch (message.type) {
       case "audio_opened": return this.#opened(message);
-      case "audio_frame": return this.#player.push(message);
-      case "audio_clear": return this.#player.clear(message);
+      case "audio_frame": return this.#sound(message);
+      case "audio_clear": return this.#clear(message);
       case "audio_closed": return this.#shut(message.reason);
       case "microphone": this.#heard = message.heard; return undefined;
       case "wsa_error": return this.#refused();
@@ -164,6 +181,16 @@ export class SocketMedia {
       case "visemes_clear": return this.#lips.clear(message);
       default: return undefined;
     }
+  }
+
+  #sound(frame) {
+    this.#player.push(frame);
+    this.#moments.resume(frame.reply);
+  }
+
+  #clear(message) {
+    this.#player.clear(message);
+    this.#moments.pause(message.reply);
   }
 
   /** The server ended it: another page has the avatar, which the session hears of, or the conversation is over. */

@@ -4,6 +4,8 @@ import { loadWorklet } from "./worklet.js";
 
 /** Safari does not tell how late its loudspeaker is. */
 const USUAL_LATENCY_S = 0.02;
+/** Within this time the audio thread says where a reply's first piece is. */
+const PLACED_S = 0.3;
 
 export class Player {
   #context = voiceContext();
@@ -13,7 +15,7 @@ export class Player {
   #figures = {};
   /** Pieces were left out since the last one that was played. */
   #skipped = false;
-  /** The reply that comes, and when its first sound would have come, in seconds of the context. */
+  /** The reply that comes, since when, and when its first sound would have come, in seconds of the context. */
   #came = null;
   /** Milliseconds from the arrival of a reply's first sound to its being heard; null before the first. */
   #delay = null;
@@ -21,6 +23,8 @@ export class Player {
   onSilent = () => {};
   /** Called with `delay` whenever it was measured. */
   onDelay = () => {};
+  /** Called some ten times a second, when what is played may have moved. */
+  onReport = () => {};
 
   async open() {
     await loadWorklet(this.#context, "./player_worklet.js");
@@ -83,7 +87,8 @@ export class Player {
     if (this.#skipped) this.#node?.port.postMessage({ type: "skip" });
     this.#skipped = false;
     const samples = decoded(data);
-    if (this.#came?.reply !== reply) this.#came = { reply, at: this.#context.currentTime - at_ms / 1000 };
+    const now = this.#context.currentTime;
+    if (this.#came?.reply !== reply) this.#came = { reply, since: now, at: now - at_ms / 1000 };
     this.#node?.port.postMessage({ type: "piece", reply, at_ms, seq, samples }, [samples.buffer]);
   }
 
@@ -112,8 +117,24 @@ export class Player {
     return line ? { reply: line.reply, at: (now - line.base) * 1000 } : null;
   }
 
+  /** @returns {string} the reply whose sound came last; "" for none, and for a clip's */
+  get coming() {
+    return this.#came?.reply ?? "";
+  }
+
+  /** @returns {number} milliseconds until a reply is heard at `at` (ms after its first sound); 0 when it was, or won't be */
+  until(reply, at) {
+    if (this.silent) return 0;
+    const now = this.#context.currentTime;
+    const line = this.#lines.findLast((one) => one.reply === reply);
+    if (line) return Math.max(0, 1000 * (line.base + this.#latency - now) + at);
+    const coming = this.#came?.reply === reply && now - this.#came.since < PLACED_S;
+    return coming ? this.delay : 0;
+  }
+
   close() {
     this.#context.onstatechange = null;
+    this.#came = null;
     if (this.#node) this.#node.port.onmessage = null;
     this.#node?.disconnect();
     this.#node?.port.postMessage({ type: "end" });
@@ -124,6 +145,7 @@ export class Player {
   #report({ lines, figures }) {
     this.#lines = lines;
     this.#figures = figures;
+    this.onReport();
     const line = lines.at(-1);
     if (this.silent || !line || line.reply !== this.#came?.reply) return;
     this.#delay = Math.max(0, 1000 * (line.base - this.#came.at + this.#latency));
