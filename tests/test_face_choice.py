@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from avatar.face.art import PRESENTERS
 from avatar.face.plate import planes
 from avatar.face.shelf import Shelf
 from avatar.face.vector import VectorFace
@@ -45,6 +48,25 @@ def test_shows_each_presenter(face: Face) -> None:
     pictures = [face.open(128, 128, choice=FaceChoice(p.name)).draw(FaceCue(0.0)) for p in face.presenters()]
     assert all(p.shape == (192, 128) and p.dtype == np.uint8 for p in pictures)
     assert len({p.tobytes() for p in pictures}) == len(pictures)
+
+
+@pytest.mark.parametrize("name", ["nora", "ansel"])
+async def test_a_presenter_of_ones_own_is_chosen_by_name_and_its_place_is_not_told(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "secret place"
+    shutil.copytree(PRESENTERS / "mira", folder)
+    rig = (folder / "rig.yaml").read_text()
+    (folder / "rig.yaml").write_text(re.sub("(?m)^(name|title): .*$", rf"\1: {name}", rig))
+    face = VectorFace(presenter=str(folder))
+    await face.start()
+    presenters = face.presenters()
+    assert presenters[0].name == presenters[0].title == name
+    assert sorted(one.name for one in presenters) == sorted({name, "ansel", "juno", "mira"})
+    shown = {one.name: face.open(128, 128, choice=FaceChoice(one.name)).draw(FaceCue(0.0)) for one in presenters}
+    assert np.array_equal(shown[name], face.open(128, 128).draw(FaceCue(0.0)))
+    assert np.array_equal(shown[name], shown["mira"])
+    with pytest.raises(FaceError, match="ansel, juno") as refused:
+        face.open(128, 128, choice=FaceChoice(str(folder)))
+    assert refused.value.code == "unknown_presenter"
 
 
 def test_an_empty_choice_is_the_settings(face: Face) -> None:

@@ -77,6 +77,26 @@ def test_wrong_keys_are_named(copy: Path, keys: list[str], value: Any, words: st
     assert caught.value.adapter == "vector"
 
 
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (["titel"], "Nora", "unknown key `titel`.* title"),
+        (["mouth", "shades"], 1, "mouth: unknown key `shades`.* shade,"),
+        (["eyes", "right", "outwards"], 1, "right: unknown key `outwards`.* outward"),
+        ([7], 1, "unknown key `7`"),
+        (["name"], "a/b", "`name` must be letters"),
+        (["name"], "x" * 65, "`name` must be letters"),
+        (["eyes", "left", "outward"], 0.5, "outward"),
+        (["canvas"], [0, 0, float("nan"), 10], "canvas"),
+        (["head", "pivot"], [float("inf"), 0], "pivot"),
+    ],
+)
+def test_unknown_keys_and_values_that_cannot_be_are_named(copy: Path, keys: list[str], value: Any, words: str) -> None:
+    change(copy, keys, value)
+    with pytest.raises(FaceError, match=words):
+        load_rig(copy)
+
+
 def test_optional_keys(copy: Path) -> None:
     plain = load_rig(copy)
     assert (plain.motion, plain.figure_over, plain.eyes.shade, plain.mouth.shade) == (1.0, (), 1.0, 1.0)
@@ -120,6 +140,25 @@ async def test_broken_drawing_is_named(copy: Path) -> None:
     (copy / "mouth.svg").write_text("<svg")
     with pytest.raises(FaceError, match=r"mouth\.svg"):
         await VectorFace(presenter=str(copy)).start()
+
+
+@pytest.mark.parametrize(
+    ("element", "words"),
+    [
+        ('<text x="9" y="9">Nora</text>', "has text"),
+        ('<g><image href="photo.png" width="9" height="9"/></g>', "'photo.png'"),
+        ('<image xlink:href="photo.png" xmlns:xlink="http://www.w3.org/1999/xlink" width="9" height="9"/>', "photo"),
+    ],
+)
+@pytest.mark.parametrize("drawing", ["face.svg", "mouth.svg", "background.svg"])
+async def test_what_would_be_left_out_of_a_drawing_is_refused(
+    copy: Path, drawing: str, element: str, words: str
+) -> None:
+    path = copy / drawing
+    path.write_text(path.read_text().replace("</svg>", f"{element}</svg>"))
+    with pytest.raises(FaceError, match=words) as refused:
+        await VectorFace(presenter=str(copy)).start()
+    assert drawing in str(refused.value)
 
 
 async def test_broken_figure_is_refused(copy: Path) -> None:

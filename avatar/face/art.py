@@ -17,6 +17,7 @@ from avatar.face.rig import Rig, load_rig
 from core.errors import FaceError
 
 SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
 PRESENTERS = Path(__file__).parent / "presenters"
 EYE_GROUPS = ("sclera", "iris", "glint", "lid", "lashes", "lashes-lower")
 MOUTH_GROUPS = ("lip-upper", "lip-lower", "cavity", "teeth-upper", "teeth-lower", "tongue")
@@ -133,16 +134,31 @@ def rasterise(svg: str, width: int, height: int, name: str = "the drawing") -> R
 
 
 def _draw(path: Path, width: int, height: int) -> Rgba:
-    return rasterise(read_svg(path), width, height, str(path))
+    svg = read_svg(path)
+    _parsed(path, svg)
+    return rasterise(svg, width, height, str(path))
+
+
+def _parsed(path: Path, svg: str) -> ET.Element:
+    """The drawing. Raises `FaceError` where it is none, or holds what would be left out silently."""
+    try:
+        root = ET.fromstring(svg)
+    except ET.ParseError as error:
+        raise FaceError(f"{path} is no valid SVG: {error}", adapter="vector", code="bad_rig") from error
+    for element in root.iter():
+        tag = element.tag.rpartition("}")[2]
+        link = element.get("href") or element.get(f"{{{XLINK}}}href") or ""
+        if tag == "text":
+            raise FaceError(f"{path} has text: turn it into paths", adapter="vector", code="bad_rig")
+        if tag == "image" and not link.startswith("data:"):
+            raise FaceError(f"{path} links the file {link!r}: embed it", adapter="vector", code="bad_rig")
+    return root
 
 
 def _grouped(rig: Rig, name: str, wanted: tuple[str, ...]) -> ET.Element:
     """Parse a drawing and check that it has the named groups."""
     path = rig.folder / name
-    try:
-        root = ET.fromstring(read_svg(path))
-    except ET.ParseError as error:
-        raise FaceError(f"{path} is no valid SVG: {error}", adapter="vector", code="bad_rig") from error
+    root = _parsed(path, read_svg(path))
     have = {e.get("id") for e in root}
     missing = [group for group in wanted if group not in have]
     if missing:

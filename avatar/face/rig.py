@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,16 +137,38 @@ class Rig:
 
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_NAME = re.compile(r"[\w-]{1,64}")
+"""It is part of addresses, and chosen by clients."""
 
 
 class _Reader:
-    """Typed access to one mapping; every complaint names the key's path."""
+    """Typed access to one mapping; every complaint names the key's path. Keys that nobody asked for are wrong."""
 
     def __init__(self, data: object, path: str) -> None:
         if not isinstance(data, dict):
             raise FaceError(f"{path}: expected a mapping, see docs/avatars.md", adapter="vector", code="bad_rig")
         self.data: dict[str, Any] = data
         self.path = path
+        self._asked: set[str] = set()
+        self._parts: list[_Reader] = []
+
+    def has(self, key: str) -> bool:
+        self._asked.add(key)
+        return key in self.data
+
+    def get(self, key: str, default: object = None) -> Any:
+        return self.data[key] if self.has(key) else default
+
+    def check_all_read(self) -> None:
+        unknown = [str(key) for key in self.data if key not in self._asked]
+        if unknown:
+            raise FaceError(
+                f"{self.path}: unknown key `{unknown[0]}`; there are {', '.join(sorted(self._asked))}",
+                adapter="vector",
+                code="bad_rig",
+            )
+        for part in self._parts:
+            part.check_all_read()
 
     def wrong(self, key: str, wanted: str) -> FaceError:
         return FaceError(
@@ -153,28 +176,30 @@ class _Reader:
         )
 
     def part(self, key: str) -> _Reader:
-        return _Reader(self.data.get(key), f"{self.path}: {key}")
+        part = _Reader(self.get(key), f"{self.path}: {key}")
+        self._parts.append(part)
+        return part
 
     def text(self, key: str) -> str:
-        value = self.data.get(key)
+        value = self.get(key)
         if not isinstance(value, str) or not value:
             raise self.wrong(key, "a name")
         return value
 
     def optional_text(self, key: str, default: str) -> str:
-        return self.text(key) if key in self.data else default
+        return self.text(key) if self.has(key) else default
 
     def optional_number(self, key: str, default: float, low: float, high: float) -> float:
-        return self.number(key, low, high) if key in self.data else default
+        return self.number(key, low, high) if self.has(key) else default
 
     def word(self, key: str, words: tuple[str, ...]) -> str:
-        value = self.data.get(key, words[0])
+        value = self.get(key, words[0])
         if value not in words:
             raise self.wrong(key, " or ".join(words))
         return str(value)
 
     def names(self, key: str, *, least: int) -> tuple[str, ...]:
-        value = self.data.get(key, [])
+        value = self.get(key, [])
         if not isinstance(value, list) or len(value) < least or not all(isinstance(name, str) for name in value):
             raise self.wrong(key, "a list of SVG file names")
         return tuple(value)
@@ -188,26 +213,26 @@ class _Reader:
         return int(value[5:], 16), int(value[3:5], 16), int(value[1:3], 16)
 
     def reach(self, default: Reach) -> Reach:
-        side, up, down = self.numbers("reach", 3) if "reach" in self.data else default
+        side, up, down = self.numbers("reach", 3) if self.has("reach") else default
         if not all(0 < length <= 400 for length in (side, up, down)):
             raise self.wrong("reach", "three lengths up to 400: side, up, down")
         return side, up, down
 
     def number(self, key: str, low: float = -1e5, high: float = 1e5) -> float:
-        value = self.data.get(key)
+        value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise self.wrong(key, f"a number from {low:g} to {high:g}")
         return float(value)
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
-        return self._numbers(self.data.get(key), key, count)
+        return self._numbers(self.get(key), key, count)
 
     def point(self, key: str) -> Point:
         x, y = self.numbers(key, 2)
         return x, y
 
     def points(self, key: str, *, least: int, rising: bool = False) -> Points:
-        value = self.data.get(key)
+        value = self.get(key)
         if not isinstance(value, list) or len(value) < least:
             raise self.wrong(key, f"a list of at least {least} points")
         points = tuple((p[0], p[1]) for p in (self._numbers(v, key, 2) for v in value))
@@ -218,7 +243,7 @@ class _Reader:
     def _numbers(self, value: object, key: str, count: int) -> tuple[float, ...]:
         if not isinstance(value, Sequence) or len(value) != count:
             raise self.wrong(key, f"{count} numbers")
-        if any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+        if any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in value):
             raise self.wrong(key, f"{count} numbers")
         return tuple(float(v) for v in value)
 
@@ -236,9 +261,11 @@ def load_rig(folder: Path) -> Rig:
     x, y, width, height = top.numbers("canvas", 4)
     if width <= 0 or height <= 0:
         raise top.wrong("canvas", "x, y, width, height with a positive size")
-    return Rig(
-        name=top.text("name"),
-        title=top.optional_text("title", top.text("name").capitalize()),
+    if not _NAME.fullmatch(name := top.text("name")):
+        raise top.wrong("name", "letters, digits, - and _ (at most 64)")
+    rig = Rig(
+        name=name,
+        title=top.optional_text("title", name.capitalize()),
         about=top.optional_text("about", ""),
         folder=folder,
         canvas=(x, y, width, height),
@@ -256,6 +283,8 @@ def load_rig(folder: Path) -> Rig:
         brows=_brows(top.part("brows")),
         mouth=_mouth(top.part("mouth")),
     )
+    top.check_all_read()
+    return rig
 
 
 def _head(r: _Reader) -> Head:
@@ -288,13 +317,16 @@ def _eyes(r: _Reader) -> Eyes:
         rim=r.colour("rim", "#cea5a1"),
         reach=r.reach((66, 42, 36)),
         shade=r.optional_number("shade", 1.0, 0.0, 1.0),
-        liner=r.point("liner") if "liner" in r.data else (1.3, 3.3),
+        liner=r.point("liner") if r.has("liner") else (1.3, 3.3),
         lids=r.optional_number("lids", 1.0, 0.6, 1.2),
     )
 
 
 def _eye(r: _Reader) -> Eye:
-    return Eye(r.point("centre"), 1 if r.number("outward", -1, 1) > 0 else -1)
+    outward = r.number("outward", -1, 1)
+    if abs(outward) != 1:
+        raise r.wrong("outward", "-1 (the eye at the left) or 1")
+    return Eye(r.point("centre"), int(outward))
 
 
 def _brows(r: _Reader) -> Brows:

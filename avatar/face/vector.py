@@ -76,8 +76,13 @@ class VectorFace:
 
     def presenters(self) -> tuple[PresenterInfo, ...]:
         """The configured one first, then the built-in others. Raises `FaceError` for a broken rig."""
-        names = [self._presenter, *(name for name in built_in() if name != self._presenter)]
-        return tuple(_information(name) for name in names)
+        return tuple(_information(place) for place in self._places().values())
+
+    def _places(self) -> dict[str, str]:
+        """What `find_presenter` takes for each name that may be chosen: paths are the operator's, not told to clients.
+        A folder of the operator's hides a built-in presenter of its name."""
+        own = _information(self._presenter).name
+        return {own: self._presenter, **{name: name for name in built_in() if name != own}}
 
     def open(self, width: int, height: int, *, seed: int = 0, choice: FaceChoice = _NO_CHOICE) -> VectorStream:
         """A session's face. The first of a presenter takes seconds, the first of a size some 100 ms. Raises
@@ -93,14 +98,16 @@ class VectorFace:
         return VectorStream(self._plate(presenter, width, height, background), seed)
 
     def _chosen_presenter(self, name: str) -> str:
-        offered = (self._presenter, *built_in())
-        if name and name not in offered:
+        if not name:
+            return self._presenter
+        places = self._places()
+        if name not in places:
             raise FaceError(
-                f"no presenter {name!r}: choose {', '.join(sorted(set(offered)))}",
+                f"no presenter {name!r}: choose {', '.join(sorted(places))}",
                 adapter=self.name,
                 code="unknown_presenter",
             )
-        return name or self._presenter
+        return places[name]
 
     def _chosen_background(self, name: str) -> str:
         """A session may name a colour or a picture of the folder, never a path of its own."""
@@ -140,9 +147,9 @@ class VectorFace:
 
 
 @cache
-def _information(name: str) -> PresenterInfo:
-    rig = load_rig(find_presenter(name))
-    return PresenterInfo(name, rig.title, rig.about)
+def _information(place: str) -> PresenterInfo:
+    rig = load_rig(find_presenter(place))
+    return PresenterInfo(rig.name, rig.title, rig.about)
 
 
 class VectorStream:
