@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ _FLOOR_DB = -65.0
 """Below it a band is silent, however silent."""
 _WINDOWS_S = np.array([0.7, 4.0])
 """Over how long likeness is averaged: to notice that the delay has changed, and to be sure of it."""
+_CROSS, _OURS, _THEIRS = range(3)
 _SOONEST_S = 0.5
 _MEAN_S = 3.0
 _ALIKE = 0.5
@@ -34,38 +37,51 @@ class EchoDelay:
         self.likely: NDArray[np.bool_] = np.ones(self.count, bool)
         """Delays at which an echo must be expected, shape (count,): all, while nothing is known."""
         self._sums = np.zeros((len(_WINDOWS_S), 3, self.count))
+        self._now = np.zeros((3, self.count))
+        """What the frame adds to them."""
         self._seconds = 0.0
-        self._heard: Levels | None = None
-        self._played: Levels | None = None
+        self._means: NDArray[np.float64] | None = None
+        """Running means of what is heard and of what was played, shape (2, bands)."""
 
     def observe(self, length_s: float, heard: Levels, played: NDArray[np.float64]) -> None:
         """Take a frame of `length_s`: its levels, shape (bands,), and what was played, shape (count, bands)."""
-        heard, played = np.maximum(heard, _FLOOR_DB), np.maximum(played, _FLOOR_DB)
-        overall = played.mean(axis=0)
-        if self._heard is None or self._played is None:
-            self._heard, self._played = heard, overall
-        step = min(1.0, length_s / _MEAN_S)
-        self._heard = self._heard + step * (heard - self._heard)
-        self._played = self._played + step * (overall - self._played)
-        ours, theirs = heard - self._heard, played - self._played
-        self._sums *= np.exp(-length_s / _WINDOWS_S)[:, None, None]
-        self._sums[:, 0] += theirs @ ours
-        self._sums[:, 1] += ours @ ours
-        self._sums[:, 2] += np.einsum("db,db->d", theirs, theirs)
+        # dozens of arrays this small cost what their number does: they are worked on in place and several at once
+        theirs = np.maximum(played, _FLOOR_DB)
+        both = np.empty((2, len(heard)))
+        ours = np.maximum(heard, _FLOOR_DB, out=both[0])
+        np.divide(np.add.reduce(theirs, axis=0), len(theirs), out=both[1])
+        if self._means is None:
+            self._means = both.copy()
+        self._means += min(1.0, length_s / _MEAN_S) * (both - self._means)
+        ours -= self._means[0]
+        theirs -= self._means[1]
+        np.dot(theirs, ours, out=self._now[_CROSS])
+        self._now[_OURS] = np.dot(ours, ours)
+        np.add.reduce(np.square(theirs, out=theirs), axis=1, out=self._now[_THEIRS])
+        self._sums *= _decay(length_s)
+        self._sums += self._now
         self._seconds += length_s
         self._decide()
 
     def likeness(self) -> NDArray[np.float64]:
         """Correlation over each window at each delay, shape (windows, count), -1..1."""
-        cross, ours, theirs = self._sums[:, 0], self._sums[:, 1], self._sums[:, 2]
+        cross, ours, theirs = (self._sums[:, which] for which in (_CROSS, _OURS, _THEIRS))
         return np.asarray(cross / np.sqrt(np.maximum(ours * theirs, 1e-6)))
 
     def _decide(self) -> None:
+        if self._seconds < _SOONEST_S:
+            return
         likeness = self.likeness()
-        best = likeness.max(axis=1, keepdims=True)
-        if self._seconds < _SOONEST_S or np.any(best < _ALIKE):
+        best = np.maximum.reduce(likeness, axis=1, keepdims=True)
+        if best.min() < _ALIKE:
             return  # a pause, or somebody else speaks: what was known stays so
-        likely = np.any(likeness >= _NEARLY * best, axis=0)
+        likely = np.logical_or.reduce(likeness >= _NEARLY * best, axis=0)
         self.likely = likely.copy()
         self.likely[1:] |= likely[:-1]
         self.likely[:-1] |= likely[1:]
+
+
+@lru_cache(16)
+def _decay(length_s: float) -> NDArray[np.float64]:
+    """What is left of the sums of each window after so long, shape (windows, 1, 1)."""
+    return np.asarray(np.exp(-length_s / _WINDOWS_S)[:, None, None])

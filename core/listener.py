@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+
 from core.bands import FRAME_S, Levels, band_levels
 from core.conversation import Conversation
 from core.echo_delay import STEP_S
@@ -44,6 +46,7 @@ KEY_TAIL_S = 0.2
 """A released talk key ends the turn this much later: the last words are still on their way."""
 MAX_UNFINISHED = 4
 """Turns that may wait for their transcript; the recogniser is hopelessly slow beyond that."""
+_FRAME, _STEP = round(FRAME_S * MEDIA_RATE), round(STEP_S * MEDIA_RATE)
 
 
 class VoiceFrame(Protocol):
@@ -205,14 +208,24 @@ class Listener:
 
         None where no echo is expected, as then nobody looks at it.
         """
-        for moment in (time - STEP_S, time):
-            played = self._avatar.played(FRAME_S, self._now - moment)
-            # a clip sounds without speaking; of a reply that nobody hears yet there is no echo
-            if played.any() or (speaking and self._detector.expects_echo):
-                self._detector.on_avatar_level(moment, band_levels(played, MEDIA_RATE))
+        frames = self._played_until(time)
+        sounds = [bool(frame.any()) for frame in frames]
+        # a clip sounds without speaking; of a reply that nobody hears yet there is no echo
+        if any(sounds) or (speaking and self._detector.expects_echo):
+            levels = band_levels(frames, MEDIA_RATE)
+            for number, moment in enumerate((time - STEP_S, time)):
+                if sounds[number] or (speaking and self._detector.expects_echo):
+                    self._detector.on_avatar_level(moment, levels[number])
         if not self._detector.expects_echo:
             return None
         return band_levels(self._recent.between(time - FRAME_S, time), LISTEN_RATE)
+
+    def _played_until(self, time: float) -> Samples:
+        """The two frames that the avatar played until a step before `time` and until then, shape (2, n)."""
+        played = self._avatar.played(FRAME_S + STEP_S, self._now - time)
+        if len(played) < _FRAME + _STEP:  # the rest is not known, or not played yet
+            played = np.concatenate((played, np.zeros(_FRAME + _STEP - len(played), np.int16)))
+        return np.concatenate((played[:_FRAME], played[_STEP:])).reshape(2, _FRAME)
 
     def _look_at_pause(self) -> None:
         paused = self._detector.paused_at

@@ -27,3 +27,10 @@ def test_the_bands_together_are_the_level() -> None:
 def test_silence_and_nothing() -> None:
     assert set(band_levels(np.zeros(512, np.int16), 16_000)) == {SILENCE_DB}
     assert set(band_levels(np.zeros(0, np.int16), 16_000)) == {SILENCE_DB}
+
+
+def test_several_moments_at_once_are_the_same_as_one_by_one() -> None:
+    sounds = np.random.default_rng(2).normal(0, 1000, (3, 1536)).astype(np.int16)
+    sounds[1] = 0
+    assert band_levels(sounds, 48_000) == pytest.approx(np.stack([band_levels(one, 48_000) for one in sounds]))
+    assert band_levels(sounds[:, :0], 48_000).shape == (3, len(EDGES_HZ) - 1)

@@ -19,7 +19,7 @@ LAYER_1 = {"core.frames", "core.messages", "core.errors", "core.log", "core.cloc
 VALUE_VENDORS = {"core.identity": {"jwt"}}
 LAYER_2 = {"core.stages", "core.turn", "core.turn_events", "core.echo_guard", "core.echo_delay", "core.room_noise",
            "core.bands", "core.endpointing", "core.phrases", "core.prosody", "core.recent_audio", "core.sentences",
-           "core.markup", "core.acts", "core.visemes", "core.half_rate"}  # fmt: skip
+           "core.markup", "core.acts", "core.visemes", "core.half_rate", "core.played_levels"}  # fmt: skip
 LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_link", "core.voice_line", "core.relay_ears",
            "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.parts", "core.microphones", "core.session", "core.sessions", "core.doctor", "core.cast",
