@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import re
 import sys
@@ -24,7 +25,7 @@ import avatar.tts
 from avatar.audio_file import AudioFile
 from avatar.guard import FrameGuard
 from avatar.offline import Narration, Playback, Renderer
-from avatar.video_file import VideoFile
+from avatar.video_file import FORMATS, VideoFile
 from config.command_line import overrides_of
 from config.layers import load_settings
 from config.settings import Settings
@@ -36,6 +37,7 @@ from core.stages import Face, LipSync, Synthesizer, load_adapter
 
 _SIDES = 128, 1920
 _LONGEST_S = 4 * 3600.0
+_WRONG_WORDS = ("unknown_presenter", "unknown_background", "unknown_voice", "nothing_to_say")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return _status(error)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 3
     return 0
 
 
 def _status(error: EmanError) -> int:
-    if isinstance(error, SettingsError) or error.code in ("unknown_presenter", "unknown_background", "unknown_voice"):
+    if isinstance(error, SettingsError) or error.code in _WRONG_WORDS:
         return 2
     return 3 if isinstance(error, BadRequest) else 1
 
@@ -72,12 +74,14 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         epilog="python -m avatar sheet NAME draws the contact sheet of a presenter.",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="what to say; tags such as [happy] or [nod] are acted")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".mp4, .m4v, .mov or .mkv")
+    parser.add_argument("-o", "--output", type=_output, required=True, metavar="FILE", help=".mp4, .m4v, .mov or .mkv")
     parser.add_argument("--text-file", metavar="FILE", help="what to say, UTF-8; - reads standard input")
     parser.add_argument(
         "--audio", type=Path, metavar="FILE", help="speak this sound; a text then says which words are in it"
     )
-    parser.add_argument("--avatar", default="", metavar="NAME", help="presenter (default: of the settings)")
+    parser.add_argument(
+        "--avatar", default="", metavar="NAME", help="presenter, or the folder of your own (default: of the settings)"
+    )
     parser.add_argument("--voice", metavar="NAME", help="voice (default: by the text's language)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: of the settings)")
     parser.add_argument(
@@ -99,6 +103,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _output(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in FORMATS:
+        raise argparse.ArgumentTypeError(f"{path.name or text}: the file must end in {', '.join(FORMATS)}")
+    return path
+
+
 def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{2,4})[x×](\d{2,4})", text)
     if found is None:
@@ -111,15 +122,17 @@ def _size(text: str) -> tuple[int, int]:
 
 async def _render(options: argparse.Namespace) -> None:
     began = time.monotonic()
-    background, overrides = options.background, overrides_of(options.set)
+    presenter, background, overrides = options.avatar, options.background, overrides_of(options.set)
+    # a session may not name a path, who sits at the machine may
+    if presenter and Path(presenter, "rig.yaml").is_file():
+        overrides["face.vector.presenter"], presenter = json.dumps(presenter), ""
     if background and not background.startswith("#") and Path(background).is_file():
-        # a session may not name a path, who sits at the machine may
-        overrides["face.vector.background"], background = f'"{background}"', ""
+        overrides["face.vector.background"], background = json.dumps(background), ""
     settings = load_settings(options.config, overrides)
     text = await asyncio.to_thread(_text, options)
     async with _engines(settings, voiced=options.audio is None) as (synthesizer, lipsync, face):
         width, height = options.size or (settings.media.width, settings.media.height)
-        choice = FaceChoice(options.avatar, background)
+        choice = FaceChoice(presenter, background)
         stream = await asyncio.to_thread(lambda: face.open(width, height, choice=choice))
         columns = 2 if choice.background == TRANSPARENT else 1
         guard = FrameGuard(width, height, columns=columns)
@@ -156,7 +169,7 @@ async def _script(
     if options.audio is None:
         narration = Narration(text, synthesizer, options.voice)
         if narration.empty:
-            raise BadRequest("there is nothing in the text that can be spoken")
+            raise BadRequest("there is nothing in the text that can be spoken", code="nothing_to_say")
         return narration
     sound = AudioFile(options.audio.open("rb"), reading, _LONGEST_S)
     await sound.open()

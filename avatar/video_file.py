@@ -30,15 +30,20 @@ class VideoFile:
     """Pictures of `width` × `height` at 25 per second, and mono sound at 48 kHz, from time 0 on both.
 
     As a context manager: the file is at `path` only when all went well. Used by one thread at a time. Raises
-    `BadRequest` for an unknown ending, `OSError` where it can't be written.
+    `BadRequest` for an unknown ending or a folder, `OSError` where it can't be written.
     """
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         if path.suffix.lower() not in FORMATS:
             raise BadRequest(f"{path.name}: the file must end in {', '.join(FORMATS)}")
+        if path.is_dir():
+            raise BadRequest(f"{path} is a folder: name a file")
         self._path = path
         self._draft = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-        self._draft.touch()  # FFmpeg would only notice at the first picture that it can't write there
+        try:
+            self._draft.touch()  # FFmpeg would only notice at the first picture that it can't write there
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         self._container = av.open(str(self._draft), "w", format=FORMATS[path.suffix.lower()], options={
             "movflags": "+faststart"
         } if path.suffix.lower() != ".mkv" else {})  # fmt: skip

@@ -47,6 +47,28 @@ def test_unknown_presenter_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "mira" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-o", "sheet.xyz"), "sheet.xyz: the file must end in .png, .jpg"),
+        (("-o", "no/where/sheet.png"), "no folder no/where"),
+        (("--size", "-4"), "even number, 128 to 2160"),
+        (("--size", "129"), "even number, 128 to 2160"),
+        (("--size", "5000"), "even number, 128 to 2160"),
+        (("--part", "ears"), "mouths"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_drawn(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["mira", *words])
+    assert left.value.code == 2
+    told = capsys.readouterr().err
+    assert "usage: python -m avatar sheet " in told
+    assert said in told
+
+
 def test_table_fills_the_last_row() -> None:
     tiles = [np.full((2, 3, 3), i, np.uint8) for i in range(1, 6)]
     image = table(tiles, 4)

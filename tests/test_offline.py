@@ -183,8 +183,10 @@ def test_file_endings(tmp_path: Path) -> None:
 FAKES = ("--set", "face.engine=tests.fakes:GreyFace", "--set", "tts.engine=tests.fakes:ToneSynthesizer")
 COMMANDS = [
     (("hello there", "-o", "{}/clip.mp4", "--size", "256x128"), 0, "0:0"),
-    (("hello", "-o", "{}/clip.gif"), 3, ".mp4"),
-    (("...", "-o", "{}/clip.mp4"), 3, "nothing in the text"),
+    (("...", "-o", "{}/clip.mp4"), 2, "nothing in the text"),
+    (("[happy]", "-o", "{}/clip.mp4"), 2, "nothing in the text"),
+    (("hello", "-o", "{}/none/clip.mp4"), 3, "none/clip.mp4: No such file or directory\n"),
+    (("hello", "-o", "{}/folder.mp4"), 3, "folder.mp4 is a folder"),
     (("-o", "{}/clip.mp4", "--text-file", "{}/none.txt"), 3, "No such file"),
     (("-o", "{}/clip.mp4", "--audio", "{}/none.wav"), 3, "No such file"),
     (("-o", "{}/clip.mp4", "--audio", __file__), 3, "audio"),
@@ -200,20 +202,23 @@ COMMANDS = [
 def test_the_command(
     words: tuple[str, ...], status: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "folder.mp4").mkdir()
     assert main([*(word.format(tmp_path) for word in words), *FAKES]) == status
     output = capsys.readouterr()
     assert said in (output.out if status == 0 else output.err)
     assert "Traceback" not in output.err
     assert (tmp_path / "clip.mp4").exists() == (status == 0)
+    assert not list(tmp_path.rglob("*.part.*"))
 
 
 @pytest.mark.parametrize("words", [(), ("hello",), ("-o", "clip.mp4"), ("hello", "-o", "a.mp4", "--size", "33x99"),
+                                   ("hello", "-o", "a.gif"), ("hello", "-o", ""),
                                    ("hello", "-o", "a.mp4", "--text-file", "b.txt")])  # fmt: skip
 def test_wrong_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    assert "usage: python -m avatar " in capsys.readouterr().err
 
 
 def test_recorded_sound_is_spoken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,6 +245,17 @@ def test_the_embedded_avatar_as_anybody_would_call_it(tmp_path: Path) -> None:
     assert 2.5 < len(clip.pictures) / 25 < 8
     moved = [np.abs(a[1].astype(int) - b[1]).mean() for a, b in zip(clip.pictures, clip.pictures[5:], strict=False)]
     assert max(moved) > 0.5
+
+
+def test_a_presenter_of_ones_own_is_named_by_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "my presenter"
+    folder.mkdir()
+    (folder / "rig.yaml").write_text("name: nora")
+    words = ["hello", "-o", str(tmp_path / "clip.mp4"), "--set", "tts.engine=tests.fakes:ToneSynthesizer"]
+    assert main([*words, "--avatar", str(folder)]) == 1
+    assert "rig.yaml: `canvas` must be 4 numbers" in capsys.readouterr().err
+    assert main([*words, "--avatar", str(tmp_path)]) == 2
+    assert "choose ansel, juno, mira" in capsys.readouterr().err
 
 
 def test_the_sheet_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Contact sheet of a presenter, to judge it by eye: `python -m avatar.face.sheet mira -o out.png`."""
+"""Contact sheet of a presenter, to judge it by eye: `python -m avatar sheet mira -o out.png`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.vector import VectorFace, VectorStream
+from avatar.face.vector import LARGEST, SMALLEST, VectorFace, VectorStream
 from avatar.face.warp import INDEX, MOTIONS
 from avatar.lipsync.mouth import mouth_of
 from core.errors import FaceError
 from core.frames import VISEMES, Activity, Expression, FaceCue, Gesture, MouthShape, Picture
 
 Bgr = NDArray[np.uint8]
+
+_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 MOUTHS: dict[str, MouthShape] = {
     **{viseme: mouth_of(np.eye(len(VISEMES), dtype=np.float32)[i]) for i, viseme in enumerate(VISEMES)},
@@ -201,14 +204,29 @@ def sheet(face: VectorFace, parts: Sequence[str], size: int) -> Bgr:
     return np.asarray(np.vstack(rows), np.uint8)
 
 
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) % 2 or not SMALLEST <= int(text) <= LARGEST:
+        raise argparse.ArgumentTypeError(f"must be an even number, {SMALLEST} to {LARGEST}")
+    return int(text)
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in _FORMATS:
+        raise argparse.ArgumentTypeError(f"{path.name}: the file must end in {', '.join(_FORMATS)}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m avatar.face.sheet", description="Draw a presenter's contact sheet."
-    )
+    parser = argparse.ArgumentParser(prog="python -m avatar sheet", description="Draw a presenter's contact sheet.")
     parser.add_argument("presenter", help="name of a built-in presenter, or a folder with a rig.yaml")
-    parser.add_argument("-o", "--output", default="sheet.png", help="image file to write (default: sheet.png)")
-    parser.add_argument("--size", type=int, default=256, help="side of one picture (default: 256)")
+    parser.add_argument(
+        "-o", "--output", type=_picture, default="sheet.png", help="image file to write (default: sheet.png)"
+    )
+    parser.add_argument("--size", type=_side, default=256, help="side of one picture (default: 256)")
     parser.add_argument("--background", help="#rrggbb or an image file instead of the presenter's studio")
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="what to draw")
     options = parser.parse_args(arguments)
@@ -216,14 +234,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(face.start())
         wanted = list(PARTS) if options.part == "all" else [options.part]
-        image = sheet(face, wanted, options.size)
+        done = cv2.imwrite(str(options.output), sheet(face, wanted, options.size))
     except FaceError as error:
         print(error, file=sys.stderr)
         return 1
-    if not cv2.imwrite(options.output, image):
+    if not done:
         print(f"could not write {options.output}", file=sys.stderr)
-        return 1
-    return 0
+    return 0 if done else 1
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ is then drawn in steps too small to see, and what did not change costs neither d
 _INNER = (slice(1, -1), slice(1, -1))
 """All but the pixels at the border."""
 
-_SMALLEST, _LARGEST = 128, 2160
+SMALLEST, LARGEST = 128, 2160
+"""Pixels of a picture's side."""
 _EYE_STEPS = (64, 64, 32, 16, 16)
 """Eyes are drawn anew when gaze, lids, squint or slant are more than one part in so many from what was drawn."""
 
@@ -87,9 +88,9 @@ class VectorFace:
     def open(self, width: int, height: int, *, seed: int = 0, choice: FaceChoice = _NO_CHOICE) -> VectorStream:
         """A session's face. The first of a presenter takes seconds, the first of a size some 100 ms. Raises
         `FaceError` for sizes out of range and choices that are not offered."""
-        if width % 2 or height % 2 or not all(_SMALLEST <= side <= _LARGEST for side in (width, height)):
+        if width % 2 or height % 2 or not all(SMALLEST <= side <= LARGEST for side in (width, height)):
             raise FaceError(
-                f"a picture of {width}x{height} can't be drawn: both sides must be even, {_SMALLEST} to {_LARGEST}",
+                f"a picture of {width}x{height} can't be drawn: both sides must be even, {SMALLEST} to {LARGEST}",
                 adapter=self.name,
             )
         if not self._started:
