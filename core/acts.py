@@ -27,8 +27,20 @@ _TAGS: dict[str, Deed] = {str(deed): deed for deed in _ALL} | {
     "nods": Gesture.NOD,
     "shakes": Gesture.SHAKE,
     "tilts": Gesture.TILT,
+    **dict.fromkeys(("高兴", "开心", "微笑"), Expression.HAPPY),
+    **dict.fromkeys(("难过", "悲伤", "伤心"), Expression.SAD),
+    "惊讶": Expression.SURPRISED,
+    "思考": Expression.THINKING,
+    "抱歉": Expression.APOLOGETIC,
+    "平静": Expression.NEUTRAL,
+    "点头": Gesture.NOD,
+    "摇头": Gesture.SHAKE,
+    "歪头": Gesture.TILT,
 }
-_LABEL = re.compile(r"\s*(?:(?:emotion|expression|mood|gesture|action)\s*[:=]\s*)?([a-z]{3,10})\s*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"\s*(?:(?:emotion|expression|mood|gesture|action|情绪|表情|动作)\s*[:=：]\s*)?([a-z]{3,10}|[一-鿿]{2})\s*",
+    re.IGNORECASE,
+)
 _LONGEST_LABEL = 40
 LETTERS_PER_S = 13.0
 """Speed of speech for `weight`, where the voice has not said yet how long it takes."""

@@ -228,15 +228,16 @@ class MarkupFilter:
         return self._take(1, self._held[0])
 
     def _citation(self) -> str | None:
-        body, close, _ = self._held.partition("】")
+        opening = self._held[0]
+        body, close, _ = self._held.partition(_WIDE[opening])
         if not close:
-            return None if len(body) < 60 and "\n" not in body else self._take(1, "【")
+            return None if len(body) < 60 and "\n" not in body else self._take(1, opening)
         label = body[1:]
         if tag := mark_of_tag(label):
             return self._act(len(body) + 1, tag)
         if _DIRECTION.fullmatch(label.lower()):
             return self._act(len(body) + 1, mark_of_direction(label))
-        return self._take(len(body) + 1, "") if "†" in body else self._take(1, "【")
+        return self._take(len(body) + 1, "") if "†" in body else self._take(1, opening)
 
     def _emphasis(self) -> str | None:
         mark = self._held[0]
@@ -319,6 +320,7 @@ class MarkupFilter:
 
 
 _OPENING = {")": "(", "]": "["}
+_WIDE = {"【": "】", "［": "］"}
 
 _INLINE = {
     "`": MarkupFilter._ticks,
@@ -327,6 +329,7 @@ _INLINE = {
     "[": MarkupFilter._bracket,
     "!": MarkupFilter._bracket,
     "【": MarkupFilter._citation,
+    "［": MarkupFilter._citation,
     "*": MarkupFilter._emphasis,
     "_": MarkupFilter._emphasis,
     "~": MarkupFilter._emphasis,

@@ -60,6 +60,10 @@ def spoken(text: str) -> str:
          "I am happy to (sad) [foo] nod [happy days].", [NOD]),
         ("Say [1] [^n] [a](http://b.c) `[nod]` <think>[sad]</think>", "Say a", [NOD]),
         ("*waves* Hello.", "Hello.", []),
+        ("［happy］你好。［ Nod ］好。【foo】［bar］吗？", "你好。 好。【foo】［bar］吗？", [HAPPY, NOD]),
+        ("【高兴】你好！[难过]唉。［惊讶］啊！【思考】嗯，【抱歉】对不起。【平静】好。",
+         "你好！ 唉。啊！嗯，对不起。 好。", [HAPPY, SAD, SURPRISED, THINKING, APOLOGETIC, NEUTRAL]),
+        ("【表情：开心】好。【动作：摇头】不。【天气】晴。", "好。不。 【天气】晴。", [HAPPY, SHAKE]),
     ],
 )  # fmt: skip
 def test_tags_and_stage_directions_are_acted_not_spoken(raw: str, words: str, done: list[Deed]) -> None:
@@ -93,7 +97,8 @@ _WORDS = st.lists(
     )
 )
 _TAG = st.sampled_from(
-    [f"[{deed}]" for deed in (*Expression, *Gesture)] + ["[NOD]", "【happy】", "【点头】", "[Sad ]", "*nods*"]
+    [f"[{deed}]" for deed in (*Expression, *Gesture)]
+    + ["[NOD]", "【happy】", "【点头】", "［高兴］", "[Sad ]", "*nods*"]
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -242,6 +244,40 @@ def test_f2_a_face_that_reuses_its_memory_does_not_change_pictures_that_were_sen
     sent = view.draw(Gives(lambda: canvas[:]), FaceCue(0.0))
     canvas[:60] = 99
     assert sent.to_ndarray()[:60].max() == 222
+
+
+def test_f1_many_threads_get_whole_pictures() -> None:
+    """Sessions draw at once in a pool, while the event loop shows the last picture of a guard again."""
+    levels = list(range(40, 40 + 8 * 20, 20))
+    shared = np.full((60 * 8, 60, 3), 0, np.uint8)
+    for number, level in enumerate(levels):
+        shared[number * 60 : number * 60 + 60] = level
+    guards = [FrameGuard(60, 60) for _ in levels]
+    ready = threading.Barrier(2 * len(levels))
+
+    def draw(number: int) -> set[int]:
+        ready.wait()
+        view = shared[number * 60 : number * 60 + 60][::-1, ::-1]
+        luma = round(16 + levels[number] / 255 * 219)
+        sources: list[Source] = [
+            lambda: view,
+            lambda: view.astype(np.float32) / 255,
+            lambda: i420(60, 60, luma),
+            lambda: 1 / 0,
+        ]
+        return {round(float(shown(guards[number], sources[n % 4]).mean())) for n in range(200)}
+
+    def repeat(number: int) -> set[int]:
+        ready.wait()
+        frames = [(guards[number].stalled(FaceCue(0.0)), guards[number].again())[n % 2] for n in range(200)]
+        return {round(float(cv2.cvtColor(f.to_ndarray(), cv2.COLOR_YUV2BGR_I420).mean())) for f in frames}
+
+    with ThreadPoolExecutor(2 * len(levels)) as pool:
+        drawn = [pool.submit(draw, number) for number in range(len(levels))]
+        repeated = [pool.submit(repeat, number) for number in range(len(levels))]
+        for level, one, other in zip(levels, drawn, repeated, strict=True):
+            assert all(abs(mean - level) <= 2 for mean in one.result(60))
+            assert all(abs(mean - level) <= 2 for mean in other.result(60) - {0}), "black, or this session's picture"
 
 
 @settings(max_examples=150, deadline=None)
