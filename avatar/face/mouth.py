@@ -21,6 +21,8 @@ Floats = NDArray[np.float32]
 
 _BITE = 2.2
 """How far the upper teeth reach over a lower lip that is drawn in, art units."""
+_CREASED = 1.5
+"""The creases of rounded lips end where the way from the middle of the mouth goes this far aside per way up or down."""
 _STEPS = 511
 """Resolution of the tabulated resting contours over half the mouth."""
 
@@ -70,6 +72,7 @@ class MouthPainter:
         rest = [through(points, v) * k for points in (self.rig.line, self.rig.upper, self.rig.lower)]
         self._rest = np.array([*rest, np.sqrt(1 - v**2.2)], np.float32)
         self._thick = float(rest[1].max()), float(rest[2].max())
+        self._creases = _creases(self.rig.shade)
 
     def paint(self, place: Place, shape: MouthShape, lips: Lips) -> tuple[Layer, int, int]:
         """The mouth as a layer, and the even pixel column and row of its corner."""
@@ -100,11 +103,11 @@ class MouthPainter:
         if lips.gap * k > 0.05:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         # The edge is as soft across a steep contour as across a level one.
-        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + lips.rounded) * k))
+        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + 0.3 * lips.rounded) * k))
         alpha = unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
         alpha *= unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
         # The point of an almond and the side of an oval fade into the cheek.
-        fade = np.float32(1 + (2.7 + 0.9 * lips.rounded) * self.rig.soft * k)
+        fade = np.float32(1 + (2.7 + 0.2 * lips.rounded) * self.rig.soft * k)
         ends = unit(((1 - np.abs(u)) * np.float32(half) + np.float32(0.5)) / fade)
         alpha *= ends * (2 - ends)
         out[:3] *= alpha
@@ -120,14 +123,17 @@ class MouthPainter:
         rest_up, rest_low, oval = rest
         inner = np.minimum(v / np.float32(_reach(lips)), 1)
         turned = max(lips.rounded, 0.9 * lips.agape)
-        profile = np.power(1 - np.power(inner, 2.2), 0.75 - 0.25 * turned + 0.25 * lips.tucked)
+        profile = np.power(
+            1 - np.power(inner, 2.2 - 0.2 * lips.rounded),
+            0.75 - 0.25 * turned + 0.08 * lips.rounded + 0.25 * lips.tucked,
+        )
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(lips.rounded)
         # Cupid's bow stays in the upper lip, and both lips get thinner towards the corners.
-        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * (np.float32(0.08) + 0.52 * v))
-        rest_up = rest_up - np.exp(v * v * np.float32(-15)) * np.float32(0.28 * lips.rounded * self._thick[0])
-        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.5) * much)
+        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * np.float32(0.15) * v)
+        rest_up = rest_up - np.exp(v * v * np.float32(-15)) * np.float32(0.24 * lips.rounded * self._thick[0])
+        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.55) * much)
         if lips.agape:
             # Flesh between the lips shows where a wide mouth turns its corners.
             flesh = np.float32(0.35 * lips.agape)
@@ -136,7 +142,9 @@ class MouthPainter:
         # Towards the corners of a rounded mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
         arch = profile + (oval - profile) * max(much, np.float32(0.7 * lips.agape))
-        above = arch + (np.float32(0.8) * (1 - v * v) - arch) * np.float32(lips.tucked)
+        # The upper lip comes down to the corners straighter than the lower one goes up to them.
+        roof = arch + (np.power(1 - v, 0.66) - arch) * much
+        above = roof + (np.float32(0.8) * (1 - v * v) - roof) * np.float32(lips.tucked)
         upper_out = line - above * np.float32(lips.up * k) - rest_up * np.float32(lips.upper)
         lower_out = line + arch * np.float32(lips.down * k) + rest_low * np.float32(lips.lower)
         return (upper_out, upper_in, lower_in, lower_out), [rest_up, rest_low]
@@ -154,12 +162,15 @@ class MouthPainter:
         reach = np.float32(_reach(lips))
         past = unit((np.abs(u) - reach) / (1 - reach)) * np.float32(lips.rounded)
         less = 1 - past
+        past *= 1 + 0.4 * past
         up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
         # A lip that rolls inwards takes its inner half along: what is left shows the outer half.
         kept = np.float32(1 - 0.25 * lips.tucked)
         low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
-        low += line + (past + (1 - past) * (1 - kept)) * rest[1] + self.size[1]
-        texture_rows = np.where(above < -below, np.minimum(up, self.size[1] - 1), low)
+        low += line + (past + less * (1 - kept)) * rest[1] + self.size[1]
+        # In the corners the upper lip wraps around the end of the lower one.
+        off = above + below - past * past * np.float32(7 * k)
+        texture_rows = np.where(off < 0, np.minimum(up, self.size[1] - 1), low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
         grid[:] = columns
@@ -167,7 +178,7 @@ class MouthPainter:
         skin = cv2.remap(self._lips, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out[:3] = skin.transpose(2, 0, 1)
         if self.rig.shade:
-            near = np.minimum(np.abs(above), np.abs(below))
+            near = np.minimum(np.abs(above) * np.float32(1 + 0.9 * lips.forward), np.abs(below))
             near *= near
             if lips.rounded:
                 near += np.square(past * np.float32((1 - reach) * lips.width * k))
@@ -176,21 +187,27 @@ class MouthPainter:
             wide = (1.5 + 2.6 * curled) * np.float32(k)
             dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
             light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
+            if lips.forward and self._creases is not None:
+                # They run out from the opening.
+                away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
+                place = (u / away + np.float32(_CREASED)) * np.float32(_STEPS / (2 * _CREASED))
+                np.clip(place, 0, _STEPS, out=place)
+                light *= 1 - np.float32(lips.forward) * self._creases[place.astype(np.intp)]
             if lips.tucked:
                 # The teeth throw a shadow on the lip they rest on.
-                off = np.square(below - np.float32(_BITE * k))
+                bite = np.square(below - np.float32(_BITE * k))
                 light *= 1 - np.float32(0.40 * lips.tucked) * (1 - _beside(u)) * np.exp(
-                    off * np.float32(-0.16 / (k * k))
+                    bite * np.float32(-0.16 / (k * k))
                 )
             out[0] = (out[0] - 16) * light + 16
         if lips.rounded:
-            self._join(out, past, above + below)
+            self._join(out, past, off)
 
     def _join(self, out: Layer, past: Floats, off: Floats) -> None:
         """Upper and lower lip go over into each other beside a rounded opening, where `past` is above 0; `off`:
         twice the rows below the line between them."""
         k = self.scale
-        tall = 2 * round(4 * k) + 1
+        tall = 2 * round((1.6 if self._creases is None else 4) * k) + 1  # a flat drawing has crisp borders
         columns = np.flatnonzero(past)
         if not len(columns):
             return
@@ -219,7 +236,9 @@ class MouthPainter:
             return
         rows = self._rows[r0:r1]
         depth = rows - upper_in
-        inside = self._cavity[:, r0:r1, left + c0 : left + c1]
+        # The way out of rounded lips is longer: more of it is lit.
+        lit = min(round(10 * k * lips.forward), self.size[1] - r1)
+        inside = self._cavity[:, r0 + lit : r1 + lit, left + c0 : left + c1]
         upper: Floats = np.zeros((1, 1), np.float32)
         for layer, dy, light in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
@@ -258,7 +277,7 @@ class MouthPainter:
         begin = 0.22 - 0.12 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
         side = 1 - shade * np.float32(0.82 - 0.22 * lips.tucked) * away * away * (2 - away)
-        side = side * (1 - np.float32(0.45) * shade * np.float32(lips.forward))
+        side = side * (1 - np.float32(0.18) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
         shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))
         place = inside_of(shape, self.drop)
@@ -272,6 +291,22 @@ class MouthPainter:
         if place.upper_teeth > highest:
             dark = np.float32(0.42 + 0.04 * lips.tucked)
             yield self._upper_teeth, place.upper_teeth - upper, side * (1 - dark * shadow)
+
+
+def _creases(shade: float) -> Floats | None:
+    """Light lost in the creases of lips that are drawn together, by the slope of the way from the middle of the
+    mouth, -`_CREASED`..`_CREASED`; None for a flat drawing."""
+    strength = 0.16 * (shade - 0.4)
+    if strength <= 0:
+        return None
+    slope = np.linspace(-_CREASED, _CREASED, _STEPS + 1, dtype=np.float32)
+    chance = np.random.default_rng(7)
+    lost = np.zeros_like(slope)
+    for at in np.linspace(-_CREASED, _CREASED, 15)[1:-1]:
+        off = (slope - np.float32(at + chance.uniform(-0.05, 0.05))) / np.float32(chance.uniform(0.035, 0.055))
+        lost += np.float32(chance.uniform(0.5, 1.0)) * np.exp(-off * off)
+    ends = unit((_CREASED - np.abs(slope)) / np.float32(0.6))
+    return np.asarray(lost * ends * np.float32(strength), np.float32)
 
 
 def _beside(u: Floats) -> Floats:

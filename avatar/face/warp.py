@@ -125,6 +125,8 @@ def _mouth(rig: Rig, x: Floats, y: Floats, put: Put) -> None:
     put("corner_up", 0, -corner)
     # The outline of the jaw keeps its width.
     near = _bump(x, y, mx, my, 80, 50) * _smooth(jaw.width * 0.75, jaw.width * 0.42, np.abs(x - mx))
+    # The folds beside the nose come along.
+    near += 0.22 * _bump(np.abs(x - mx), y, 70, my - 42, 28, 34)
     put("gather", -(x - mx) / mouth.half_width * near * 1.75, 0)  # 1 unit at the corners
     put("philtrum", 0, _bump(x, y, mx, my - 22, mouth.half_width * 1.1, 26))
     cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
@@ -178,7 +180,7 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     # A lower lip under the teeth bunches the chin; rounded lips draw it down.
     out[INDEX["jaw"]] = shape.jaw_open * drop - 9.0 * lips.tucked + 3.5 * lips.forward
     out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
-    out[INDEX["gather"]] = 0.6 * max(0.0, -wider)
+    out[INDEX["gather"]] = (0.6 + 0.2 * lips.rounded) * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
     # Lips that come forward draw the skin under the nose down, lips that rise push it up.
     out[INDEX["philtrum"]] = 4.5 * lips.forward - 0.3 * lips.up * (1 - lips.rounded)
