@@ -88,6 +88,8 @@ def test_a_mouth_that_never_moves() -> None:
     assert opening_in_silence(wide).n == 39 + 39
     assert opening_correlation([wide]).n == 0
     assert jerk([wide]) == 0
+    assert math.isnan(jerk([Judged(perfect(), [])])), "against a reference that never moves"
+    assert math.isnan(jerk([]))
 
 
 def test_silence_is_no_closure() -> None:
@@ -193,6 +195,16 @@ def test_bad_labels_are_told(tmp_path: Path, record: object, says: str) -> None:
     assert says in str(raised.value)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_measured_is_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "a", np.random.default_rng(1).integers(-9000, 9000, 16_000, np.int16), {"text": "", "segments": []})
+    assert main([str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told["jerk"]["value"] is told["accuracy"]["value"] is None
+    assert main([str(tmp_path)]) == 0
+    assert "inf" not in capsys.readouterr().out
+
+
 def test_bad_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "is no folder" in capsys.readouterr().err
@@ -203,7 +215,10 @@ def test_bad_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "a.json is missing" in capsys.readouterr().err
     (tmp_path / "a.json").write_text('{"segments": []}')
     assert main([str(tmp_path)]) == 2
-    assert "can't be read as a wave file" in capsys.readouterr().err
+    assert "can't be read as a wave file: " in capsys.readouterr().err
+    (tmp_path / "a.wav").write_bytes(b"")
+    assert main([str(tmp_path)]) == 2
+    assert "it ends too early" in capsys.readouterr().err
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)

@@ -78,7 +78,7 @@ def _read_clip(path: Path) -> Clip:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.int16)
             return Clip(path.stem, samples, file.getframerate(), text, segments)
     except (OSError, EOFError, wave.Error) as error:
-        raise BadRequest(f"{path} can't be read as a wave file: {error}") from error
+        raise BadRequest(f"{path} can't be read as a wave file: {str(error) or 'it ends too early'}") from error
 
 
 def _read_labels(path: Path) -> tuple[str, tuple[Segment, ...]]:

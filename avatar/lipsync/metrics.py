@@ -160,15 +160,14 @@ def opening_in_silence(clip: Judged) -> Share:
 
 
 def jerk(clips: Iterable[Judged]) -> float:
-    """Mean |third difference| of the opening at 25 fps over that of the reference."""
+    """Mean |third difference| of the opening at 25 fps over that of the reference; NaN where that never moves."""
     ours: list[Curve] = []
     wanted: list[Curve] = []
     for clip in clips:
         ours.append(np.abs(np.diff(clip.pictures[0], 3)))
         wanted.append(np.abs(np.diff(clip.reference[PICTURE_FRAMES // 2 :: PICTURE_FRAMES], 3)))
-    if not sum(map(len, wanted)):
-        return math.nan
-    return float(np.concatenate(ours).mean() / np.concatenate(wanted).mean())
+    still = not any(map(np.any, wanted))
+    return math.nan if still else float(np.concatenate(ours).mean() / np.concatenate(wanted).mean())
 
 
 def separation(right: Sequence[float], wrong: Sequence[float]) -> float:
