@@ -7,7 +7,7 @@ from its text, so an act is never waited for; it comes early or late by the erro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.acts import LETTERS_PER_S, Act, Deed, weight
@@ -31,7 +31,9 @@ class Sounded:
 class Acting:
     """`begin` as an utterance starts, `follow` while it sounds, `at` for each picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[Deed, float], None] = lambda deed, time: None) -> None:
+        """`told`: called with each deed and the media time at which it is done, or will be."""
+        self._told = told
         self._expressions: deque[tuple[float, Expression]] = deque([(0.0, Expression.NEUTRAL)], _KEPT)
         self._gestures: deque[tuple[float, Gesture]] = deque(maxlen=_KEPT)
         self._waiting: list[Act] = []
@@ -57,11 +59,13 @@ class Acting:
         """Do it from media time `time` on. An expression takes the place of one that was to begin later."""
         if isinstance(deed, Gesture):
             self._gestures.append((time, deed))
+            self._told(deed, time)
             return
         while self._expressions and self._expressions[-1][0] >= time:
             self._expressions.pop()
         if not self._expressions or self._expressions[-1][1] is not deed:
             self._expressions.append((time, deed))
+            self._told(deed, time)
 
     def finish(self, time: float) -> None:
         """The reply is over: neutral again, but not before the last expression could be seen."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from avatar.spoken_reply import SpokenReply
 from avatar.timeline import Timeline
+from core.acts import Deed
 from core.frames import MEDIA_RATE, VISEME_RATE
 from core.visemes import LipPiece
 
@@ -21,6 +22,9 @@ class LipViewer(Protocol):
 
     def lips_cleared(self, reply_id: str, at: float) -> None:
         """What was told of the reply from `at` on (seconds after its first sound) is not seen."""
+
+    def acted(self, reply_id: str, at: float, deed: Deed) -> None:
+        """The face does this `at` seconds after the reply's first sound; of "", at once."""
 
 
 class LipPreview:
@@ -40,6 +44,10 @@ class LipPreview:
                 at = self._reply.since_start(placed.start) + placed.told / VISEME_RATE
                 placed.told += len(rows)
                 self._viewer.lips(LipPiece(speech.reply_id, speech.utterance, at, rows))
+
+    def act(self, deed: Deed, position: int) -> None:
+        """The face does this at `position`."""
+        self._viewer.acted(self._reply.id, self._reply.since_start(position), deed)
 
     def withdraw(self, cursor: int) -> None:
         """What is still to come from `cursor` on does not come."""

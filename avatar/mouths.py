@@ -1,4 +1,4 @@
-"""A presenter's mouths and eyelids as pieces of pictures, for a page that puts the face together itself."""
+"""A presenter's mouths, eyelids and moods as pieces of pictures, for a page that puts the face together itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.lipsync.mouth import mouth_of
 from core.errors import FaceError
-from core.frames import VISEMES, FaceChoice, FaceCue, MouthShape
+from core.frames import VISEMES, Expression, FaceChoice, FaceCue, MouthShape
 from core.stages import Face, FaceStream
 from core.visemes import arkit_of
 
@@ -30,6 +30,8 @@ SHUT = (0.0, 0.17, 0.34, 0.5, 0.67, 0.84, 1.0)
 """Eyelids that are drawn."""
 
 _MOUTHS = 64
+_MOOD_MOUTHS = 32
+"""A mood is shown for less long, and there are five."""
 _COLUMNS = 8
 _STEP_S = 1e-6
 """From cue to cue: time must pass, and nothing may move by it."""
@@ -54,20 +56,26 @@ class Mouths:
     places: dict[str, Any]
 
 
-def draw_mouths(face: Face, presenter: str, width: int, height: int) -> Mouths:
+def draw_mouths(face: Face, presenter: str, width: int, height: int, mood: Expression = Expression.NEUTRAL) -> Mouths:
     """The mouths of `mouths()` and the lids of `SHUT`, cut out of pictures of `width` × `height`.
 
-    CPU-bound, some 0.5 s. Raises `FaceError`, code "no_mouths" for a face whose mouth moves the whole picture.
+    In a mood other than neutral there are fewer mouths, and the whole face ("face"), which they belong on. CPU-bound,
+    some 0.5 s. Raises `FaceError`, code "no_mouths" for a face whose mouth moves the whole picture, or without moods.
     """
     strip = _Strip(face, presenter, width, height)
-    shapes = mouths()
-    spoken = [strip.draw(shape) for shape in shapes]
-    blinked = [strip.draw(MouthShape(), shut) for shut in SHUT]
+    calm = mood is Expression.NEUTRAL
+    shapes = mouths() if calm else mouths()[:_MOOD_MOUTHS]
+    neutral = strip.draw(MouthShape())
+    spoken = [strip.draw(shape, mood=mood) for shape in shapes]
+    blinked = [strip.draw(MouthShape(), shut, mood) for shut in SHUT]
     mouth, eyes = _changed(spoken), _changed(blinked)
     if mouth is not None and eyes is not None:
         mouth = _under(mouth, eyes)
     if mouth is None or (mouth[2] * mouth[3]) > _LARGEST * width * height:
         raise FaceError("this face's mouth can't be drawn apart from the rest", code=NO_MOUTHS)
+    changed = None if calm else _changed([neutral, spoken[0]])
+    if not calm and (changed is None or changed[2] * changed[3] > _LARGEST * width * height):
+        raise FaceError(f"this face can't be drawn {mood} apart from the rest", code=NO_MOUTHS)
     tiles = [_cut(picture, mouth) for picture in spoken]
     rows = [_rows(tiles, _COLUMNS)]
     places: dict[str, Any] = {
@@ -82,6 +90,7 @@ def draw_mouths(face: Face, presenter: str, width: int, height: int) -> Mouths:
             ],
         },
         "eyes": None,
+        "face": None,
     }
     if eyes is not None and eyes[2] * eyes[3] <= _LARGEST * width * height:
         columns = max(1, _COLUMNS * mouth[2] // eyes[2])
@@ -92,6 +101,9 @@ def draw_mouths(face: Face, presenter: str, width: int, height: int) -> Mouths:
             for number, shut in enumerate(SHUT)
         ]
         places["eyes"] = {"box": list(eyes), "tiles": lids}
+    if changed is not None:
+        places["face"] = {"box": list(changed), "from": [0, sum(row.shape[0] for row in rows)]}
+        rows.append(_cut(spoken[0], changed))
     return Mouths(_webp(_below(rows)), places)
 
 
@@ -140,10 +152,12 @@ class _Strip:
                 raise
             return face.open(*self._size, choice=FaceChoice(presenter))
 
-    def draw(self, mouth: MouthShape, shut: float = 0.0) -> Bgra:
+    def draw(self, mouth: MouthShape, shut: float = 0.0, mood: Expression = Expression.NEUTRAL) -> Bgra:
         """B G R A, shape (height, width, 4)."""
         self._count += 1
-        picture = self._stream.draw(FaceCue(self._count * _STEP_S, mouth, shut=shut))
+        worn = mood is not Expression.NEUTRAL
+        cue = FaceCue(self._count * _STEP_S, mouth, expression=mood, shut=shut, worn=worn)
+        picture = self._stream.draw(cue)
         bgr = cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420)
         width, height = self._size
         matte = bgr[:, width:, 1] if bgr.shape[1] == 2 * width else np.full((height, width), 255, np.uint8)

@@ -44,7 +44,7 @@ class Posters:
         self._size = (width, height)
         self._executor = executor
         self._drawn: dict[tuple[str, str], asyncio.Future[bytes]] = {}
-        self._mouths: dict[str, asyncio.Future[Mouths]] = {}
+        self._mouths: dict[tuple[str, Expression], asyncio.Future[Mouths]] = {}
 
     async def poster(self) -> bytes:
         """The avatar of the settings at rest, as large as it will be in a session, as PNG. Raises `FaceError`."""
@@ -71,9 +71,10 @@ class Posters:
         """A few seconds of a presenter who greets, as an endless animated WebP of `PREVIEW` pixels."""
         return await self._once("preview", presenter, lambda: self._moving(presenter))
 
-    async def mouths(self, presenter: str) -> Mouths:
+    async def mouths(self, presenter: str, mood: Expression = Expression.NEUTRAL) -> Mouths:
         """A presenter's mouths and lids, as large as in a session. Raises `FaceError`; that there are none is kept."""
-        return await self._kept(self._mouths, presenter, lambda: draw_mouths(self._face, presenter, *self._size))
+        key = presenter, mood
+        return await self._kept(self._mouths, key, lambda: draw_mouths(self._face, presenter, *self._size, mood))
 
     async def _once(self, kind: str, presenter: str, draw: Callable[[], bytes]) -> bytes:
         return await self._kept(self._drawn, (kind, presenter), draw)

@@ -21,6 +21,7 @@ from avatar.speech import Placed, Speech, added, faded_in, rms
 from avatar.spoken_reply import SpokenReply
 from avatar.taps import Frame, Tap, Taps
 from avatar.timeline import Timeline
+from core.acts import Deed
 from core.frames import AUDIO_FRAME, MEDIA_RATE, PICTURE, Activity, FaceCue, MouthShape, Progress, Samples, VisemeFrames
 from core.stages import SoundSink, StageListener
 
@@ -70,7 +71,7 @@ class SpeechStage:
         self._read = 0
         """Up to here is read. Behind the cursor only while a pacer is ahead of real time."""
         self._reply = SpokenReply()
-        self._acting = Acting()
+        self._acting = Acting(self._tell_act)
         self._drained = asyncio.Event()
         self._drained.set()
         self._roomy = asyncio.Event()
@@ -187,8 +188,8 @@ class SpeechStage:
         if reply_id != self._reply.id:
             return 0.0
         length = self._reply.since_start(min(self._timeline.tail, self._cursor))
-        self._reply.start = None
         self._acting.finish(self._cursor / MEDIA_RATE)
+        self._reply.start = None
         return length
 
     def hold(self) -> bool:
@@ -388,6 +389,10 @@ class SpeechStage:
         if placed.end >= position:
             now = min(self._cursor, placed.end)
             self._acting.follow(self._reply.sounded(placed.speech, now - placed.start), now / MEDIA_RATE)
+
+    def _tell_act(self, deed: Deed, time: float) -> None:
+        if self._preview is not None:
+            self._preview.act(deed, round(time * MEDIA_RATE))
 
     def _show_lips(self) -> None:
         if self._preview is not None:

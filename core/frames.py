@@ -180,6 +180,7 @@ class FaceCue:
     `loudness`: RMS of the avatar's own speech around `time`, 0..1 (for head motion and brows).
     `gesture` began at media time `gesture_start`; the same gesture with a later start is a new one.
     `shut`: how far the eyelids are held shut, 0..1; the face blinks by itself besides.
+    `worn`: the expression is there at once, and the face's alone: the head does not go with it.
     """
 
     time: float
@@ -190,6 +191,7 @@ class FaceCue:
     gesture: Gesture | None = None
     gesture_start: float = 0.0
     shut: float = 0.0
+    worn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ Message = dict[str, Any]
 CHANNEL_TYPES = frozenset(
     {
         "login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error",
-        "visemes_subscribed", "visemes", "visemes_clear",
+        "visemes_subscribed", "visemes", "visemes_clear", "act",
         "audio_opened", "audio_closed", "audio_frame", "audio_clear", "microphone",
     }
 )  # fmt: skip
@@ -321,10 +321,11 @@ class Storage(Incoming):
 
 
 class VisemeWish(BaseModel):
-    """Which names the client's figure knows; off: no more visemes."""
+    """Which names the client's figure knows; off: no more visemes. `acts`: whether it has moods and gestures, too."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     format: Literal["ovr", "arkit", "fay", "off"]
+    acts: StrictBool = False
 
 
 class SubscribeVisemes(Incoming):

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from core.cast import Cast
 from core.envelope import ok
 from core.errors import BadRequest
+from core.frames import Expression
 
 _FRESH = "max-age=300"
 """Pictures change only with the server: pages ask again for them after five minutes, and mostly get a 304."""
@@ -45,8 +46,8 @@ class Pictures(Protocol):
     async def preview(self, presenter: str, /) -> bytes:
         """A presenter who moves, as animated WebP."""
 
-    async def mouths(self, presenter: str, /) -> Atlas:
-        """A presenter's mouths and eyelids. Raises `FaceError`."""
+    async def mouths(self, presenter: str, mood: Expression = Expression.NEUTRAL, /) -> Atlas:
+        """A presenter's mouths and eyelids, and in a mood other than neutral the face. Raises `FaceError`."""
 
 
 class PresenterApi:
@@ -64,7 +65,7 @@ class PresenterApi:
             web.get("/api/presenters/{name}.webp", self._of_one(self._pictures.preview, "image/webp")),
             web.get("/api/presenters/{name}/portrait.webp", self.portrait),
             web.get("/api/presenters/{name}/mouths.json", self.mouths),
-            web.get("/api/presenters/{name}/mouths.webp", self._of_one(self._mouths_image, "image/webp")),
+            web.get("/api/presenters/{name}/mouths.webp", self.mouths_picture),
             web.get("/api/presenters/{name}/cutout.webp", self._of_one(self._pictures.cutout, "image/webp")),
         ]
 
@@ -93,13 +94,15 @@ class PresenterApi:
 
     async def mouths(self, request: web.Request) -> web.Response:
         """Where the pieces of a presenter's `mouths.webp` are, and where they belong."""
-        presenter = self._cast.find(request.match_info["name"])
-        atlas = await self._pictures.mouths(presenter.name)
+        presenter, mood = self._cast.find(request.match_info["name"]), _mood(request)
+        atlas = await self._pictures.mouths(presenter.name, mood)
         picture = f"api/presenters/{quote(presenter.name, safe='')}/mouths.webp"
-        return ok({"picture": picture, **atlas.places})
+        return ok({"picture": picture if mood is Expression.NEUTRAL else f"{picture}?mood={mood}", **atlas.places})
 
-    async def _mouths_image(self, presenter: str) -> bytes:
-        return (await self._pictures.mouths(presenter)).image
+    async def mouths_picture(self, request: web.Request) -> web.Response:
+        """A presenter's mouths, eyelids and face in `?mood=`, beside each other."""
+        presenter = self._cast.find(request.match_info["name"])
+        return _picture(request, (await self._pictures.mouths(presenter.name, _mood(request))).image, "image/webp")
 
     def _of_one(self, draw: Callable[[str], Awaitable[bytes]], kind: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:
@@ -107,6 +110,14 @@ class PresenterApi:
             return _picture(request, await draw(presenter.name), kind)
 
         return handle
+
+
+def _mood(request: web.Request) -> Expression:
+    """Of the query; neutral without one."""
+    name = request.query.get("mood", Expression.NEUTRAL.value)
+    if name not in list(Expression):
+        raise BadRequest(f"mood: {', '.join(Expression)} are the moods", code="unknown_mood")
+    return Expression(name)
 
 
 def _picture(request: web.Request, body: bytes, kind: str) -> web.Response:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.acts import Deed
 from core.messages import Message
-from core.visemes import LipPiece, Shape, VisemeFormat, clear_message, viseme_message
+from core.visemes import LipPiece, Shape, VisemeFormat, act_message, clear_message, viseme_message
 
 Deliver = Callable[[Message], object]
 
@@ -15,6 +16,7 @@ Deliver = Callable[[Message], object]
 class _Subscription:
     form: VisemeFormat
     deliver: Deliver
+    acts: bool
 
 
 class VisemeFeed:
@@ -27,9 +29,14 @@ class VisemeFeed:
         self._shape = shape
         self._subscriptions: dict[str, set[_Subscription]] = {}
 
-    def subscribe(self, session_id: str, form: VisemeFormat, deliver: Deliver) -> Callable[[], None]:
-        """Have `deliver` called with each message, which must not wait; returns what ends it (idempotent)."""
-        subscription = _Subscription(form, deliver)
+    def subscribe(
+        self, session_id: str, form: VisemeFormat, deliver: Deliver, *, acts: bool = False
+    ) -> Callable[[], None]:
+        """Have `deliver` called with each message, which must not wait; returns what ends it (idempotent).
+
+        `acts`: also with what the face does besides speaking.
+        """
+        subscription = _Subscription(form, deliver, acts)
         self._subscriptions.setdefault(session_id, set()).add(subscription)
 
         def end() -> None:
@@ -65,6 +72,12 @@ class VisemeFeed:
         for subscription in tuple(self._subscriptions.get(session_id, ())):
             subscription.deliver(clear_message(reply_id, at, session_id))
 
+    def act(self, session_id: str, reply_id: str, at: float, deed: Deed) -> None:
+        """The face does something at that place of a reply."""
+        for subscription in tuple(self._subscriptions.get(session_id, ())):
+            if subscription.acts:
+                subscription.deliver(act_message(reply_id, at, deed, session_id))
+
 
 class SessionViewer:
     """Implements `avatar.lip_preview.LipViewer` for one session."""
@@ -80,3 +93,7 @@ class SessionViewer:
     def lips_cleared(self, reply_id: str, at: float) -> None:
         """See `avatar.lip_preview.LipViewer`."""
         self._feed.clear(self._session_id, reply_id, at)
+
+    def acted(self, reply_id: str, at: float, deed: Deed) -> None:
+        """See `avatar.lip_preview.LipViewer`."""
+        self._feed.act(self._session_id, reply_id, at, deed)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.acts import Deed
 from core.frames import VISEME_RATE, VISEMES, MouthShape, VisemeFrames
 
 Shape = Callable[[VisemeFrames], MouthShape]
@@ -129,6 +130,11 @@ def viseme_message(piece: LipPiece, form: VisemeFormat, session_id: str, shape: 
 def clear_message(reply_id: str, at: float, session_id: str) -> dict[str, Any]:
     """The message `visemes_clear`: nothing of the reply at or after `at` seconds will sound."""
     return {"type": "visemes_clear", "session_id": session_id, "reply": reply_id, "at_ms": round(at * 1000)}
+
+
+def act_message(reply_id: str, at: float, deed: Deed, session_id: str) -> dict[str, Any]:
+    """The message `act`: the face does this `at` seconds after the reply's first sound; of "", at once."""
+    return {"type": "act", "session_id": session_id, "reply": reply_id, "at_ms": round(at * 1000), "act": deed.value}
 
 
 def _window(frames: VisemeFrames, offset_ms: float, step: int) -> VisemeFrames:

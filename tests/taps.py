@@ -9,6 +9,7 @@ import numpy as np
 
 from avatar.pump import Pump
 from avatar.stage import SpeechStage
+from core.acts import Deed
 from core.frames import MEDIA_RATE, Samples, SoundPiece
 from core.visemes import LipPiece
 from tests.test_stage import Log
@@ -58,6 +59,9 @@ class Viewer:
 
     def lips_cleared(self, reply_id: str, at: float) -> None:
         self.clears.append((reply_id, at))
+
+    def acted(self, reply_id: str, at: float, deed: Deed) -> None:
+        """The face does nothing."""
 
 
 class Timer:

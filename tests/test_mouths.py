@@ -17,7 +17,7 @@ from avatar.lipsync.mouth import mouth_of
 from avatar.mouths import IMPORTANCE, SHUT, Mouths, draw_mouths, mouths
 from avatar.poster import Posters
 from core.errors import FaceError
-from core.frames import VISEMES, FaceChoice, FaceCue, MouthShape
+from core.frames import VISEMES, Expression, FaceChoice, FaceCue, MouthShape
 from core.visemes import arkit_of
 from tests.avatar_client import AvatarClient
 from tests.conftest import Serve
@@ -40,9 +40,12 @@ def atlas_of(face: VectorFace, presenter: str) -> tuple[Mouths, Bgra]:
     return atlas, np.asarray(cv2.imdecode(np.frombuffer(atlas.image, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def drawn(face: VectorFace, presenter: str, mouth: MouthShape, shut: float = 0.0) -> Bgra:
+def drawn(
+    face: VectorFace, presenter: str, mouth: MouthShape, shut: float = 0.0, mood: Expression = Expression.NEUTRAL
+) -> Bgra:
     """B G R of the whole picture."""
-    picture = face.open(SIZE, SIZE, choice=FaceChoice(presenter, "transparent")).draw(FaceCue(1e-6, mouth, shut=shut))
+    cue = FaceCue(1e-6, mouth, shut=shut, expression=mood, worn=mood is not Expression.NEUTRAL)
+    picture = face.open(SIZE, SIZE, choice=FaceChoice(presenter, "transparent")).draw(cue)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420)[:, :SIZE], np.uint8)
 
 
@@ -108,10 +111,45 @@ def test_h3_the_pieces_hold_all_that_a_mouth_moves(face: VectorFace) -> None:
     assert np.percentile(changed, 99.5) < 8
 
 
+MOODS = [mood for mood in Expression if mood is not Expression.NEUTRAL]
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_h3_a_mood_is_a_face_with_mouths_and_lids_on_it(face: VectorFace, mood: Expression) -> None:
+    atlas = draw_mouths(face, "mira", SIZE, SIZE, mood)
+    image = np.asarray(cv2.imdecode(np.frombuffer(atlas.image, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
+    part, mouth = atlas.places["face"], atlas.places["mouth"]
+    (left, top), (x, y, width, height) = part["from"], part["box"]
+    worn = image[top : top + height, left : left + width]
+    assert (
+        difference(worn, drawn(face, "mira", MouthShape(), mood=mood)[y : y + height, x : x + width], worn[..., 3]) < 4
+    )
+    assert len(mouth["tiles"]) == 32
+    # where the head is does not change: what is outside the face is what it was
+    changed = np.abs(drawn(face, "mira", MouthShape()).astype(int) - drawn(face, "mira", MouthShape(), mood=mood)).max(
+        axis=2
+    )
+    assert changed[y : y + height, x : x + width].max() > 40
+    changed[y : y + height, x : x + width] = 0
+    assert np.percentile(changed, 99.5) < 8
+    # speech is on this face, and closes its lips
+    shut = next(number for number, tile in enumerate(mouth["tiles"]) if tile["at"] == _at("PP"))
+    x, y, width, height = mouth["box"]
+    tile = piece(image, mouth, shut)
+    whole = drawn(face, "mira", mouths()[shut], mood=mood)[y : y + height, x : x + width]
+    assert difference(tile, whole, tile[..., 3]) < 4
+
+
+def _at(viseme: str) -> list[float]:
+    values = arkit_of(mouths()[VISEMES.index(viseme)])
+    return [round(values[name], 3) for name in IMPORTANCE]
+
+
 def test_h3_a_face_that_moves_as_a_whole_has_no_pieces() -> None:
-    with pytest.raises(FaceError, match="apart") as caught:
-        draw_mouths(GreyFace(), "grey", 64, 64)
-    assert caught.value.code == "no_mouths"
+    for mood in (Expression.NEUTRAL, Expression.SAD):
+        with pytest.raises(FaceError, match="apart") as caught:
+            draw_mouths(GreyFace(), "grey", 64, 64, mood)
+        assert caught.value.code == "no_mouths"
 
 
 async def test_h3_the_pieces_are_drawn_once() -> None:
@@ -174,6 +212,14 @@ async def test_h3_the_server_tells_what_is_where(serving: Serve) -> None:
                 assert tile["from"][0] + width <= decoded.shape[1]
                 assert tile["from"][1] + height <= decoded.shape[0]
         assert places["names"] == list(IMPORTANCE)
+        async with client.http.get(f"{server.url}/api/presenters/mira/mouths.json?mood=happy") as response:
+            happy = (await response.json())["data"]
+        assert places["face"] is None
+        assert happy["face"]["box"][2] > happy["eyes"]["box"][2] * 0.9
+        other = await get(happy["picture"])
+        assert other[0] == 200
+        assert other[1] != image
+        assert b"unknown_mood" in (await get("api/presenters/mira/mouths.json?mood=../secret"))[1]
         assert (await get("api/presenters/mira/portrait.webp"))[1].startswith(b"RIFF")
         assert (await get("api/presenters/mira/portrait.webp?background=studio"))[1].startswith(b"RIFF")
         assert b"unknown_background" in (await get("api/presenters/mira/portrait.webp?background=../secret"))[1]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from avatar.pump import Pump
 from avatar.speaker import Speaker
 from avatar.stage import SpeechStage
+from core.acts import Deed
 from core.errors import SynthesizerError
 from core.frames import AUDIO_FRAME, LISTEN_RATE, MEDIA_RATE, VISEME_RATE, Pcm, SoundPiece, SpeechChunk, VisemeFrames
 from core.stages import LipStream
@@ -130,6 +131,9 @@ class Viewer:
         self.rows += [(round(piece.at * VISEME_RATE) + number, row) for number, row in enumerate(piece.frames)]
 
     def lips_cleared(self, reply_id: str, at: float) -> None:
+        """Nothing is."""
+
+    def acted(self, reply_id: str, at: float, deed: Deed) -> None:
         """Nothing is."""
 
 

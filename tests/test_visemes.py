@@ -16,7 +16,8 @@ from avatar.lip_preview import LIPS_AHEAD
 from avatar.lipsync.mouth import mouth_between
 from avatar.speech import Speech
 from avatar.stage import SpeechStage
-from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEMES, VisemeFrames
+from core.acts import Act, Deed
+from core.frames import AUDIO_FRAME, MEDIA_RATE, VISEMES, Expression, Gesture, VisemeFrames
 from core.viseme_feed import VisemeFeed
 from core.visemes import NAMES, LipPiece, VisemeFormat, clear_message, viseme_message
 from tests.avatar_client import AvatarClient
@@ -114,12 +115,16 @@ class Viewer:
     def __init__(self) -> None:
         self.pieces: list[LipPiece] = []
         self.cleared: list[tuple[str, float]] = []
+        self.acts: list[tuple[str, float, Deed]] = []
 
     def lips(self, piece: LipPiece) -> None:
         self.pieces.append(piece)
 
     def lips_cleared(self, reply_id: str, at: float) -> None:
         self.cleared.append((reply_id, at))
+
+    def acted(self, reply_id: str, at: float, deed: Deed) -> None:
+        self.acts.append((reply_id, at, deed))
 
 
 def staged(*seconds: float) -> tuple[SpeechStage, Viewer]:
@@ -178,6 +183,33 @@ def test_what_is_held_is_cancelled_and_told_again_with_its_new_times() -> None:
     assert len(viewer.cleared) == 1, "silent already"
 
 
+def test_acts_are_told_with_their_place_in_the_reply() -> None:
+    stage, viewer = SpeechStage(Log()), Viewer()
+    stage.watch_lips(viewer)
+    play(stage, 10)
+    stage.open("r1")
+    sound, acts = np.full(MEDIA_RATE, 1000, np.int16), (Act(Expression.HAPPY, 0.0), Act(Gesture.NOD, 0.5))
+    stage.put(Speech("r1", 0, "one two", sound, rows(*["aa"] * 100), True, True, acts))
+    play(stage, 20, start=10)
+    assert [(reply, deed) for reply, _, deed in viewer.acts] == [("r1", Expression.HAPPY)]
+    play(stage, 35, start=30)
+    stage.finish("r1")
+    assert [(reply, round(at, 1), deed) for reply, at, deed in viewer.acts] == [
+        ("r1", 0.0, Expression.HAPPY), ("r1", 0.5, Gesture.NOD), ("r1", 1.5, Expression.NEUTRAL),
+    ]  # fmt: skip
+
+
+def test_e1_an_interruption_ends_the_expression_at_once() -> None:
+    stage, viewer = SpeechStage(Log()), Viewer()
+    stage.watch_lips(viewer)
+    stage.open("r1")
+    sound = np.full(MEDIA_RATE, 1000, np.int16)
+    stage.put(Speech("r1", 0, "u", sound, rows(*["aa"] * 100), True, True, (Act(Expression.SAD, 0.0),)))
+    play(stage, 10)
+    stage.clear()
+    assert [(reply, deed) for reply, _, deed in viewer.acts] == [("r1", Expression.SAD), ("", Expression.NEUTRAL)]
+
+
 # -- who is told
 
 
@@ -234,6 +266,25 @@ async def test_f5_a_socket_that_subscribes_gets_the_mouths_and_an_interruption(s
         assert not [m for m in client.messages if m.get("reply") == "r3" and m["type"] == "visemes"]
         assert not [m for m in other.messages if m["type"].startswith("visemes")]
         assert server.visemes.subscribers == 0
+
+
+async def test_f5_moods_and_gestures_are_told_to_who_asks(serving: Serve) -> None:
+    async with serving() as server, AvatarClient(server.url) as client:
+        await client.connect()
+        await client.login()
+        await client.send(type="subscribe_visemes", content={"format": "arkit", "acts": True})
+        await client.message("visemes_subscribed")
+        server.engines.dialogue.answer = "[happy] One two three. [nod] Four five six."
+        await client.human("hello", kind="chat")
+        await client.message("act", act="neutral")
+        acts = [(m["reply"], m["act"]) for m in client.messages if m["type"] == "act"]
+        assert acts == [("r1", "happy"), ("r1", "nod"), ("r1", "neutral")]
+        await client.send(type="subscribe_visemes", content={"format": "arkit"})
+        await client.message("visemes_subscribed", format="arkit")
+        before = len(acts)
+        await client.human("hello", kind="chat")
+        await client.message("reply", state="end", reply_id="r2")
+        assert len([m for m in client.messages if m["type"] == "act"]) == before
 
 
 async def test_visemes_take_no_number_and_are_not_sent_again(serving: Serve) -> None:

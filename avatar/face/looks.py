@@ -107,5 +107,13 @@ def _target(activity: Activity, expression: Expression) -> NDArray[np.float64]:
     return np.asarray(np.array(astuple(ACTIVITIES[activity])) + mood)
 
 
+def worn(activity: Activity, expression: Expression) -> NDArray[np.float64]:
+    """As `TARGETS`, but the mood is in the face alone: the head is where it is without one."""
+    target, calm = TARGETS[activity, expression].copy(), TARGETS[activity, Expression.NEUTRAL]
+    target[_HEAD] = calm[_HEAD]
+    return target
+
+
+_HEAD = [CHANNELS.index(name) for name in ("roll", "yaw", "pitch", "zoom", "shrug", "restless")]
 TARGETS = {(activity, mood): _target(activity, mood) for activity in Activity for mood in Expression}
 """What both ask for together, shape (len(CHANNELS),)."""

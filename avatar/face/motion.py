@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.face.gaze import Blinks, Glances
 from avatar.face.gestures import Gestures
-from avatar.face.looks import CHANNELS, TARGETS
+from avatar.face.looks import CHANNELS, TARGETS, worn
 from avatar.face.warp import INDEX, MOTIONS
 from core.frames import Activity, Expression, FaceCue, MouthShape
 
@@ -62,6 +62,8 @@ _WAVES = (
 
 _NOD, _SHAKE, _TILT = 20.0, 19.0, 0.085
 """Size of the gestures: travel of the nose in art units, and radians."""
+_PENSIVE = (0.5, -0.6)
+"""Where the eyes look that think, for a face that wears it and has no time to look around."""
 _HELD = 0.010
 """Gaze that a turn of the head takes back, per art unit of the nose's travel."""
 _LOOSE = 0.07
@@ -110,7 +112,10 @@ class Motion:
         step = min(max(cue.time - self._time, 0.0), _LONGEST_STEP)
         self._time = cue.time
         time = cue.time - self._start
-        self._approach(TARGETS[cue.activity, cue.expression], step)
+        if cue.worn:
+            self._value, self._speed = worn(cue.activity, cue.expression), np.zeros(len(CHANNELS))
+        else:
+            self._approach(TARGETS[cue.activity, cue.expression], step)
         self._listen(cue, time, step)
         self._gestures.show(cue.gesture, cue.gesture_start - self._start, time)
         look = dict(zip(CHANNELS, self._value.tolist(), strict=True))
@@ -123,6 +128,8 @@ class Motion:
             self._blinks.suggest(time)
         held = self._hold(float(weights[INDEX["yaw"]]), float(weights[INDEX["pitch"]]))
         gaze = gaze[0] + held[0], gaze[1] + held[1] + look["gaze_y"]
+        if cue.worn and cue.expression is Expression.THINKING:
+            gaze = gaze[0] + _PENSIVE[0], gaze[1] + _PENSIVE[1]
         shut = max(cue.shut, self._blinks.at(time, cue.activity, cue.loudness))
         # Speech moves the lids: stress opens them a little, in between they relax.
         lids = (
@@ -140,7 +147,7 @@ class Motion:
             _unit(look["slant"]),
             look["smile"],
             _unit(look["furrow"]),
-            self._mouth(cue.mouth, look),
+            self._mouth(cue.mouth, look, float(cue.mouth == MouthShape()) if cue.worn else 1 - self._talk),
         )
 
     # -- parts of a pose
@@ -185,9 +192,11 @@ class Motion:
         weights[INDEX["brow_outer_right"]] = outer * 0.94 - skew
         weights[INDEX["furrow"]] = 6.0 * furrow
 
-    def _mouth(self, said: MouthShape, look: dict[str, float]) -> MouthShape:
-        """Speech first: what it closes stays closed, and the more it moves the lips the less the mood does."""
-        quiet = 1 - self._talk
+    def _mouth(self, said: MouthShape, look: dict[str, float], quiet: float) -> MouthShape:
+        """Speech first: what it closes stays closed, and the more it moves the lips the less the mood does.
+
+        `quiet`: 0 while it speaks, 1 when it has been silent for long.
+        """
         free = (1 - said.close) * (1 - said.press)
         jaw = said.jaw_open + look["jaw"] * (1 - said.jaw_open) * free * (0.25 + 0.75 * quiet)
         still = quiet * max(0.0, 1 - 4 * (said.jaw_open + said.funnel + said.pucker + said.teeth))

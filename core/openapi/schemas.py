@@ -157,6 +157,14 @@ _TALK: dict[str, Schema] = {
             "importance": many(number("Of each coefficient, for choosing the nearest.")),
             "mouth": _pieces("at", many(number("In the order of `names`."))),
             "eyes": maybe(_pieces("shut", number("0 open to 1."))),
+            "face": maybe(
+                obj(
+                    {
+                        "box": many(whole("Left, top, width and height in the portrait.")),
+                        "from": many(whole("Left and top in the picture.")),
+                    }
+                )
+            ),
         }
     ),
     "PublicConfig": obj(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.frames import Expression
 from core.openapi.build import answer, content, operation, part, query, said
 from core.openapi.schemas import ID, SDP_ANSWER, TOKEN, Schema, many, obj, ok, ref, text, whole, yes_no
 
@@ -45,6 +46,8 @@ def _picture(name: str, summary: str, kind: str, *more: Schema) -> Schema:
         parameters=[part("name", text("As in /api/presenters.", examples=["mira"])), *more],
     )
 
+
+_MOOD = query("mood", text("In which the presenter is drawn; neutral without one.", enum=list(map(str, Expression))))
 
 TALK_PATHS: dict[str, Schema] = {
     "/offer": {
@@ -238,7 +241,7 @@ TALK_PATHS: dict[str, Schema] = {
         )
     },
     "/api/presenters/{name}/mouths.webp": {
-        "get": _picture("presenter_mouths", "A presenter's mouths and eyelids beside each other", "image/webp")
+        "get": _picture("presenter_mouths", "A presenter's mouths and eyelids beside each other", "image/webp", _MOOD)
     },
     "/api/presenters/{name}/mouths.json": {
         "get": operation(
@@ -246,7 +249,7 @@ TALK_PATHS: dict[str, Schema] = {
             "talk",
             "What is where in mouths.webp",
             answer(ref("Mouths"), example=None),
-            parameters=[part("name", text("As in /api/presenters.", examples=["mira"]))],
+            parameters=[part("name", text("As in /api/presenters.", examples=["mira"])), _MOOD],
         )
     },
     "/api/presenters/{name}/cutout.webp": {

@@ -32,11 +32,12 @@ class VisemeService(WebSocketServiceBase):
             end()
 
     async def _subscribe(self, socket: WebSocketSession, data: Message) -> None:
-        wish = parse(SubscribeVisemes, data).content.format
+        asked = parse(SubscribeVisemes, data).content
+        wish = asked.format
         self.closed(socket)
         if wish == "off":
             socket.send_message(visemes_subscribed(socket.session_id, wish, (), 0))
             return
         form = VisemeFormat(wish)
         socket.send_message(visemes_subscribed(socket.session_id, wish, NAMES[form], step_ms(form)))
-        self._ends[socket] = self._feed.subscribe(socket.session_id, form, socket.send_message)
+        self._ends[socket] = self._feed.subscribe(socket.session_id, form, socket.send_message, acts=asked.acts)

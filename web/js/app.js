@@ -259,6 +259,7 @@ Object.defineProperty(window, "eman", {
         media: call.session?.media ?? "",
         sound: call.session?.sound ?? null,
         mouth: puppet.mouth,
+        mood: puppet.mood,
         ...latency.figures,
       });
     },

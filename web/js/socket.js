@@ -15,7 +15,7 @@ const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
 
 /** What is about the channel itself, and what else has no number. */
 const OWN = new Set(["login_success", "heartbeat_response", "sync", "wsa_registered", "wsa_status", "wsa_error"]);
-const UNNUMBERED = new Set([...OWN, "visemes_subscribed", "visemes", "visemes_clear",
+const UNNUMBERED = new Set([...OWN, "visemes_subscribed", "visemes", "visemes_clear", "act",
   "audio_opened", "audio_closed", "audio_frame", "audio_clear", "microphone"]);
 
 export class Socket {

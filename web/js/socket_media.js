@@ -1,6 +1,8 @@
 /** A conversation's sound over the message channel, where WebRTC can't or mustn't be used: as a `Peer` to the session. */
 import { ApiError } from "./api.js";
+import { isGesture } from "./puppet/gestures.js";
 import { Lips } from "./puppet/lips.js";
+import { NEUTRAL } from "./puppet/moods.js";
 import { workletsPossible } from "./sound/context.js";
 import { InStep } from "./sound/in_step.js";
 import { Moments } from "./sound/moments.js";
@@ -16,11 +18,14 @@ const POLL_MS = 20;
 const DELAY_STEP_MS = 20;
 const DELAY_PAUSE_MS = 500;
 const MOST_DELAY_MS = 2000;
+/** A kind of `Moments`. */
+const GESTURE = "gesture";
 
 export class SocketMedia {
   #player = new Player();
   #lips = new Lips(this.#player);
   #moments = new Moments((reply, at) => this.#player.until(reply, at));
+  #acts = new Moments((reply, at) => this.#player.until(reply, at));
   #words = new InStep(this.#moments, () => this.#player.coming);
   #uplink = null;
   #socket = null;
@@ -63,7 +68,7 @@ export class SocketMedia {
     if (!workletsPossible()) throw new ApiError("no_worklet");
     await this.#player.open();
     this.#player.onDelay = (delay) => this.#tell(delay);
-    this.#player.onReport = () => this.#moments.look();
+    this.#player.onReport = () => { this.#moments.look(); this.#acts.look(); };
     return { type: "websocket" };
   }
 
@@ -138,6 +143,8 @@ export class SocketMedia {
     this.#player.flush();
     this.#lips.flush();
     this.#moments.release();
+    this.#acts.cancel(GESTURE);
+    this.#acts.release();
   }
 
   /** It was not wanted after all. */
@@ -153,6 +160,7 @@ export class SocketMedia {
     this.#uplink?.close();
     this.#player.close();
     this.#moments.release();
+    this.#acts.release();
     if (this.#socket?.own) {
       this.#socket.own = null;
       if (this.#carries) this.#socket.send({ type: "close_audio" });
@@ -166,7 +174,9 @@ export class SocketMedia {
     const delay = Math.min(this.#player.delay, MOST_DELAY_MS);
     this.#told = { delay, at: performance.now() };
     this.#socket.send({ type: "open_audio", content: { uplink: "pcm", page: this.#page, delay_ms: delay } });
-    this.#socket.send({ type: "subscribe_visemes", content: { format: "arkit" } });
+    this.#acts.release();
+    this.#lips.onAct(NEUTRAL); // what ended meanwhile is not told
+    this.#socket.send({ type: "subscribe_visemes", content: { format: "arkit", acts: true } });
   }
 
   #receive(message) {
@@ -179,6 +189,7 @@ export class SocketMedia {
       case "wsa_error": return this.#refused();
       case "visemes": return this.#lips.push(message);
       case "visemes_clear": return this.#lips.clear(message);
+      case "act": return this.#act(message);
       default: return undefined;
     }
   }
@@ -186,11 +197,19 @@ export class SocketMedia {
   #sound(frame) {
     this.#player.push(frame);
     this.#moments.resume(frame.reply);
+    this.#acts.resume(frame.reply);
   }
 
   #clear(message) {
     this.#player.clear(message);
     this.#moments.pause(message.reply);
+    this.#acts.pause(message.reply);
+  }
+
+  /** Of no reply: the one that was to come is over. */
+  #act({ reply, at_ms: at, act }) {
+    if (reply === "") this.#acts.release();
+    this.#acts.at({ reply, at, kind: isGesture(act) ? GESTURE : "", run: () => this.#lips.onAct(act) });
   }
 
   /** The server ended it: another page has the avatar, which the session hears of, or the conversation is over. */

@@ -1,4 +1,4 @@
-/** A presenter's mouths and eyelids, drawn by the server, and where in the portrait they belong. */
+/** A presenter's mouths and eyelids, in a mood also the face, drawn by the server, and where in the portrait they belong. */
 import { address, readPieces } from "../api.js";
 
 export class Atlas {
@@ -29,6 +29,11 @@ export class Atlas {
   /** @returns {{box: number[], tiles: {from: number[], shut: number}[]} | null} */
   get eyes() {
     return this.#places.eyes;
+  }
+
+  /** What lies under mouth and lids. @returns {{box: number[], from: number[]} | null} null for the portrait itself */
+  get face() {
+    return this.#places.face ?? null;
   }
 
   /** @returns {number} of the mouth that is most like this row of coefficients; 0 for null, a mouth at rest */

@@ -19,6 +19,8 @@ export class Lips {
   #drawn = [];
   /** Names of the coefficients. */
   names = [];
+  /** Called with each mood and gesture when its moment is heard. */
+  onAct = () => {};
 
   /** @param {{heard: (ahead: number) => {reply: string, at: number} | null}} player */
   constructor(player) {

@@ -1,4 +1,7 @@
-/** Puts a portrait, two or three mouths and two pairs of eyelids together, and bends the whole a little where the head is. */
+/**
+ * Puts a portrait, in a mood a face on it, two or three mouths and two pairs of eyelids together, and bends the whole a little
+ * where the head is. A mood that goes over into another is drawn on it, and can be seen through.
+ */
 import { useShader } from "../shader.js";
 
 const VERTEX = `
@@ -16,6 +19,8 @@ varying vec2 place;
 uniform sampler2D portrait;
 uniform sampler2D pieces;
 uniform vec2 size;
+uniform vec4 faceBox;
+uniform vec2 faceFrom;
 uniform vec4 mouthBox;
 uniform vec2 mouthFrom[3];
 uniform vec3 mouthShare;
@@ -58,7 +63,9 @@ vec4 laid(vec4 below, vec4 over, float share) {
 void main() {
   vec2 at = bent(place);
   vec4 colour = texture2D(portrait, at);
-  float share = within(at, mouthBox);
+  float share = within(at, faceBox);
+  if (share > 0.0) colour = laid(colour, piece(at, faceBox, faceFrom), share);
+  share = within(at, mouthBox);
   if (share > 0.0) {
     vec4 mouth = mouthShare.x * piece(at, mouthBox, mouthFrom[0]);
     if (mouthShare.y > 0.0) mouth += mouthShare.y * piece(at, mouthBox, mouthFrom[1]);
@@ -75,9 +82,10 @@ export class ShaderPainter {
   #gl;
   #program;
   #places = {};
-  #textures = [];
-  #head = null;
-  #atlas = null;
+  #portrait = null;
+  /** Textures of pieces, by their atlas. */
+  #pieces = new Map();
+  #size = [1, 1];
 
   /** @returns {ShaderPainter | null} null where there is no WebGL */
   static possible(canvas) {
@@ -90,54 +98,75 @@ export class ShaderPainter {
     const program = this.#program = useShader(gl, VERTEX, FRAGMENT);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program) ?? "no shader");
     gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, true);
+    gl.blendFunc(gl.CONSTANT_ALPHA, gl.ONE_MINUS_CONSTANT_ALPHA);
   }
 
   /** Another face from now on. @param {HTMLImageElement} portrait @param {import("./atlas.js").Atlas | null} atlas null: only the portrait */
   show(portrait, atlas) {
     const gl = this.#gl;
-    this.#textures.forEach((texture) => gl.deleteTexture(texture));
-    this.#textures = [portrait, atlas?.picture].filter(Boolean).map((image, unit) => this.#texture(image, unit));
-    this.#atlas = atlas;
+    for (const texture of [this.#portrait, ...this.#pieces.values()]) gl.deleteTexture(texture);
+    this.#pieces.clear();
+    this.#portrait = this.#texture(portrait, 0);
     gl.canvas.width = portrait.naturalWidth;
     gl.canvas.height = portrait.naturalHeight;
     gl.viewport(0, 0, gl.canvas.width, gl.canvas.height);
-    const size = atlas?.size ?? [portrait.naturalWidth, portrait.naturalHeight];
+    this.#size = atlas?.size ?? [portrait.naturalWidth, portrait.naturalHeight];
     this.#set("1i", "portrait", 0);
-    this.#set("1i", "pieces", atlas ? 1 : 0);
-    this.#set("2f", "size", ...size);
-    this.#set("2f", "piecesSize", ...(atlas ? [atlas.picture.naturalWidth, atlas.picture.naturalHeight] : [1, 1]));
-    this.#set("4f", "mouthBox", ...scaled(atlas?.mouth.box, size));
-    this.#set("4f", "eyesBox", ...scaled(atlas?.eyes?.box, size));
-    this.#head = headOf(atlas, size);
-    this.#set("2f", "centre", ...this.#head.centre);
-    this.#set("2f", "radius", ...this.#head.radius);
+    this.#set("1i", "pieces", 0);
+    this.#set("2f", "size", ...this.#size);
+    for (const name of ["faceBox", "mouthBox", "eyesBox"]) this.#set("4f", name, ...scaled(null, this.#size));
+    const { centre, radius } = headOf(atlas, this.#size);
+    this.#set("2f", "centre", ...centre);
+    this.#set("2f", "radius", ...radius);
   }
 
   /**
-   * @param {[number, number][]} mouths up to three numbers of mouths with their shares, which sum to 1
+   * @param {{atlas: import("./atlas.js").Atlas, mouths: [number, number][], share: number}[]} layers one on the other, each
+   *        with up to three numbers of mouths and their shares, which sum to 1; none: only the portrait
    * @param {number} shut of the eyelids, 0 to 1
    * @param {object} pose see `Sway`
    */
-  paint(mouths, shut, pose) {
+  paint(layers, shut, pose) {
     const gl = this.#gl;
-    if (this.#atlas) this.#setPieces(mouths, shut);
     this.#set("4f", "shift", pose.x, pose.y, pose.roll, pose.zoom);
     this.#set("3f", "turn", pose.yaw, pose.pitch, -pose.breath);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+    gl.disable(gl.BLEND);
+    if (layers.length === 0) gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+    for (const { atlas, mouths, share } of layers) {
+      this.#setPieces(atlas, mouths, shut);
+      gl.blendColor(0, 0, 0, share);
+      gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+      gl.enable(gl.BLEND);
+    }
   }
 
-  #setPieces(mouths, shut) {
-    const { mouth, eyes, picture } = this.#atlas;
+  #setPieces(atlas, mouths, shut) {
+    const { face, mouth, eyes, picture } = atlas;
+    this.#bind(atlas);
+    this.#set("2f", "piecesSize", picture.naturalWidth, picture.naturalHeight);
+    this.#set("4f", "faceBox", ...scaled(face?.box, this.#size));
+    this.#set("4f", "mouthBox", ...scaled(mouth.box, this.#size));
+    this.#set("4f", "eyesBox", ...scaled(eyes?.box, this.#size));
     const corner = ([x, y]) => [x / picture.naturalWidth, y / picture.naturalHeight];
     const three = [0, 1, 2].map((index) => mouths[index] ?? [mouths[0][0], 0]);
     this.#set("2fv", "mouthFrom[0]", three.flatMap(([number]) => corner(mouth.tiles[number].from)));
     this.#set("3f", "mouthShare", ...three.map(([, share]) => share));
+    if (face) this.#set("2f", "faceFrom", ...corner(face.from));
     if (!eyes) return;
     const { lower, upper, share } = lidsAt(eyes, shut);
     this.#set("2fv", "eyesFrom[0]", [...corner(lower.from), ...corner(upper.from)]);
     this.#set("1f", "eyesShare", share);
+  }
+
+  /** Have its pieces at hand; they stay there for the next time. */
+  #bind(atlas) {
+    const gl = this.#gl;
+    this.#set("1i", "pieces", 1);
+    gl.activeTexture(gl.TEXTURE1);
+    if (this.#pieces.has(atlas)) gl.bindTexture(gl.TEXTURE_2D, this.#pieces.get(atlas));
+    else this.#pieces.set(atlas, this.#texture(atlas.picture, 1));
   }
 
   #texture(image, unit) {
@@ -163,37 +192,48 @@ export class PlainPainter {
   #canvas;
   #brush;
   #portrait = null;
-  #atlas = null;
+  /** Where a layer is put together that is to be seen through. */
+  #scratch = document.createElement("canvas").getContext("2d");
 
   constructor(canvas) {
     this.#canvas = canvas;
     this.#brush = canvas.getContext("2d");
   }
 
-  show(portrait, atlas) {
+  show(portrait) {
     this.#portrait = portrait;
-    this.#atlas = atlas;
-    this.#canvas.width = portrait.naturalWidth;
-    this.#canvas.height = portrait.naturalHeight;
+    for (const canvas of [this.#canvas, this.#scratch.canvas]) {
+      canvas.width = portrait.naturalWidth;
+      canvas.height = portrait.naturalHeight;
+    }
   }
 
-  paint(mouths, shut) {
+  paint(layers, shut) {
     const brush = this.#brush;
+    this.#compose(brush, layers[0], shut);
+    for (const layer of layers.slice(1)) {
+      this.#compose(this.#scratch, layer, shut);
+      brush.globalAlpha = layer.share;
+      brush.drawImage(this.#scratch.canvas, 0, 0);
+    }
+  }
+
+  #compose(brush, layer, shut) {
     brush.globalAlpha = 1;
     brush.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     brush.drawImage(this.#portrait, 0, 0);
-    if (!this.#atlas) return;
-    const { mouth, eyes } = this.#atlas;
-    mouths.forEach(([number, share], index) => this.#lay(mouth.box, mouth.tiles[number].from, index === 0 ? 1 : share));
-    if (!eyes || shut === 0) return;
+    if (!layer) return;
+    const { face, mouth, eyes, picture } = layer.atlas;
+    const lay = ([x, y, width, height], [left, top], share) => {
+      brush.globalAlpha = share;
+      brush.drawImage(picture, left, top, width, height, x, y, width, height);
+    };
+    if (face) lay(face.box, face.from, 1);
+    layer.mouths.forEach(([number, share], index) => lay(mouth.box, mouth.tiles[number].from, index === 0 ? 1 : share));
+    if (!eyes || (shut === 0 && !face)) return;
     const { lower, upper, share } = lidsAt(eyes, shut);
-    this.#lay(eyes.box, lower.from, 1);
-    this.#lay(eyes.box, upper.from, share);
-  }
-
-  #lay([x, y, width, height], [left, top], share) {
-    this.#brush.globalAlpha = share;
-    this.#brush.drawImage(this.#atlas.picture, left, top, width, height, x, y, width, height);
+    lay(eyes.box, lower.from, 1);
+    lay(eyes.box, upper.from, share);
   }
 }
 

@@ -1,14 +1,12 @@
-/** The presenter as a canvas that this page draws: the server's still with its mouths and lids, moved by the voice. */
+/** The presenter as a canvas that this page draws: the server's still with its mouths, lids and moods, moved by the voice. */
 import { cssOf, TRANSPARENT } from "../backdrop.js";
 import { Atlas, loadPicture } from "./atlas.js";
 import { Blinks } from "./blinks.js";
+import { Gestures, isGesture } from "./gestures.js";
+import { Moods, NEUTRAL } from "./moods.js";
 import { PlainPainter, ShaderPainter } from "./painter.js";
 import { Sway } from "./sway.js";
 
-/** Seconds after which most of a change of mouths is done: one mouth goes over into the next. */
-const BLEND_S = 0.014;
-/** A share that can't be seen. */
-const NOTHING = 0.02;
 /** While only the head drifts, pictures so far apart are enough. */
 const SLOW_MS = 40;
 /** Openness of the jaw (coefficient `jawOpen`) that counts as wide. */
@@ -21,14 +19,15 @@ export class Puppet {
   #painter = null;
   #lips = null;
   #wanted = "";
-  #atlas = null;
+  #moods = null;
+  #mood = NEUTRAL;
   /** The still that is moved. @type {HTMLImageElement | null} */
   portrait = null;
   #ready = false;
   #frame = 0;
   #paintedAt = 0;
-  #shares = new Map([[0, 1]]);
   #blinks = new Blinks();
+  #gestures = new Gestures();
   #sway = new Sway();
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
   /** What the avatar is doing, in the server's words. */
@@ -64,12 +63,19 @@ export class Puppet {
 
   /** For tests: the number of the mouth that is shown most. */
   get mouth() {
-    return [...this.#shares].reduce((most, one) => (one[1] > most[1] ? one : most), [0, 0])[0];
+    return this.#moods?.neutral.most ?? 0;
+  }
+
+  /** For tests: the mood that is shown most. */
+  get mood() {
+    return this.#moods?.shown ?? NEUTRAL;
   }
 
   /** Move with these lips. @param {import("./lips.js").Lips} lips */
   start(lips) {
     this.#lips = lips;
+    lips.onAct = (act) => this.#act(act);
+    this.#act(NEUTRAL);
     this.#load();
     cancelAnimationFrame(this.#frame);
     this.#tick(performance.now());
@@ -78,7 +84,14 @@ export class Puppet {
 
   stop() {
     cancelAnimationFrame(this.#frame);
+    if (this.#lips) this.#lips.onAct = () => {};
     this.#lips = null;
+  }
+
+  #act(act) {
+    if (isGesture(act)) { this.#gestures.begin(act, performance.now() / 1000); return; }
+    this.#mood = act;
+    this.#moods?.wear(act);
   }
 
   /** The pictures of who is to be shown; those from before stay until then. */
@@ -93,9 +106,10 @@ export class Puppet {
       if (this.#wanted !== wanted) return;
       this.onChange();
       this.#painter ??= ShaderPainter.possible(this.#canvas) ?? new PlainPainter(this.#canvas);
-      this.#atlas = atlas;
+      this.#moods?.close();
+      this.#moods = atlas && new Moods(mouths, atlas, () => this.#lips !== null && this.activity !== "speaking");
+      this.#moods?.wear(this.#mood);
       this.portrait = portrait;
-      this.#shares = new Map([[0, 1]]);
       this.#painter.show(portrait, atlas);
       this.#ready = true;
       this.#paint(performance.now(), true);
@@ -114,35 +128,22 @@ export class Puppet {
     if (!this.#ready) return;
     const time = now / 1000;
     const row = this.#lips?.now() ?? null;
-    const speaks = this.#blend(row, (now - this.#paintedAt) / 1000);
-    const shut = this.#atlas?.eyes ? this.#blinks.at(time) : 0;
-    if (!first && !speaks && shut === 0 && now - this.#paintedAt < SLOW_MS) return;
-    if (!first && !speaks && shut === 0 && this.#calm.matches && now - this.#paintedAt < 1000) return;
+    const moves = this.#moods?.follow(row, this.#lips?.names ?? [], (now - this.#paintedAt) / 1000) ?? false;
+    const shut = this.#moods?.neutral.atlas.eyes ? this.#blinks.at(time) : 0;
+    const still = !moves && shut === 0 && !this.#gestures.moves(time);
+    if (!first && still && now - this.#paintedAt < SLOW_MS) return;
+    if (!first && !moves && shut === 0 && this.#calm.matches && now - this.#paintedAt < 1000) return;
     const open = row ? Math.min(1, (row[this.#lips.names.indexOf("jawOpen")] ?? 0) / WIDE) : 0;
-    const pose = this.#calm.matches ? STILL : this.#sway.at(time, this.activity, open);
+    const pose = this.#calm.matches ? STILL : this.#pose(time, open);
     this.#paintedAt = now;
-    this.#painter.paint(this.#mouths(), shut, pose);
+    this.#painter.paint(this.#moods?.layers ?? [], shut, pose);
     this.#lips?.drew();
   }
 
-  /** Let the shares of the mouths follow what is wanted. @returns {boolean} whether anything moves */
-  #blend(row, step) {
-    const goal = this.#atlas?.nearest(row, this.#lips?.names ?? []) ?? 0;
-    if (this.#shares.size === 1 && this.#shares.has(goal)) return row !== null;
-    const keep = Math.exp(-Math.min(step, 0.1) / BLEND_S);
-    const before = new Map(this.#shares);
-    this.#shares.clear();
-    for (const [number, share] of before) if (number !== goal && share * keep > NOTHING) this.#shares.set(number, share * keep);
-    const others = [...this.#shares.values()].reduce((sum, share) => sum + share, 0);
-    this.#shares.set(goal, 1 - others);
-    return true;
-  }
-
-  /** The strongest three, which sum to 1. */
-  #mouths() {
-    const strongest = [...this.#shares].sort(([, one], [, other]) => other - one).slice(0, 3);
-    const sum = strongest.reduce((total, [, share]) => total + share, 0);
-    return strongest.map(([number, share]) => [number, share / sum]);
+  #pose(time, open) {
+    const pose = this.#sway.at(time, this.activity, open, this.#mood);
+    for (const [name, more] of Object.entries(this.#gestures.at(time))) pose[name] += more;
+    return pose;
   }
 }
 

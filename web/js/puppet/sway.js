@@ -17,6 +17,14 @@ const LOOKS = {
   thinking: { ...REST, roll: -0.016, yaw: 0.006, pitch: -0.004 },
   speaking: { ...REST, zoom: 0.004 },
 };
+/** What each mood does to the head, as the server's faces do. */
+const MOODS = {
+  happy: { roll: 0.008, zoom: 0.006 },
+  sad: { roll: -0.02, pitch: 0.0055, zoom: -0.004 },
+  surprised: { pitch: -0.0042, zoom: -0.008 },
+  thinking: { roll: -0.024, yaw: 0.0062, pitch: -0.0034 },
+  apologetic: { roll: 0.036, pitch: 0.0034 },
+};
 /** Seconds after which most of a change is done. */
 const SETTLE_S = 0.45;
 /** Nodding with the voice: how far, and how quickly it follows. */
@@ -37,14 +45,16 @@ export class Sway {
 
   /**
    * @param {number} time seconds @param {string} activity one of the server's words @param {number} open how far the mouth is open, 0 to 1
+   * @param {string} mood
    * @returns {{x: number, y: number, roll: number, yaw: number, pitch: number, zoom: number, breath: number}}
    */
-  at(time, activity, open) {
+  at(time, activity, open, mood = "neutral") {
     const step = Math.min(time - (this.#time ?? time), LONGEST_STEP_S);
     this.#time = time;
     const goal = LOOKS[activity] ?? REST;
     const near = 1 - Math.exp(-step / SETTLE_S);
-    for (const name of Object.keys(REST)) this.#offset[name] += (goal[name] - this.#offset[name]) * near;
+    const more = MOODS[mood] ?? {};
+    for (const name of Object.keys(REST)) this.#offset[name] += (goal[name] + (more[name] ?? 0) - this.#offset[name]) * near;
     this.#loud += (open - this.#loud) * (1 - Math.exp(-step / RISE_S));
     this.#slow += (open - this.#slow) * (1 - Math.exp(-step / 0.9));
     const pose = { ...this.#offset, breath: this.#wave("breath", BREATH, time) };
