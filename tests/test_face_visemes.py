@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import combinations
+from copy import copy
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from avatar.face.art import built_in
 from avatar.face.lips import inside_of, lips_of
+from avatar.face.mouth import Place
 from avatar.face.plate import planes
 from avatar.face.sheet import MOUTHS
 from avatar.face.vector import VectorFace
+from avatar.lipsync.mouth import mouth_of
 from core.frames import VISEMES, Activity, FaceChoice, FaceCue
 
 SIDE = 256
@@ -73,10 +76,10 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert ou.forward > 0.9
     assert 0.4 < lips["FF"].lower / lips["sil"].lower < 0.75, "the lower lip is drawn in under the teeth, and shows"
     assert lips["FF"].tucked > 0.9 > 0 == lips["SS"].tucked
-    assert lips["FF"].width < 0.9 * lips["sil"].width, "narrower than a grin"
+    assert 0.88 < lips["FF"].width / lips["sil"].width < 0.96, "narrower than a grin"
     assert abs(lips["FF"].lift) < 0.4 * abs(lips["sil"].lift), "with level corners"
-    assert lips["FF"].inner < 0.7, "and closed beside the front teeth"
-    assert inside["FF"].upper_teeth >= lips["FF"].down, "and they reach it"
+    assert 0.8 < lips["FF"].inner < 0.95, "closed only at the corners"
+    assert 2 < inside["FF"].upper_teeth - lips["FF"].down < 4, "and the teeth reach over it"
     ss = inside["SS"]
     assert 0 < ss.lower_teeth - ss.upper_teeth < 1.5, "teeth together"
     assert ss.lower_teeth < lips["SS"].down, "both rows show"
@@ -104,6 +107,66 @@ def test_f1_teeth_get_darker_towards_the_cheeks(face: VectorFace, presenter: str
     )
     assert middle > 130
     assert max(sides) < middle - 30
+
+
+@pytest.mark.parametrize("presenter", built_in())
+def test_f1_at_f_a_row_of_upper_teeth_rests_on_a_thin_lower_lip(face: VectorFace, presenter: str) -> None:
+    plate = face.open(1080, 1080, choice=FaceChoice(presenter))._plate
+    painter, k = plate.mouth, plate.mouth.scale
+    dark = copy(painter)
+    dark._upper_teeth = painter._upper_teeth.copy()
+    dark._upper_teeth[..., 0] = 16 * dark._upper_teeth[..., 3]
+    place = Place(200, 200, 0)
+    shown = {}
+    for viseme in ("FF", "sil", "PP", "SS", "ih", "aa"):
+        shape = MOUTHS[viseme]
+        lips = lips_of(shape, painter.rig, painter.drop, 0.5)
+        layer, left, _ = painter.paint(place, shape, lips)
+        teeth = layer[0] - dark.paint(place, shape, lips)[0][0] > 40
+        half = lips.width * k
+        columns = [round(200 - left + at * half) for at in (-0.45, -0.05, 0.05, 0.45)]
+        lowest = [np.flatnonzero(teeth[:, at]).max(initial=0) for at in columns]
+        foot = np.flatnonzero(layer[3][:, columns[1]] > 0.5)[-1]
+        wide = np.flatnonzero(teeth.any(axis=0))
+        shown[viseme] = {
+            "wide": (wide[-1] - wide[0]) / (2 * half) if len(wide) else 0,
+            "high": teeth[:, columns[1]].sum() / k,
+            "lip": (foot - lowest[1]) / k,
+            "curve": (min(lowest[1:3]) - max(lowest[0], lowest[3])) / k,
+            "light": float(layer[0][teeth].max()) if len(wide) else 0,
+        }
+    f = shown["FF"]
+    assert 0.58 < f["wide"] < 0.82, "four to six teeth, not a chip, and not to the corners"
+    assert 9 < f["high"] < 14
+    assert 4.5 < f["lip"] < 9, "a thin lip shows under them"
+    assert f["lip"] < 0.5 * shown["SS"]["lip"]
+    assert 0.9 < f["curve"] < 4, "their edges are on a curve"
+    assert 170 < f["light"] < 220, "bright, not pure white"
+    assert shown["sil"]["wide"] == shown["PP"]["wide"] == 0, "closed lips show none"
+
+
+@pytest.mark.parametrize("presenter", built_in())
+def test_f1_the_way_to_f_and_back_has_no_jumps(face: VectorFace, presenter: str) -> None:
+    painter = face.open(256, 256, choice=FaceChoice(presenter))._plate.mouth
+
+    def largest(other: str, count: int) -> float:
+        """The largest change from one picture to the next, of `count` on the way."""
+        pictures = []
+        for at in np.linspace(0, 1, count):
+            shape = mouth_of(((1 - at) * _row(other) + at * _row("FF")).astype(np.float32))
+            layer, left, top = painter.paint(Place(100, 60, 0), shape, lips_of(shape, painter.rig, painter.drop, 0.5))
+            whole = np.full((120, 200), 120, np.float32)
+            part = whole[top : top + layer.shape[1], left : left + layer.shape[2]]
+            part += layer[0] - part * layer[3]
+            pictures.append(whole)
+        return max(float(np.abs(b - a).sum()) for a, b in pairwise(pictures))
+
+    for other in ("sil", "aa", "SS", "PP", "ou"):
+        assert largest(other, 161) < 0.65 * largest(other, 41), other
+
+
+def _row(viseme: str) -> NDArray[np.float64]:
+    return np.eye(len(VISEMES))[VISEMES.index(viseme)]
 
 
 @pytest.mark.parametrize("presenter", built_in())

@@ -55,25 +55,26 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ = max(0.0, open_ - 0.6)
     roll = shape.roll_lower * apart
     share = 0.24 + 0.14 * rounded
-    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 7.0 * roll
-    down = (1 - share) * open_ * apart * (1 - roll) - 0.3 * roll
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 6.2 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) + 2.6 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
-    width = 1 + 0.15 * shape.stretch - 0.37 * shape.pucker - 0.20 * shape.funnel - 0.15 * shape.jaw_open - 0.17 * roll
+    width = 1 + 0.15 * shape.stretch - 0.37 * shape.pucker - 0.20 * shape.funnel - 0.15 * shape.jaw_open - 0.06 * roll
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     # Thin lips show more when they come forward.
     more = rounded * max(0.0, 1 - max(thick for _, thick in mouth.upper) / 17)
+    drawn = min(0.52, mouth.lower[0][1] / 50)  # a full lip is drawn in further
     lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     # A jaw that drops takes the corners along, about half as far as the lip.
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.40, 1 - 0.45 * shape.pucker**1.5 - 0.25 * shape.funnel - 0.42 * roll),
+        inner=max(0.40, 1 - 0.45 * shape.pucker**1.5 - 0.25 * shape.funnel - 0.12 * roll),
         up=up,
         down=down,
         upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded + 0.8 * more),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - 0.27 * roll + 0.10 * rounded + 0.4 * more),
+        lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll + 0.10 * rounded + 0.4 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
         forward=rounded * apart,
@@ -101,7 +102,7 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth)
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.6 * shape.roll_lower - 24.0 * covered
+    upper += 1.4 * shape.roll_lower - 24.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 21.0 * covered
     rest = 6 + 0.29 * jaw + rounded
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

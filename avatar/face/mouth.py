@@ -19,7 +19,7 @@ from core.frames import MouthShape
 
 Floats = NDArray[np.float32]
 
-_BITE = 2.2
+_BITE = 3.6
 """How far the upper teeth reach over a lower lip that is drawn in, art units."""
 _CREASED = 1.5
 """The creases of rounded lips end where the way from the middle of the mouth goes this far aside per way up or down."""
@@ -123,9 +123,10 @@ class MouthPainter:
         rest_up, rest_low, oval = rest
         inner = np.minimum(v / np.float32(_reach(lips)), 1)
         turned = max(lips.rounded, 0.9 * lips.agape)
+        # Over a lip that is drawn in, the other is raised evenly, and the opening ends in points.
         profile = np.power(
-            1 - np.power(inner, 2.2 - 0.2 * lips.rounded),
-            0.75 - 0.25 * turned + 0.08 * lips.rounded + 0.25 * lips.tucked,
+            1 - np.power(inner, 2.2 - 0.2 * lips.rounded + 0.8 * lips.tucked),
+            0.75 - 0.25 * turned + 0.08 * lips.rounded + 0.3 * lips.tucked,
         )
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
@@ -164,8 +165,8 @@ class MouthPainter:
         less = 1 - past
         past *= 1 + 0.4 * past
         up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
-        # A lip that rolls inwards takes its inner half along: what is left shows the outer half.
-        kept = np.float32(1 - 0.25 * lips.tucked)
+        # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
+        kept = np.float32(1 - (1 - min(1.0, lips.lower)) * lips.tucked)
         low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
         low += line + (past + less * (1 - kept)) * rest[1] + self.size[1]
         # In the corners the upper lip wraps around the end of the lower one.
@@ -193,12 +194,6 @@ class MouthPainter:
                 place = (u / away + np.float32(_CREASED)) * np.float32(_STEPS / (2 * _CREASED))
                 np.clip(place, 0, _STEPS, out=place)
                 light *= 1 - np.float32(lips.forward) * self._creases[place.astype(np.intp)]
-            if lips.tucked:
-                # The teeth throw a shadow on the lip they rest on.
-                bite = np.square(below - np.float32(_BITE * k))
-                light *= 1 - np.float32(0.40 * lips.tucked) * (1 - _beside(u)) * np.exp(
-                    bite * np.float32(-0.16 / (k * k))
-                )
             out[0] = (out[0] - 16) * light + 16
         if lips.rounded:
             self._join(out, past, off)
@@ -231,7 +226,9 @@ class MouthPainter:
             return
         c0, c1 = int(open_[0]), int(open_[-1]) + 1
         upper_in, lower_in, u = upper_in[c0:c1], lower_in[c0:c1], u[c0:c1]
-        r0, r1 = max(top, int(upper_in.min()) - 1), min(top + out.shape[1], int(lower_in.max()) + 3)
+        over = lips.tucked * _BITE * k
+        r0 = max(top, int(upper_in.min()) - 1)
+        r1 = min(top + out.shape[1], int(lower_in.max() + 2.2 * over) + 3)
         if r1 <= r0:
             return
         rows = self._rows[r0:r1]
@@ -256,14 +253,18 @@ class MouthPainter:
             inside[0] += (y - dark) * light + dark
             inside[1] += cb
             inside[2] += cr
-        mask = unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
-        bite = np.float32(_BITE * k * lips.tucked)
-        mask *= unit((lower_in + bite - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
-        mask *= unit((lower_in - upper_in) * np.float32(1.2))
-        if lips.tucked:
-            # Of a lip that is drawn in only the front teeth are seen, resting on it: no gap around them.
-            mask *= 1 - np.float32(lips.tucked) * (1 - upper * (1 - _beside(u)))
         part = out[:3, r0 - top : r1 - top, c0:c1]
+        mask = unit((lower_in - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
+        if over:
+            # The teeth rest on a lip that is drawn in: their own edges are seen.
+            mask = np.maximum(mask, upper * unit(lower_in + np.float32(over) - rows + np.float32(0.5)))
+        mask *= unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
+        mask *= unit((lower_in - upper_in) * np.float32(1.2))
+        if over:
+            # They throw a shadow on it, downwards.
+            tall = round(5 * k) + 1
+            shadow = cv2.blur(mask, (1, tall), anchor=(0, tall - 1), borderType=cv2.BORDER_REPLICATE)
+            part[0] -= (part[0] - 16) * (shadow * np.float32(0.45 * lips.tucked))
         part += (inside - part) * mask
 
     def _behind(
@@ -274,7 +275,7 @@ class MouthPainter:
         # However flat a drawing is, a mouth is dark inside.
         shade = np.float32(0.6 + 0.4 * self.rig.shade)
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
-        begin = 0.22 - 0.12 * lips.tucked
+        begin = 0.22 + 0.22 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
         side = 1 - shade * np.float32(0.82 - 0.22 * lips.tucked) * away * away * (2 - away)
         side = side * (1 - np.float32(0.18) * shade * np.float32(lips.forward))
@@ -307,12 +308,6 @@ def _creases(shade: float) -> Floats | None:
         lost += np.float32(chance.uniform(0.5, 1.0)) * np.exp(-off * off)
     ends = unit((_CREASED - np.abs(slope)) / np.float32(0.6))
     return np.asarray(lost * ends * np.float32(strength), np.float32)
-
-
-def _beside(u: Floats) -> Floats:
-    """1 beside the four front teeth, 0 where they are, by column."""
-    away = unit((np.abs(u) - np.float32(0.42)) * np.float32(7))
-    return np.asarray(away * away * (3 - 2 * away), np.float32)
 
 
 def _steepness(edge: Floats) -> Floats:
