@@ -34,6 +34,8 @@ class Agreement:
 
     def trust(self, count: int) -> list[float]:
         """Trust (0..1) in the text at the next `count` frames that are decided, by all that was heard until now."""
+        if self._trust == (1.0 if self._agreed else 0.0):
+            return [self._trust] * count
         trusts = []
         for _ in range(count):
             self._trust = min(1.0, max(0.0, self._trust + (_TURN if self._agreed else -_TURN)))

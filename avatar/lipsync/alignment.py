@@ -18,6 +18,8 @@ from avatar.lipsync.agreement import Agreement
 from avatar.lipsync.lattice import Lattice
 from core.frames import VISEME_RATE, VISEMES
 
+Floats = NDArray[np.float32]
+
 BLOCK = 4
 """Frames that are decided together."""
 LAG = 12
@@ -26,19 +28,21 @@ BEAM = 128
 """States that are followed at once, about 42 sounds; the beam moves on when its first half is left."""
 _AT_ONCE = 20
 """Frames between two looks whether the beam can move on: fewer sounds than its second half has."""
+_LEAST: Floats = np.array(1e-30, np.float32)
+"""Less than this is nothing."""
 _LEFT = 1e-4
 """Probability below which the first half counts as left."""
 _BOUND_S = 0.10
 """A word begins at most this much before or after the time that the voice gives for it."""
-_SHARPNESS = 0.35
+_SHARPNESS: Floats = np.array(0.35, np.float32)
 """Exponent of the audio model's likelihoods: neighbouring frames hear much the same."""
-_FLOOR = 0.05
+_FLOOR: Floats = np.array(0.05, np.float32)
 """Likelihood of hearing anything at all in a state; the audio model is often sure and wrong."""
 
 _SIL = VISEMES.index("sil")
 
-Floats = NDArray[np.float32]
-_ONES: Floats = np.ones(BEAM, np.float32)
+_ONES: Floats = np.ones((BEAM, 1), np.float32)
+_FIRST_HALF: Floats = np.repeat(np.array([1, 0], np.float32), BEAM // 2)
 
 PRIOR: Floats = np.array(
     [0.44, 0.08, 0.03, 0.016, 0.09, 0.06, 0.034, 0.09, 0.096, 0.05, 0.11, 0.06, 0.14, 0.05, 0.06], np.float32
@@ -66,8 +70,8 @@ class Alignment:
         self._lattice = lattice
         self._per_prior = 1 / prior
         self._all_visemes = np.pad(lattice.visemes, ((0, BEAM), (0, 0)))
-        self._all_emissions = np.ascontiguousarray((self._all_visemes * self._per_prior).T)
-        """Each column: likelihood of the state for one frame = posterior · column."""
+        self._all_emissions = self._all_visemes * self._per_prior
+        """Each row: likelihood of the state for one frame = posterior · row."""
         self._agreement = Agreement()
         self._frame = 0
         self._bounds: deque[tuple[float, int]] = deque()
@@ -75,15 +79,19 @@ class Alignment:
         self._first_state = 0
         self._alphas = np.zeros((BLOCK + LAG, BEAM), np.float32)
         """Of the undecided frames, of which there are `_count`: forward probabilities of the beam's states."""
-        self._likelihoods = np.zeros((BLOCK + LAG, BEAM), np.float32)
-        """And how likely these frames sound in each state."""
+        self._likelihoods = np.zeros((BLOCK + LAG + _AT_ONCE, BEAM), np.float32)
+        """How likely these frames sound in each state, and those that were heard after them, `_heard` in all."""
         self._betas = np.ones((BLOCK + LAG, BEAM), np.float32)
-        """And the backward probabilities."""
+        """Of the undecided frames: the backward probabilities."""
+        # Views, made once: making one takes half as long as computing with it.
+        self._flat_alphas, self._flat_likelihoods = self._alphas.reshape(-1), self._likelihoods.reshape(-1)
         self._alpha_rows, self._likelihood_rows = list(self._alphas), list(self._likelihoods)
-        self._beta_rows = list(self._betas)
-        """Views, made once: making one takes half as long as computing with it."""
-        self._count = 0
+        betas = list(self._betas)
+        self._back = list(zip(self._likelihood_rows[1 : BLOCK + LAG], betas[1:], betas, strict=False))[::-1]
+        """The steps of the backward recursion, last frame first: its likelihoods, its probabilities, those before."""
+        self._count = self._heard = 0
         self._reached = np.zeros(BEAM, np.float32)
+        self._total = np.zeros(1, np.float32)
         self._low = 0
         self._transitions = np.zeros((BEAM, BEAM), np.float32)
         """Filled anew where the beam moves on: a new one would be cold in the processor's cache."""
@@ -101,11 +109,9 @@ class Alignment:
         """Take posteriors of the audio model, shape (n, 15); the frames that are decided now, in whole blocks."""
         decided: list[Aligned] = []
         for start in range(0, len(posteriors), _AT_ONCE):
-            piece = posteriors[start : start + _AT_ONCE]
             self._move_on()
-            likelihoods, shares = self._evidence(piece)
-            for likelihood, share, spoken in zip(likelihoods, shares, (1 - piece[:, _SIL]).tolist(), strict=True):
-                self._step(likelihood, share, spoken)
+            for spoken in self._evidence(posteriors[start : start + _AT_ONCE]):
+                self._step(spoken)
                 if self._count == BLOCK + LAG:
                     decided.append(self._decide(BLOCK))
         return decided[0] if len(decided) == 1 else _joined(decided)
@@ -121,39 +127,43 @@ class Alignment:
         self._low = low
         net.transitions(low, high, self._transitions)
         self._visemes = self._all_visemes[low : low + BEAM]
-        self._emission = self._all_emissions[:, low : low + BEAM]
+        self._emission = np.ascontiguousarray(self._all_emissions[low : low + BEAM].T)
         self._last = len(net) - 1 - low
 
-    def _evidence(self, posteriors: Floats) -> tuple[Floats, list[float]]:
-        """What frames say: likelihoods of the beam's states, shape (n, BEAM), and shares, see `_step`."""
-        likelihoods = np.asarray((posteriors @ self._emission + _FLOOR) ** _SHARPNESS, np.float32)
-        tops = likelihoods.max(axis=1)
-        # the largest is 1: the backward recursion needs no other scaling over so few frames
-        likelihoods /= tops[:, None]
-        shares = tops / ((posteriors * self._per_prior).max(axis=1) + _FLOOR) ** _SHARPNESS
-        return likelihoods, shares.tolist()
+    def _evidence(self, posteriors: Floats) -> list[float]:
+        """Hear frames, shape (n, 15): what they say of the beam's states, relative to the best that any state could
+        make of them; how surely each is no silence."""
+        likelihoods = self._likelihoods[self._heard : self._heard + len(posteriors)]
+        self._heard += len(posteriors)
+        posteriors.dot(self._emission, out=likelihoods)
+        likelihoods += _FLOOR
+        best = np.maximum.reduce(posteriors * self._per_prior, axis=1, keepdims=True)
+        best += _FLOOR
+        # at most 1, and 0.07 where they are least: the recursions need no other scaling over so few frames
+        likelihoods /= best
+        np.power(likelihoods, _SHARPNESS, out=likelihoods)
+        return [1 - silence for silence in posteriors[:, _SIL].tolist()]
 
-    def _step(self, likelihood: Floats, share: float, spoken: float) -> None:
-        """One frame of the forward recursion; `share`: the best likelihood of the beam's states relative to the best
-        that there could be.
+    def _step(self, spoken: float) -> None:
+        """One frame of the forward recursion, which was heard; `spoken`: how surely it is no silence.
 
         The evidence for the text is ln of how likely the frame was, coming from those before it, relative to the best
         that any text could have made of it.
         """
-        alpha, kept = self._alpha_rows[self._count], self._likelihood_rows[self._count]
-        reached = np.dot(self._alpha, self._transitions, out=self._reached) if self._frame else self._alpha
+        alpha, likelihood = self._alpha_rows[self._count], self._likelihood_rows[self._count]
+        reached = self._alpha.dot(self._transitions, out=self._reached) if self._frame else self._alpha
         np.multiply(reached, likelihood, out=alpha)
-        total = float(np.dot(alpha, _ONES))
-        self._agreement.hear(math.log(max(total * share, 1e-6)), spoken)
+        total = float(alpha.dot(_ONES, out=self._total)[0])
+        self._agreement.hear(math.log(max(total, 1e-6)), spoken)
         allowed = self._allowed()
         if allowed is not None and (within := alpha * allowed).sum() > _LEFT * total:
             np.copyto(alpha, within)
-            likelihood, total = likelihood * allowed, float(within.sum())
+            likelihood *= allowed
+            total = float(alpha.dot(_ONES, out=self._total)[0])
         if total > 1e-30:
-            alpha *= 1 / total
+            np.divide(alpha, self._total, out=alpha)
         else:  # nothing that the beam holds explains this frame: stay where we were
             np.copyto(alpha, self._alpha)
-        np.copyto(kept, likelihood)
         self._alpha = alpha
         self._count += 1
         self._frame += 1
@@ -176,28 +186,41 @@ class Alignment:
 
     def _decide(self, count: int) -> Aligned:
         """The oldest `count` frames, by what is known of those after them."""
-        weighed, transitions, betas = self._reached, self._transitions, self._beta_rows
-        betas[self._count - 1].fill(1)
-        for index in range(self._count - 1, 0, -1):
-            np.multiply(self._likelihood_rows[index], betas[index], out=weighed)
-            np.dot(transitions, weighed, out=betas[index - 1])
+        weighed, transitions = self._reached, self._transitions
+        self._betas[self._count - 1].fill(1)
+        for likelihood, beta, before in self._back[BLOCK + LAG - self._count :]:
+            np.multiply(likelihood, beta, out=weighed)
+            transitions.dot(weighed, out=before)
         occupancy: Floats = self._alphas[:count] * self._betas[:count]
+        # the rows of `_visemes` sum to 1
+        visemes = occupancy.dot(self._visemes)
+        totals = np.maximum(np.add.reduce(visemes, axis=1, keepdims=True), _LEAST)
+        visemes /= totals
+        ended: Floats = np.zeros(count, np.float32)
+        if self._last < BEAM:
+            np.divide(occupancy[:, self._last], totals[:, 0], out=ended)
+        self._forget(count)
+        score = np.array([self._agreement.score] * count, np.float32)
+        return Aligned(visemes, ended, score, np.array(self._agreement.trust(count), np.float32))
+
+    def _forget(self, count: int) -> None:
+        """Drop the oldest `count` frames."""
         self._count -= count
+        self._heard -= count
+        # in one dimension: numpy copies overlapping rows by way of a third array
+        for rows, kept in ((self._flat_alphas, self._count * BEAM), (self._flat_likelihoods, self._heard * BEAM)):
+            rows[:kept] = rows[count * BEAM : count * BEAM + kept]
         if self._count:
-            self._alphas[: self._count] = self._alphas[count : count + self._count]
-            self._likelihoods[: self._count] = self._likelihoods[count : count + self._count]
             self._alpha = self._alpha_rows[self._count - 1]
-        occupancy /= np.maximum(occupancy.sum(axis=1, keepdims=True), 1e-30)
-        ended = occupancy[:, self._last] if self._last < BEAM else np.zeros(count, np.float32)
-        score = np.full(count, self._agreement.score, np.float32)
-        return Aligned(occupancy @ self._visemes, ended, score, np.array(self._agreement.trust(count), np.float32))
 
     def _move_on(self) -> None:
         """Shift the beam when no undecided frame may still lie in its first half."""
-        half = BEAM // 2
-        undecided = self._alphas[: self._count]
-        if self._last < BEAM or not self._count or float(undecided[:, :half].sum(axis=1).max()) > _LEFT:
+        if self._last < BEAM or not self._count:
             return
+        undecided = self._alphas[: self._count]
+        if max(undecided.dot(_FIRST_HALF).tolist()) > _LEFT:
+            return
+        half = BEAM // 2
         self._look(self._low + half)
         for values in (undecided, self._likelihoods[: self._count]):
             values[:, :half] = values[:, half:]

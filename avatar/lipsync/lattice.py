@@ -50,21 +50,19 @@ class Sound:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lattice:
-    """States in order. From state i speech stays, goes on to i + 1, or jumps to `jump_to[i]`, which is later.
+    """States in order. From each of them speech stays, goes on to the next, or leaves some out.
 
-    `stay`, `move`, `jump`: probabilities, shape (n,), of sum 1. `visemes`, shape (n, 15): the viseme that each state
-    expects. `word`: number of the word a state belongs to; a pause belongs to the word before it.
+    `onward`, shape (reach + 1, n): row k is the probability that k states further comes next; columns sum to 1.
+    `visemes`, shape (n, 15): the viseme that each state expects. `word`: number of the word a state belongs to; a
+    pause belongs to the word before it.
     """
 
-    stay: Floats
-    move: Floats
-    jump: Floats
-    jump_to: NDArray[np.intp]
+    onward: Floats
     visemes: Floats
     word: NDArray[np.intp]
 
     def __len__(self) -> int:
-        return len(self.stay)
+        return len(self.word)
 
     def transitions(self, low: int, high: int, out: Floats | None = None) -> Floats:
         """Probabilities from state to state within [low, high), shape (high - low, high - low), rows "from".
@@ -76,12 +74,8 @@ class Lattice:
         matrix.fill(0)
         width = len(matrix)
         flat = matrix.reshape(-1)
-        flat[: size * width : width + 1] = self.stay[low:high]
-        flat[1 : (size - 1) * width : width + 1] = self.move[low : high - 1]
-        jumps = np.flatnonzero(self.jump[low:high])
-        targets = self.jump_to[low:high][jumps] - low
-        inside = targets < size
-        flat[jumps[inside] * width + targets[inside]] += self.jump[low:high][jumps[inside]]
+        for further, shares in enumerate(self.onward[:size]):
+            flat[further : (size - further) * width : width + 1] = shares[low : high - further]
         return matrix
 
 
@@ -151,19 +145,15 @@ def _finished(builder: _Builder) -> Lattice:
     count = len(builder.stay)
     # the last silence has no end
     builder.stay[-1] = 1.0
-    jump_to = np.array(builder.jump_to, np.intp)
-    jump_share = np.where(jump_to < count, np.array(builder.jump, np.float32), 0)
-    jump_to = np.minimum(jump_to, count - 1)
+    source, target = np.arange(count), np.array(builder.jump_to, np.intp)
+    inside = target < count
     stay = np.array(builder.stay, np.float32)
-    leave = 1 - stay
-    return Lattice(
-        stay=stay,
-        move=leave * (1 - jump_share),
-        jump=leave * jump_share,
-        jump_to=jump_to,
-        visemes=np.stack(builder.visemes),
-        word=np.array(builder.word, np.intp),
-    )
+    jump = (1 - stay) * np.where(inside, np.array(builder.jump, np.float32), 0)
+    further = np.where(inside, target - source, 0)
+    onward = np.zeros((max(1, int(further.max())) + 1, count), np.float32)
+    onward[0], onward[1] = stay, 1 - stay - jump
+    onward[further, source] += jump
+    return Lattice(onward, np.stack(builder.visemes), np.array(builder.word, np.intp))
 
 
 def _one(viseme: int) -> Floats:

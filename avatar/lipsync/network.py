@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from avatar.lipsync.features import MEL_BANDS, Mel
@@ -37,12 +36,17 @@ _ZERO: Array = np.zeros((), np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
-    """Causal convolution over steps. `weight`: shape (taps * inputs + 1, outputs + 1), oldest tap first, biases last;
-    the last output is 1, for the biases of what comes next."""
+    """Causal convolution over steps. `weight`: shape (taps * inputs + 1, outputs), oldest tap first, biases last;
+    `before`, shape (inputs,): what it has seen before the beginning."""
 
     weight: Array
-    inputs: int
+    before: Array
     dilation: int
+
+    @property
+    def inputs(self) -> int:
+        """Width of what it sees."""
+        return len(self.before)
 
     @property
     def taps(self) -> int:
@@ -57,30 +61,37 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """x + mix · relu(conv(x)). `mix`: shape (width + 1, width), biases last."""
+    """x + mix · relu(conv(x)). `mix`: shape (width, width)."""
 
     conv: Convolution
     mix: Array
 
 
 class Network:
-    """Weights, shared by all streams and never changed."""
+    """Weights, shared by all streams and never changed.
+
+    What only shifts or scales a layer's inputs is worked into its weights: the input layer takes features as they are,
+    and the biases of the blocks' mixes are missing from all that passes on, but not from what the next layers expect.
+    """
 
     def __init__(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """`arrays`: see `avatar.lipsync.train.export`. Raises `LipSyncError` when some are missing or don't fit."""
         try:
-            values = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-            self.mean, self.scale = np.tile(values["mean"], STEP), np.tile(values["scale"], STEP)
-            self.input = Convolution(_with_one(_with_bias(values, "input")), STEP * MEL_BANDS, 1)
-            width = self.input.weight.shape[1] - 1
-            self.blocks = tuple(
-                Block(
-                    Convolution(_with_one(_with_bias(values, f"{i}.conv")), width, int(dilation)),
-                    _with_bias(values, f"{i}.mix"),
-                )
-                for i, dilation in enumerate(values["dilations"])
-            )
-            self.head = _with_bias(values, "head")
+            values = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
+            self.parameters = sum(v.size for name, v in values.items() if name.endswith((".weight", ".bias")))
+            """Number of trained values."""
+            mean, scale = np.tile(values["mean"], STEP), np.tile(values["scale"], STEP)
+            self.input = _convolution(values, "input", 1, mean, scale)
+            missing = np.zeros(self.input.weight.shape[1])
+            blocks = []
+            for i, dilation in enumerate(values["dilations"]):
+                conv = _convolution(values, f"{i}.conv", int(dilation), -missing)
+                blocks.append(Block(conv, _single(values[f"{i}.mix.weight"])))
+                missing = missing + values[f"{i}.mix.bias"]
+            self.blocks = tuple(blocks)
+            head = values["head.weight"]
+            self.head = _single(np.concatenate((head, (values["head.bias"] + missing @ head)[None])))
+            """Shape (width + 1, 30), biases last."""
             NetworkStream(self).feed(np.zeros((STEP, MEL_BANDS), np.float32))
         except (KeyError, ValueError) as error:
             raise LipSyncError(f"the lip model's weights don't fit: {error}", adapter="audio") from error
@@ -94,24 +105,25 @@ class Network:
         """A fresh stream with its own state."""
         return NetworkStream(self)
 
-    @property
-    def parameters(self) -> int:
-        """Number of trained values."""
-        convolutions = (self.input, *(block.conv for block in self.blocks))
-        blocks = sum(block.mix.size for block in self.blocks)
-        return blocks + sum(conv.weight[:, :-1].size for conv in convolutions) + self.head.size
+
+def _convolution(
+    values: dict[str, NDArray[np.float64]],
+    name: str,
+    dilation: int,
+    zero: NDArray[np.float64],
+    scale: NDArray[np.float64] | None = None,
+) -> Convolution:
+    """A layer that gives for x what it was trained to give for (x - zero) * scale; before the beginning this is 0."""
+    weight = values[f"{name}.weight"]
+    taps = len(weight) // len(zero)
+    if scale is not None:
+        weight = weight * np.tile(scale, taps)[:, None]
+    bias = values[f"{name}.bias"] - np.tile(zero, taps) @ weight
+    return Convolution(_single(np.concatenate((weight, bias[None]))), _single(zero), dilation)
 
 
-def _with_bias(values: dict[str, Array], name: str) -> Array:
-    """A layer's weights with its biases as the last row, for inputs that end with a 1: one product does both."""
-    return np.concatenate((values[f"{name}.weight"], values[f"{name}.bias"][None]))
-
-
-def _with_one(weight: Array) -> Array:
-    """Another output, which is 1 for inputs that end with a 1."""
-    ones = np.zeros((len(weight), 1), np.float32)
-    ones[-1] = 1
-    return np.concatenate((weight, ones), axis=1)
+def _single(values: NDArray[np.float64]) -> Array:
+    return np.ascontiguousarray(values, np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -136,12 +148,19 @@ class NetworkStream:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._left = np.zeros((0, MEL_BANDS), np.float32)
-        convolutions = (network.input, *(block.conv for block in network.blocks))
-        self._lines = [np.zeros((conv.memory + MOST_STEPS, conv.inputs), np.float32) for conv in convolutions]
+        self._lines = [_line(conv) for conv in (network.input, *(block.conv for block in network.blocks))]
         self._routes: dict[int, _Route] = {}
 
     def feed(self, mel: Mel) -> Array:
         """Take features, shape (n, 40); log-posteriors, shape (m, 15), 100 per second, an even number of rows."""
+        return _log_softmax(self.logits(mel))
+
+    def finish(self) -> Array:
+        """The answer for an odd last frame, which stands for its pair."""
+        return self.feed(self._left) if len(self._left) else self.feed(np.zeros((0, MEL_BANDS), np.float32))
+
+    def logits(self, mel: Mel) -> Array:
+        """As `feed`, each row less some number of its own."""
         if len(self._left):
             mel = np.concatenate((self._left, mel))
         steps = len(mel) // STEP
@@ -153,76 +172,82 @@ class NetworkStream:
             if count not in self._routes:
                 self._routes[count] = _Route(self._network, self._lines, count)
             self._routes[count].run(inputs[start : start + count], logits[start : start + count])
-        return _log_softmax(logits.reshape(steps * STEP, len(VISEMES)))
+        return logits.reshape(steps * STEP, len(VISEMES))
 
-    def finish(self) -> Array:
-        """The answer for an odd last frame, which stands for its pair."""
-        return self.feed(self._left) if len(self._left) else self.feed(np.zeros((0, MEL_BANDS), np.float32))
+
+def _line(conv: Convolution) -> Array:
+    """What a convolution has seen, and room for what comes."""
+    return np.tile(conv.before, (conv.memory + MOST_STEPS, 1))
 
 
 class _Layer(NamedTuple):
-    """A convolution of some steps, as views: where its inputs go, the taps within its line, and what it works on."""
+    """A convolution of some steps in views of its line: what all taps see, where the inputs go, and two parts in one
+    dimension (numpy copies two that overlap by way of a third array), the second of which takes the place of the first
+    when the inputs become past."""
 
+    window: Array
     inputs: Array
-    line: Array
-    taps: Array
-    flat: Array
-    weight: Array
-    out: Array
-    kept: Array
-    moved: Array
-
-    def convolve(self) -> Array:
-        """relu(conv(inputs)) and a 1, shape (steps, outputs + 1), good until the next call; the inputs become past."""
-        np.copyto(self.taps, self.line)
-        np.dot(self.flat, self.weight, out=self.out)
-        np.copyto(self.kept, self.moved)
-        return np.maximum(self.out, _ZERO, out=self.out)
+    past: Array
+    later: Array
 
 
 class _Route:
     """The way of a fixed number of steps through the network."""
 
     def __init__(self, network: Network, lines: list[Array], steps: int) -> None:
-        """`lines`: of each convolution, its past and room for new inputs."""
-        self._net = network
-        width = network.blocks[0].mix.shape[1] if network.blocks else network.head.shape[0] - 1
+        """`lines`: see `_line`, of each convolution."""
         convolutions = (network.input, *(block.conv for block in network.blocks))
-        first, *others = (_layer(conv, line, steps) for conv, line in zip(convolutions, lines, strict=True))
+        self._layers = [_layer(conv, line, steps) for conv, line in zip(convolutions, lines, strict=True)]
+        width = network.input.weight.shape[1]
         self._last = np.ones((steps, width + 1), np.float32)
-        self._mixed = np.empty((steps, width), np.float32)
-        end = self._last[:, :-1]
-        self._first, self._begin = first, others[0].inputs if others else end
-        after = [layer.inputs for layer in others[1:]] + [end]
-        self._blocks = list(zip(others, (block.mix for block in network.blocks), after, strict=True))
+        self._hidden, self._mixed = np.empty((steps, width), np.float32), np.empty((steps, width), np.float32)
+        self._first, self._head = network.input.weight, network.head
+        taps = [_taps(conv, steps) for conv in convolutions[:2]]
+        (self._first_taps, self._first_flat), (self._taps, self._flat) = taps[0], taps[-1]
+        after = [layer.inputs for layer in self._layers[1:]] + [self._last[:, :-1]]
+        self._begin = after[0]
+        self._blocks = [
+            (layer.window, block.conv.weight, block.mix, layer.inputs, then)
+            for layer, block, then in zip(self._layers[1:], network.blocks, after[1:], strict=True)
+        ]
 
     def run(self, inputs: Array, logits: Array) -> None:
         """From `inputs`, shape (steps, 80), to `logits`, shape (steps, 30)."""
-        net, mixed = self._net, self._mixed
-        slot = self._first.inputs
-        np.subtract(inputs, net.mean, out=slot)
-        np.multiply(slot, net.scale, out=slot)
-        np.copyto(self._begin, self._first.convolve()[:, :-1])
-        for layer, mix, after in self._blocks:
-            np.dot(layer.convolve(), mix, out=mixed)
-            np.add(layer.inputs, mixed, out=after)
-        np.dot(self._last, net.head, out=logits)
+        hidden, mixed, taps, flat = self._hidden, self._mixed, self._taps, self._flat
+        np.copyto(self._layers[0].inputs, inputs)
+        np.copyto(self._first_taps, self._layers[0].window)
+        self._first_flat.dot(self._first, out=hidden)
+        np.maximum(hidden, _ZERO, out=self._begin)
+        for window, conv, mix, before, after in self._blocks:
+            np.copyto(taps, window)
+            flat.dot(conv, out=hidden)
+            np.maximum(hidden, _ZERO, out=hidden)
+            hidden.dot(mix, out=mixed)
+            np.add(before, mixed, out=after)
+        self._last.dot(self._head, out=logits)
+        for layer in self._layers:
+            np.copyto(layer.past, layer.later)
 
 
 def _layer(conv: Convolution, line: Array, steps: int) -> _Layer:
     row, item = line.strides
-    taps = np.ones((steps, conv.taps * conv.inputs + 1), np.float32)
+    flat = line.reshape(-1)
+    shift, kept = steps * conv.inputs, conv.memory * conv.inputs
+    # as numpy's as_strided, in a tenth of its time
     shape = (steps, conv.taps, conv.inputs)
     return _Layer(
+        window=np.ndarray(shape, np.float32, line, strides=(row, conv.dilation * row, item)),
         inputs=line[conv.memory : conv.memory + steps],
-        line=as_strided(line, shape, (row, conv.dilation * row, item), writeable=False),
-        taps=as_strided(taps, shape, (taps.strides[0], conv.inputs * item, item)),
-        flat=taps,
-        weight=conv.weight,
-        out=np.empty((steps, conv.weight.shape[1]), np.float32),
-        kept=line[: conv.memory],
-        moved=line[steps : steps + conv.memory],
+        past=flat[:kept],
+        later=flat[shift : shift + kept],
     )
+
+
+def _taps(conv: Convolution, steps: int) -> tuple[Array, Array]:
+    """Room for what all taps see, and the same in rows that end with a 1 for the biases: one product does all."""
+    rows = np.ones((steps, len(conv.weight)), np.float32)
+    shape = (steps, conv.taps, conv.inputs)
+    return np.ndarray(shape, np.float32, rows, strides=(rows.strides[0], conv.inputs * rows.itemsize, 4)), rows
 
 
 def _log_softmax(logits: Array) -> Array:
