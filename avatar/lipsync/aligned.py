@@ -127,13 +127,15 @@ class AlignedLipStream:
         """The mouth between what the text expects and what is heard, by how well they agree."""
         count = len(aligned.visemes)
         heard, self._heard = self._heard[:count], self._heard[count:]
-        # speech that goes on after the end of the text is none of it
-        beyond = aligned.ended * (1 - heard[:, _SIL])
-        trust = aligned.trust * (1 - beyond)
-        rows = trust[:, None] * aligned.visemes + (1 - trust)[:, None] * heard
-        doubt = np.where(trust < _NEARLY, 1 - trust, np.float32(0))
-        smooth = self._glide.feed(np.asarray(rows, np.float32), heard, doubt)
-        return Judgement(smooth, aligned.score.tolist(), aligned.trust.tolist())
+        trust, trusts = aligned.trust, aligned.trust.tolist()
+        if max(aligned.ended.tolist(), default=0) > 0:
+            # speech that goes on after the end of the text is none of it
+            trust = trust * (1 - aligned.ended * (1 - heard[:, _SIL]))
+        rows, doubt = aligned.visemes, np.zeros(count, np.float32)
+        if min(trust.tolist(), default=1) < 1:
+            rows = np.asarray(trust[:, None] * rows + (1 - trust)[:, None] * heard, np.float32)
+            doubt = np.where(trust < _NEARLY, 1 - trust, doubt)
+        return Judgement(self._glide.feed(rows, heard, doubt), aligned.score.tolist(), trusts)
 
 
 class _Script:

@@ -15,7 +15,7 @@ BEFORE = (WINDOW - HOP) // 2
 _FFT = 512
 _LOWEST, _HIGHEST = 60.0, 7800.0
 _TO_FULL_SCALE = np.float32(1 / 32768)
-_FLOOR = 1e-8
+_FLOOR: NDArray[np.float32] = np.array(1e-8, np.float32)
 """Power (full scale = 1) added to each band: quieter than -80 dBFS is silence."""
 
 Mel = NDArray[np.float32]
@@ -34,8 +34,8 @@ def _filters() -> NDArray[np.float32]:
 
 _TAPER = np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
 _MEL = _filters() * np.float32(2 / (np.sum(_TAPER.astype(float) ** 2) * _FFT))
-_MEL_OF_PARTS = np.repeat(_MEL, 2, axis=0)
-"""For the squares of real and imaginary parts in turn: their sum is the power."""
+_MEL_OF_PARTS = np.ascontiguousarray(np.repeat(_MEL, 2, axis=0).T).T
+"""For the squares of real and imaginary parts in turn: their sum is the power. In the order that is quickest here."""
 _SILENCE = np.float32(np.log(_FLOOR))
 
 
@@ -72,10 +72,13 @@ def log_mel(audio: NDArray[np.float32], count: int) -> Mel:
     # as numpy's sliding_window_view, in a tenth of its time
     audio = np.ascontiguousarray(audio, np.float32)
     windows = np.ndarray((count, WINDOW), np.float32, audio, strides=(HOP * audio.itemsize, audio.itemsize))
-    parts = np.fft.rfft(windows * _TAPER, _FFT).astype(np.complex64, copy=False).view(np.float32)
+    tapered = np.zeros((count, _FFT), np.float32)
+    np.multiply(windows, _TAPER, out=tapered[:, :WINDOW])
+    spectra = np.fft.rfft(tapered, out=np.empty((count, _FFT // 2 + 1), np.complex64))
+    parts = spectra.view(np.float32)
     np.multiply(parts, parts, out=parts)
-    mel: Mel = parts @ _MEL_OF_PARTS
-    mel += np.float32(_FLOOR)
+    mel: Mel = parts.dot(_MEL_OF_PARTS)
+    mel += _FLOOR
     return np.log(mel, out=mel)
 
 

@@ -30,9 +30,10 @@ _CLEAR = 26.0
 _FIRST_LOUD = -16.0
 """dBFS of the vowels before any was heard: as loud as the program's voices are."""
 _SLOPE = 5.0
-_TO_FULL_SCALE = np.float32(1 / 32768)
-_SILENT_POWER = HOP * 1e-9
-"""Added to a hop's sum of squares: digital silence is -90 dBFS."""
+_TO_FULL_SCALE = 1 / (HOP * 32768**2)
+"""From a hop's sum of squares to its power."""
+_SILENT_POWER = 1e-9
+"""Added to the power: digital silence is -90 dBFS."""
 _FALL = 3.0 / VISEME_RATE
 """dB per frame by which the speaker's level is forgotten."""
 
@@ -66,28 +67,32 @@ class SpeechGate:
 
     def feed(self, samples: Samples) -> Presence:
         """Take int16 samples, shape (n,), at `LISTEN_RATE`; the frames that are decided, `AHEAD` frames late."""
-        audio: Floats = np.concatenate((self._left, samples.astype(np.float32) * _TO_FULL_SCALE))
-        count = len(audio) // HOP
-        self._left = audio[count * HOP :]
-        return self._decide(audio[: count * HOP])
+        return self._decide(samples.astype(np.float32))
 
     def finish(self) -> Presence:
         """The rest, at least up to the last hop begun; silence follows."""
-        return self._decide(np.concatenate((self._left, np.zeros((AHEAD + 2) * HOP - len(self._left), np.float32))))
+        return self._decide(np.zeros((AHEAD + 2) * HOP - len(self._left), np.float32))
 
     def _decide(self, audio: Floats) -> Presence:
-        hops = audio.reshape(-1, HOP)
-        for power in np.einsum("ij,ij->i", hops, hops).tolist():
-            self._hear(power + _SILENT_POWER)
+        if len(self._left):
+            audio = np.concatenate((self._left, audio))
+        count = len(audio) // HOP
+        self._left = audio[count * HOP :]
+        hops = audio[: count * HOP].reshape(count, HOP)
+        for power in np.vecdot(hops, hops).tolist():
+            self._hear(power * _TO_FULL_SCALE + _SILENT_POWER)
         count = max(0, len(self._may) - HOLD - AHEAD)
-        may = [max(self._may[i : i + HOLD + 1 + AHEAD]) for i in range(count)]
+        if 1.0 in self._may[count - 1 : HOLD + 1 + AHEAD]:  # every frame has it in reach
+            may = [1.0] * count
+        else:
+            may = [max(self._may[i : i + HOLD + 1 + AHEAD]) for i in range(count)]
         must = self._must[:count]
         self._may, self._must = self._may[count:], self._must[count:]
         return Presence(np.array(may, np.float32), np.array(must, np.float32))
 
     def _hear(self, power: float) -> None:
-        """The next frame, by the sum of its squares."""
-        level = 10 * math.log10(power / HOP)
+        """The next frame, by its power."""
+        level = 10 * math.log10(power)
         loud = self._loud
         if level > loud:
             self._loud = loud = loud + 0.3 * (level - loud)
@@ -95,7 +100,7 @@ class SpeechGate:
             self._loud = loud = loud - _FALL
         self._power.append(power)
         # of the last frames: voices in the background are loud for a moment at times
-        steady = 10 * math.log10(sum(self._power) / (len(self._power) * HOP))
+        steady = 10 * math.log10(sum(self._power) / len(self._power))
         over_noise = self._noise(steady) + _OVER_NOISE
         gate = max(min(over_noise, loud - _UNDER_VOICE), _QUIETEST, loud - _RANGE)
         self._may.append(_ramp(steady - gate))
@@ -115,4 +120,5 @@ class SpeechGate:
 
 def _ramp(above: float) -> float:
     """From 0 to 1 over `_SLOPE` dB around nothing."""
-    return min(1.0, max(0.0, above / _SLOPE + 0.5))
+    share = above / _SLOPE + 0.5
+    return 0.0 if share < 0 else min(share, 1.0)

@@ -105,10 +105,10 @@ class Glide:
 def _moving(line: VisemeFrames) -> VisemeFrames:
     """All rows of `line` but the first `BEHIND` and the last `AHEAD`, blended with those around them."""
     count = len(line) - BEHIND - AHEAD
-    both: VisemeFrames = _kernels(count) @ line
+    both: VisemeFrames = _kernels(count).dot(line)
     smooth, rounded = both[:count], both[count:]
     smooth[:, _FIRST_ROUNDED:] = rounded[:, _FIRST_ROUNDED:]
-    smooth /= smooth.sum(axis=1, keepdims=True)
+    smooth /= np.add.reduce(smooth, axis=1, keepdims=True)
     return smooth
 
 

@@ -15,11 +15,16 @@ from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Samples, VisemeFrames
 LOOK_AHEAD = (LOOK_AHEAD_FRAMES + STEP - 1) / VISEME_RATE + BEFORE / LISTEN_RATE
 """Seconds of sound after a frame's end that must have come before the frame is returned, at most."""
 assert AHEAD <= LOOK_AHEAD_FRAMES, "the gate must never make the network wait"
-_HARDLY = 0.02
-"""Weight of the network's silence where the sound is too loud for it: it takes people's fading vowels for silence."""
+_TAKEN: NDArray[np.float32] = np.array(0.98, np.float32)
+"""Share of the network's silence that goes where the sound is too loud for it: it takes people's fading vowels for
+silence."""
 FAVOURED = 1.3
 """Weight of p, b and m: lips that stay open are the worse mistake, and on voices kept apart it costs no accuracy."""
 _SIL, _PP = VISEMES.index("sil"), VISEMES.index("PP")
+_WEIGHTS: NDArray[np.float32] = np.ones(len(VISEMES), np.float32)
+_WEIGHTS[_PP] = FAVOURED
+_ONE: NDArray[np.float32] = np.ones((), np.float32)
+"""Python's 1 would be converted at each use."""
 
 
 class Heard(NamedTuple):
@@ -52,24 +57,28 @@ class PosteriorStream:
     def hear(self, samples: Samples) -> Heard:
         """As `feed`, with the gate."""
         self._samples += len(samples)
-        return self._take(self._network.feed(self._mel.feed(samples)), self._gate.feed(samples))
+        return self._take(self._network.logits(self._mel.feed(samples)), self._gate.feed(samples))
 
     def conclude(self) -> Heard:
         """As `finish`, with the gate."""
         missing = -(-self._samples // HOP) - self._returned
         rest = np.concatenate((self._mel.finish(), silence(LOOK_AHEAD_FRAMES + STEP)))
-        heard = self._take(self._network.feed(rest)[: self._early + missing], self._gate.finish())
+        heard = self._take(self._network.logits(rest)[: self._early + missing], self._gate.finish())
         return Heard(heard.rows[:missing], heard.may[:missing])
 
-    def _take(self, log_posteriors: VisemeFrames, presence: Presence) -> Heard:
+    def _take(self, logits: VisemeFrames, presence: Presence) -> Heard:
         may, must = np.concatenate((self._may, presence.may)), np.concatenate((self._must, presence.must))
-        skipped = min(self._early, len(log_posteriors))
-        self._early -= skipped
-        rows: VisemeFrames = np.exp(log_posteriors[skipped:])
-        count = len(rows)
+        if self._early:
+            skipped = min(self._early, len(logits))
+            self._early -= skipped
+            logits = logits[skipped:]
+        count = len(logits)
         self._returned += count
         self._may, self._must = may[count:], must[count:]
-        rows[:, _PP] *= FAVOURED
-        rows[:, _SIL] *= 1 - (1 - _HARDLY) * must[:count]
-        rows /= rows.sum(axis=1, keepdims=True)
+        rows: VisemeFrames = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+        np.exp(rows, out=rows)
+        rows *= _WEIGHTS
+        silence = rows[:, _SIL]
+        silence *= _ONE - _TAKEN * must[:count]
+        rows /= np.add.reduce(rows, axis=1, keepdims=True)
         return Heard(rows, may[:count])
