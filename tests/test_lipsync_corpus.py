@@ -31,6 +31,7 @@ from avatar.lipsync.train.export import arrays_of, model_of, read, save
 from avatar.lipsync.train.mean import mean_of
 from avatar.lipsync.train.model import LipNetwork
 from avatar.lipsync.train.phones import TABLES, ipa_of
+from avatar.lipsync.train.sets import main as make_sets
 from avatar.lipsync.train.sets import read_sound
 from avatar.lipsync.train.speech import Speech
 from avatar.lipsync.train.texts import sentences
@@ -369,3 +370,11 @@ def accuracy(model: object, shard: Shard) -> float:
     with torch.no_grad():
         logits = model(torch.from_numpy(shard.mel.astype(np.float32))[None])[0].numpy()  # type: ignore[operator]
     return float(np.mean(logits[4:].argmax(axis=1) == shard.classes[:-4]))
+
+
+def test_a_set_that_there_is_not_is_told_before_any_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        make_sets([str(tmp_path / "sets"), "flite-rms", "klingon"])
+    assert left.value.code == 2
+    assert "no set 'klingon': choose from espeak-voices" in capsys.readouterr().err
+    assert not (tmp_path / "sets").exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
@@ -100,12 +100,14 @@ def _recorded(engine: str, count: int) -> Iterable[Speech]:
         yield from islice(recorded_sentences(voice, 36_000.0, rng), count // len(voices))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m avatar.lipsync.train.sets", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("sets", nargs="*", default=list(SETS), help=f"any of {', '.join(SETS)}; all by default")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
+    if unknown := [name for name in given.sets if name not in SETS]:
+        parser.error(f"there is no set {unknown[0]!r}: choose from {', '.join(SETS)}")
     for name in given.sets:
         try:
             print(f"{name}: {make(given.folder, name, _COUNTS[name])} pieces", flush=True)
