@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from copy import copy
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -15,9 +16,10 @@ from avatar.face.lips import inside_of, lips_of
 from avatar.face.mouth import Place
 from avatar.face.plate import planes
 from avatar.face.sheet import MOUTHS
-from avatar.face.vector import VectorFace
+from avatar.face.vector import VectorFace, VectorStream
+from avatar.face.warp import INDEX, MOTIONS, follow_lips
 from avatar.lipsync.mouth import mouth_of
-from core.frames import VISEMES, Activity, FaceChoice, FaceCue
+from core.frames import VISEMES, Activity, FaceChoice, FaceCue, MouthShape
 
 SIDE = 256
 ALIKE = {frozenset(pair) for pair in (("DD", "nn"), ("TH", "DD"), ("TH", "nn"), ("E", "ih"), ("sil", "PP"))}
@@ -66,7 +68,14 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     oh = lips["oh"]
     assert 0.45 < oh.gap / (2 * oh.width * oh.inner) < 1.0, "an oval that is wider than tall"
     ou = lips["ou"]
-    assert ou.width < 0.60 * lips["sil"].width
+    # What is seen is a little narrower: the ends fade into the cheek.
+    assert 0.60 < oh.width / lips["sil"].width < 0.67
+    assert 0.52 < ou.width / lips["sil"].width < 0.60
+    assert oh.width < lips["CH"].width < lips["RR"].width < 0.85 * lips["aa"].width
+    assert lips["CH"].rounded > 0.8 > lips["RR"].rounded > 0.6 > 0.1 > lips["aa"].rounded
+    seen = {viseme: found.up + inside[viseme].upper_teeth for viseme, found in lips.items()}
+    assert seen["CH"] > 3, "teeth behind rounded lips"
+    assert max(seen[viseme] for viseme in ("oh", "ou", "RR")) < 0, "which cover them else"
     thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
     assert 2 * ou.width > 1.05 * (sum(thick) + ou.gap), "wider than tall"
     assert 0 < ou.gap < 0.6 * oh.gap
@@ -107,6 +116,90 @@ def test_f1_teeth_get_darker_towards_the_cheeks(face: VectorFace, presenter: str
     )
     assert middle > 130
     assert max(sides) < middle - 30
+
+
+def opening(face: VectorFace, presenter: str, viseme: str) -> tuple[VectorStream, int, int, float]:
+    """A stream, and pixel row of the upper lip's edge, row of the lower one's, half the lips' width for a viseme."""
+    stream = face.open(512, 512, seed=1, choice=FaceChoice(presenter))
+    plate, (_, y) = stream._plate, stream.mouth_at
+    rig, k = plate.mouth.rig, plate.view.scale
+    lips = lips_of(MOUTHS[viseme], rig, plate.mouth.drop, 0.5)
+    middle = y + rig.line[0][1] * k
+    return stream, round(middle - lips.up * k), round(middle + lips.down * k), lips.width * k
+
+
+@pytest.mark.parametrize("presenter", built_in())
+@pytest.mark.parametrize(("viseme", "least"), [("oh", 42), ("ou", 22), ("RR", 35)])
+def test_f1_rounded_lips_are_no_empty_hole(face: VectorFace, presenter: str, viseme: str, least: int) -> None:
+    """It is dark behind the upper lip, and the tongue's top is lit."""
+    stream, top, bottom, _ = opening(face, presenter, viseme)
+    column = round(stream.mouth_at[0])
+    y, u, v = planes(stream.draw(FaceCue(0.0, MOUTHS[viseme], Activity.SPEAKING)))
+    rows = y[top + 2 : bottom - 1, column - 2 : column + 3].mean(axis=1)
+    assert rows.max() - rows.min() >= least
+    assert rows.argmax() > rows.argmin(), "from above to below"
+    low = slice(bottom // 2 - 1, bottom // 2), slice(column // 2 - 1, column // 2 + 2)
+    assert (v[low].astype(int) - u[low]).mean() > 25, "and red"
+
+
+@pytest.mark.parametrize("viseme", ["oh", "ou"])
+def test_f1_a_moustache_leaves_the_upper_lip_of_a_rounded_mouth(face: VectorFace, viseme: str) -> None:
+    stream, top, _, half = opening(face, "ansel", viseme)
+    y, u, v = planes(stream.draw(FaceCue(0.0, MOUTHS[viseme], Activity.SPEAKING)))
+    for side in (-0.3, 0.3):
+        x = round(stream.mouth_at[0] + side * half)
+        light = y[top - 8 : top + 4, x - 1 : x + 2].mean(axis=1)
+        red = (v.astype(int) - u)[(top - 8) // 2 : (top + 5) // 2, x // 2 - 1 : x // 2 + 1].mean(axis=1).repeat(2)
+        assert np.count_nonzero((light > 68) & (red[(top - 8) % 2 :][: len(light)] > 23)) >= 3
+
+
+@pytest.mark.parametrize("presenter", built_in())
+@pytest.mark.parametrize("viseme", ["oh", "ou"])
+def test_f1_the_skin_comes_along_with_rounded_lips(face: VectorFace, presenter: str, viseme: str) -> None:
+    """Corners of the mouth that were drawn in take the cheek, and a moustache, along for most of the way."""
+    stream = face.open(SIDE, SIDE, seed=1, choice=FaceChoice(presenter))
+    rig = stream._plate.mouth.rig
+    lips = lips_of(MOUTHS[viseme], rig, stream._plate.mouth.drop, 0.5)
+    still = np.zeros(len(MOTIONS), np.float32)
+    moved = follow_lips(still, MOUTHS[viseme], lips, rig, stream._plate.mouth.drop)[INDEX["gather"]]
+    assert 0.7 < float(moved) / (rig.half_width - lips.width) < 1.0
+
+
+@pytest.mark.parametrize(("presenter", "creased"), [("mira", True), ("ansel", True), ("juno", False)])
+def test_f1_lips_crease_when_drawn_together(face: VectorFace, presenter: str, creased: bool) -> None:
+    painter = face.open(512, 512, seed=1, choice=FaceChoice(presenter))._plate.mouth
+    found = painter._creases
+    assert (found is not None) is creased, "a flat drawing has none"
+    if found is None:
+        return
+    for viseme, most in (("ou", True), ("aa", False), ("sil", False), ("PP", False)):
+        shape = MOUTHS[viseme]
+        lips = lips_of(shape, painter.rig, painter.drop, 0.5)
+        with_them = painter.paint(Place(256.0, 300.0, 0.0), shape, lips)[0]
+        painter._creases = None
+        without = painter.paint(Place(256.0, 300.0, 0.0), shape, lips)[0]
+        painter._creases = found
+        lost = float((without[0] - with_them[0]).max())
+        assert lost > 8 if most else lost < 0.5, viseme
+
+
+@pytest.mark.parametrize("presenter", built_in())
+@pytest.mark.parametrize(("before", "after"), [("sil", "oh"), ("aa", "ou"), ("PP", "ou"), ("CH", "SS"), ("FF", "oh")])
+def test_f1_lips_round_without_a_jump(face: VectorFace, presenter: str, before: str, after: str) -> None:
+    stream = face.open(SIDE, SIDE, seed=1, choice=FaceChoice(presenter))
+    pose, (x, y) = stream.pose(FaceCue(0.0)), stream.mouth_at
+    part = slice(round(y) - 14, round(y) + 20), slice(round(x) - 22, round(x) + 22)
+
+    def between(t: float) -> MouthShape:
+        one, other = MOUTHS[before], MOUTHS[after]
+        return MouthShape(*((1 - t) * getattr(one, f) + t * getattr(other, f) for f in MouthShape.__slots__))
+
+    shots = [
+        planes(stream.render(replace(pose, mouth=between(t))))[0][part].astype(float)
+        for t in np.linspace(0, 1, 41).tolist()
+    ]
+    steps = [float(np.abs(b - a).mean()) for a, b in pairwise(shots)]
+    assert max(steps) < 3.5 * sum(steps) / len(steps)
 
 
 @pytest.mark.parametrize("presenter", built_in())

@@ -114,9 +114,9 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     thick = rig.mouth.lower[0][1]
     under = 15 * _bell(side, hw * 0.55) * _bell(y - my - thick - 9, 8)
     # Where the skin gathers beside rounded lips: it is carried inwards from here.
-    under += 11 * _bell(side - hw * 1.12, 13) * _bell(y - my - 2, 20)
-    under += 15 * _bell(side - hw * 0.97, 5) * _bell(y - my - 2, 12)
-    under -= 5 * _bell(side - hw * 1.42, 10) * _bell(y - my - 2, 22)
+    under += 11 * _bell(side - hw * 0.98, 13) * _bell(y - my - 2, 20)
+    under += 15 * _bell(side - hw * 0.84, 5) * _bell(y - my - 2, 12)
+    under -= 5 * _bell(side - hw * 1.3, 10) * _bell(y - my - 2, 22)
     under += 7 * _bell(side - 8, 4) * _bell(y - my + 27, 9)
     hollow = 13 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44)
     hollow -= 5 * _bell(side - hw - 62, 16) * _bell(y - my + 34, 26)

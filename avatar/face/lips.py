@@ -47,7 +47,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     `drop`: travel of the chin at jaw_open = 1; `smile`: `mouth.smile` leaves the corners as they are drawn.
     """
     apart = (1 - shape.close) * (1 - shape.press)
-    rounded = min(1.0, shape.pucker + 0.75 * shape.funnel)
+    rounded = _rounded(shape)
     agape = min(1.0, 1.35 * shape.jaw_open) * (1 - 0.6 * shape.stretch) * (1 - rounded) * apart
     open_ = shape.jaw_open * drop * (0.98 - 0.34 * shape.pucker - 0.20 * shape.funnel)
     open_ += 0.47 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 0.16 * mouth.half_width * shape.pucker
@@ -59,7 +59,9 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     down = (1 - share) * open_ * apart * (1 - roll) + 2.6 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
-    width = 1 + 0.15 * shape.stretch - 0.37 * shape.pucker - 0.20 * shape.funnel - 0.15 * shape.jaw_open - 0.06 * roll
+    width = 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.06 * roll
+    # Lips that are drawn together already hardly get narrower by being pushed forward.
+    width -= 0.45 * shape.pucker + 0.36 * shape.funnel - 0.48 * shape.pucker * shape.funnel
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     # Thin lips show more when they come forward.
@@ -70,7 +72,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.40, 1 - 0.45 * shape.pucker**1.5 - 0.25 * shape.funnel - 0.12 * roll),
+        inner=max(0.40, 1 - 0.42 * shape.pucker**1.2 - 0.26 * shape.funnel - 0.12 * roll),
         up=up,
         down=down,
         upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded + 0.8 * more),
@@ -81,6 +83,10 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
         tucked=roll,
         agape=agape,
     )
+
+
+def _rounded(shape: MouthShape) -> float:
+    return min(1.0, 1.15 * shape.pucker + 0.95 * shape.funnel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +104,11 @@ class Inside:
 def inside_of(shape: MouthShape, drop: float) -> Inside:
     """Teeth and tongue for blend parameters; continuous in all of them."""
     jaw = shape.jaw_open * drop
-    rounded = min(1.0, shape.pucker + 0.75 * shape.funnel)
+    rounded = _rounded(shape)
     # The upper teeth stay with the skull; lips that come forward cover them.
-    covered = rounded * (1 - shape.teeth)
+    covered = rounded * (1 - shape.teeth) ** 1.5
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
     upper += 1.4 * shape.roll_lower - 24.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 21.0 * covered
-    rest = 6 + 0.29 * jaw + rounded
+    rest = 6 + 0.29 * jaw + rounded - 2.5 * shape.pucker
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)
