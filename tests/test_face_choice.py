@@ -122,6 +122,17 @@ async def test_backgrounds_of_one_session(pictures: Path) -> None:
         assert caught.value.code == "unknown_background"
 
 
+async def test_a_picture_that_cannot_be_read_is_refused_without_its_place(pictures: Path) -> None:
+    (pictures / "broken.jpg").write_text("no picture")
+    face = VectorFace(backgrounds=str(pictures))
+    await face.start()
+    for name in ("broken.jpg", "missing.jpg"):
+        with pytest.raises(FaceError, match=name) as refused:
+            face.open(128, 128, choice=FaceChoice(background=name))
+        assert refused.value.code == "unknown_background"
+        assert str(pictures) not in str(refused.value)
+
+
 async def test_a_missing_folder_of_backgrounds_is_told(tmp_path: Path) -> None:
     with pytest.raises(FaceError, match=r"face\.vector\.backgrounds"):
         await VectorFace(backgrounds=str(tmp_path / "no")).start()

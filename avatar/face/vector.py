@@ -125,7 +125,12 @@ class VectorFace:
                 adapter=self.name,
                 code="unknown_background",
             )
-        check_background(str(picture))
+        try:
+            check_background(str(picture))
+        except FaceError:
+            raise FaceError(
+                f"the picture {name!r} can't be read", adapter=self.name, code="unknown_background"
+            ) from None  # its place is told to nobody
         return str(picture)
 
     def _load(self) -> None:
