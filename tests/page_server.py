@@ -33,6 +33,8 @@ class PageServer:
         self.dropped = 0
         """How many of the oldest messages are no longer kept."""
         self.refuse_logins = False
+        self.answers = True
+        """Whether heartbeats are answered."""
         self.kept: list[Message] = []
         """What GET /api/history tells."""
         self.deleted: list[str] = []
@@ -147,6 +149,8 @@ class PageServer:
 
     async def _on_message(self, request: web.Request, socket: web.WebSocketResponse, message: Message) -> None:
         if message["type"] == "heartbeat":
+            if self.answers:
+                await socket.send_json({"type": "heartbeat_response", "timestamp": 0})
             return
         if message["type"] == "login" and self.refuse_logins:
             await socket.close()

@@ -9,6 +9,11 @@ import { socketAddress } from "./api.js";
 const HEARTBEAT_MS = 20_000;
 /** Two heartbeats without any answer: the line is dead although nobody closed it. */
 const SILENCE_MS = 45_000;
+/**
+ * A heartbeat is to be answered within this time. Browsers let a hidden page's timers run once a minute: silence alone says
+ * nothing there.
+ */
+const ANSWER_MS = 5_000;
 /** Bytes (half a second) of the microphone that may wait: what a stalled network held up would delay all that is said later. */
 const MOST_SOUND = 16_000;
 const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000];
@@ -25,6 +30,9 @@ export class Socket {
   #retryTimer = 0;
   #beat = 0;
   #lastHeard = 0;
+  /** When the first heartbeat was sent after which nothing came; 0 for none. */
+  #unanswered = 0;
+  #check = 0;
   #credentials;
   #events;
   /** Number of the last message; null as long as the server has told none. */
@@ -86,6 +94,7 @@ export class Socket {
   /** Measure the round trip. */
   beat() {
     if (!this.open) return;
+    this.#unanswered ||= Date.now();
     this.#askedAt = performance.now();
     this.#write({ type: "heartbeat", timestamp: Date.now() });
   }
@@ -99,7 +108,7 @@ export class Socket {
   close() {
     this.#closed = true;
     clearTimeout(this.#retryTimer);
-    clearInterval(this.#beat);
+    this.#stopBeating();
     this.#socket?.close(1000);
   }
 
@@ -112,11 +121,11 @@ export class Socket {
     this.#retryTimer = 0;
     const socket = new WebSocket(socketAddress());
     this.#socket = socket;
-    this.#lastHeard = Date.now();
+    this.#heard();
     socket.onopen = () => this.#login();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = () => this.#lost(socket);
-    clearInterval(this.#beat);
+    this.#stopBeating();
     this.#beat = setInterval(() => this.#heartbeat(), HEARTBEAT_MS);
   }
 
@@ -133,12 +142,26 @@ export class Socket {
   }
 
   #heartbeat() {
-    if (Date.now() - this.#lastHeard > SILENCE_MS) this.#lost(this.#socket);
-    else this.beat();
+    const now = Date.now();
+    clearTimeout(this.#check);
+    if (now - this.#lastHeard <= SILENCE_MS) { this.beat(); return; }
+    if (!this.open || (this.#unanswered && now - this.#unanswered >= ANSWER_MS)) { this.#lost(this.#socket); return; }
+    this.beat();
+    this.#check = setTimeout(() => this.#heartbeat(), ANSWER_MS);
+  }
+
+  #heard() {
+    this.#lastHeard = Date.now();
+    this.#unanswered = 0;
+  }
+
+  #stopBeating() {
+    clearInterval(this.#beat);
+    clearTimeout(this.#check);
   }
 
   #receive(data) {
-    this.#lastHeard = Date.now();
+    this.#heard();
     let message;
     try { message = JSON.parse(data); } catch { return; }
     if (typeof message?.type !== "string") return;
@@ -199,7 +222,7 @@ export class Socket {
     socket.close();
     this.#socket = null;
     this.#welcome = false;
-    clearInterval(this.#beat);
+    this.#stopBeating();
     // What did come of a broken replay is counted already.
     if (this.#replay.length > 0) this.#events.onReplay(this.#replay, this.#gap);
     this.#replay = [];

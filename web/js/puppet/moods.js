@@ -1,6 +1,6 @@
 /** The presenter's moods: a face with its mouths and lids for each, and how one goes over into the other. */
 import { Atlas } from "./atlas.js";
-import { MouthBlend } from "./mouth_blend.js";
+import { AWAY_S, MouthBlend } from "./mouth_blend.js";
 
 export const NEUTRAL = "neutral";
 const MOODS = ["happy", "thinking", "surprised", "apologetic", "sad"];
@@ -57,6 +57,7 @@ export class Moods {
    */
   follow(row, names, step) {
     const wanted = this.#faces.get(this.#wanted) ?? this.neutral;
+    if (step > AWAY_S) [this.#from, this.#to, this.#share] = [wanted, null, 0];
     if (!this.#to && wanted !== this.#from) [this.#to, this.#share] = [wanted, 0];
     const fades = this.#to !== null;
     if (fades) this.#share = Math.min(1, this.#share + Math.min(step, 0.1) / FADE_S);

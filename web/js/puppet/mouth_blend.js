@@ -2,6 +2,8 @@
 
 /** Seconds after which most of a change of mouths is done. */
 const BLEND_S = 0.014;
+/** After a pause of so many seconds nobody saw the one before. */
+export const AWAY_S = 0.5;
 /** A share that can't be seen. */
 const NOTHING = 0.02;
 
@@ -26,7 +28,7 @@ export class MouthBlend {
   follow(row, names, step) {
     const goal = this.atlas.nearest(row, names);
     if (this.#shares.size === 1 && this.#shares.has(goal)) return row !== null;
-    const keep = Math.exp(-Math.min(step, 0.1) / BLEND_S);
+    const keep = step > AWAY_S ? 0 : Math.exp(-Math.min(step, 0.1) / BLEND_S);
     const before = new Map(this.#shares);
     this.#shares.clear();
     for (const [number, share] of before) if (number !== goal && share * keep > NOTHING) this.#shares.set(number, share * keep);
