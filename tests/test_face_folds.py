@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from avatar.face.plate import planes
 from avatar.face.vector import VectorFace
@@ -53,6 +54,45 @@ def test_a_mood_makes_its_folds_and_leaves_none_behind(face: VectorFace) -> None
     assert np.array_equal(stream.render(pose), plain)
 
 
+@pytest.mark.parametrize("presenter", ["mira", "ansel"])
+def test_a_jaw_that_drops_folds_the_cheeks_and_takes_the_crease_of_the_chin_along(
+    face: VectorFace, presenter: str
+) -> None:
+    stream = face.open(512, 512, seed=1, choice=FaceChoice(presenter))
+    plate, (x, y) = stream._plate, stream.mouth_at
+    pose = replace(stream.pose(FaceCue(0.0)), smile=plate.mouth.rig.smile)
+    pose.weights[:] = 0
+
+    def shadow(shape: MouthShape) -> NDArray[np.int64]:
+        """Luma that the folds take from the picture of a mouth."""
+        changed, folds = replace(pose, mouth=shape), plate.folds
+        one = face.open(512, 512, seed=1, choice=FaceChoice(presenter))
+        other = face.open(512, 512, seed=1, choice=FaceChoice(presenter))
+        assert folds is not None
+        shaded = planes(one.render(changed))[0].astype(int)
+        try:
+            plate.folds = None
+            return np.asarray(planes(other.render(changed))[0].astype(int) - shaded)
+        finally:
+            plate.folds = folds
+
+    def crease(shape: MouthShape) -> tuple[float, float]:
+        """How deep it is below the middle of the lower lip, and its distance from the resting mouth, pixels."""
+        below = shadow(shape)[round(y) + 8 : round(y) + 50, round(x) - 6 : round(x) + 7].mean(axis=1).clip(0)
+        return float(below.max()), float((below * np.arange(len(below))).sum() / max(1.0, below.sum()))
+
+    little, much, drawn_in = (
+        MouthShape(jaw_open=0.3), MouthShape(jaw_open=0.7), MouthShape(jaw_open=0.08, roll_lower=1.0, teeth=0.4)
+    )  # fmt: skip
+    assert crease(MouthShape())[0] < 1
+    for shape in (little, much, drawn_in):
+        assert crease(shape)[0] > 4
+    assert crease(drawn_in)[1] + 2 < crease(little)[1] < crease(much)[1] - 2, "it moves with the jaw"
+    cheek = slice(round(y) - 34, round(y) - 8), slice(round(x) - 40, round(x) - 12)
+    assert 3 < shadow(much)[cheek].max() < 14
+    assert shadow(much)[cheek].max() > shadow(little)[cheek].max()
+
+
 def test_a_drawing_may_do_without(face: VectorFace) -> None:
     assert face.open(128, 128, choice=FaceChoice("juno"))._plate.folds is None
 
@@ -66,7 +106,7 @@ def test_folds_that_come_back_are_not_made_again_and_those_kept_are_few(
     assert folds is not None
     number = len(folds.boxes) - 1
     x0, y0, x1, y1 = folds.boxes[number]
-    states = [(a, b, 3, 1) for a in range(11) for b in range(11)]
+    states = [(a, b, 3, 1, 2) for a in range(11) for b in range(11)]
     one, again, other = (plate.folded(folds, number, state) for state in (states[-1], states[-1], states[0]))
     assert one is again
     assert (one.astype(int) - other).min() < -10

@@ -50,11 +50,14 @@ class Folds:
         grin = max(0.0, lips.lift / 15)
         upper = pose.furrow, raised / 14
         jaw = lips.agape * shape.jaw_open
+        # However far a jaw drops: lips that are pushed forward have folds of their own.
+        drop = shape.jaw_open * (1 - lips.rounded)
         lower = (
-            0.75 * grin + 2.2 * wide + 0.5 * jaw,
+            0.75 * grin + 2.2 * wide + 0.65 * drop,
             grin + wide - 0.5 * lips.forward,
-            lips.forward + 0.9 * shape.roll_lower - 0.4 * shape.press,
+            lips.forward - 0.4 * shape.press,
             0.7 * lips.forward + 1.1 * jaw,
+            1.5 * drop + 0.8 * lips.tucked,
         )
         both = [tuple(round(min(1.0, max(0.0, depth)) * _STEPS) for depth in depths) for depths in (upper, lower)]
         return tuple(both[-len(self.boxes) :])
@@ -99,8 +102,8 @@ def _upper(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
 
 
 def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
-    """By the fold from the nose, by the corners of the mouth, by the shadow under a pushed lower lip, and by cheeks
-    that a long jaw or rounded lips draw in."""
+    """By the fold from the nose, by the corners of the mouth, by the shadow under a pushed lower lip, by cheeks that
+    a long jaw or rounded lips draw in, and by the crease under a lower lip that moves."""
     mx, my = rig.mouth.centre
     hw = rig.mouth.half_width
     nose_x, nose_y = rig.head.nose
@@ -118,6 +121,10 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     under += 15 * _bell(side - hw * 0.84, 5) * _bell(y - my - 2, 12)
     under -= 5 * _bell(side - hw * 1.3, 10) * _bell(y - my - 2, 22)
     under += 7 * _bell(side - 8, 4) * _bell(y - my + 27, 9)
+    # The crease under a lip that comes down or is drawn in, and the light on the chin below.
+    off = y - (my + thick + 11) + side * side * np.float32(0.16 / hw)
+    crease = 24 * np.where(off < 0, _bell(off, 6), _bell(off, 10)) * _bell(side, hw * 0.62)
+    crease -= 6 * _bell(off - 27, 11) * _bell(side, hw * 0.5)
     hollow = 13 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44)
     hollow -= 5 * _bell(side - hw - 62, 16) * _bell(y - my + 34, 26)
-    return [np.asarray(mask, np.float32) for mask in (fold, corner, under, hollow)]
+    return [np.asarray(mask, np.float32) for mask in (fold, corner, under, hollow, crease)]
