@@ -55,6 +55,16 @@ def test_one_closed_frame_closes_the_picture() -> None:
     assert opening(mouth_between(frames)) == 0
 
 
+def test_a_closure_that_is_sure_enough_closes_the_lips_completely() -> None:
+    def mouth(sure: float) -> MouthShape:
+        return mouth_of(sure * pure("PP")[0] + (1 - sure) * pure("aa")[0])
+
+    assert [opening(mouth(sure)) for sure in (0.61, 0.8)] == [0, 0]
+    wide = [opening(mouth(sure)) for sure in (0.0, 0.1, 0.3, 0.5, 0.6)]
+    assert wide == sorted(wide, reverse=True)
+    assert mouth(0.3).close == pytest.approx(0.5, abs=0.01), "more than its share"
+
+
 def test_everything_else_is_averaged() -> None:
     mixed = mouth_between(pure("aa", "ih"))
     assert mixed.jaw_open == pytest.approx((shape("aa").jaw_open + shape("ih").jaw_open) / 2)
