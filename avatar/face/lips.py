@@ -106,9 +106,9 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     jaw = shape.jaw_open * drop
     rounded = _rounded(shape)
     # The upper teeth stay with the skull; lips that come forward cover them.
-    covered = rounded * (1 - shape.teeth) ** 1.5
+    covered = rounded * (1 - shape.teeth) ** 2
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.4 * shape.roll_lower - 24.0 * covered
+    upper += 1.4 * shape.roll_lower - 28.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 21.0 * covered
     rest = 6 + 0.29 * jaw + rounded - 2.5 * shape.pucker
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

@@ -164,14 +164,14 @@ class MouthPainter:
         past = unit((np.abs(u) - reach) / (1 - reach)) * np.float32(lips.rounded)
         less = 1 - past
         past *= 1 + 0.4 * past
-        up = above * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
+        up = np.minimum(above, 0) * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
         # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
         kept = np.float32(1 - (1 - min(1.0, lips.lower)) * lips.tucked)
         low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
         low += line + (past + less * (1 - kept)) * rest[1] + self.size[1]
         # In the corners the upper lip wraps around the end of the lower one.
         off = above + below - past * past * np.float32(7 * k)
-        texture_rows = np.where(off < 0, np.minimum(up, self.size[1] - 1), low)
+        texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
         grid[:] = columns
