@@ -68,43 +68,47 @@ def draw_mouths(face: Face, presenter: str, width: int, height: int, mood: Expre
     neutral = strip.draw(MouthShape())
     spoken = [strip.draw(shape, mood=mood) for shape in shapes]
     blinked = [strip.draw(MouthShape(), shut, mood) for shut in SHUT]
-    mouth, eyes = _changed(spoken), _changed(blinked)
-    if mouth is not None and eyes is not None:
-        mouth = _under(mouth, eyes)
-    if mouth is None or (mouth[2] * mouth[3]) > _LARGEST * width * height:
-        raise FaceError("this face's mouth can't be drawn apart from the rest", code=NO_MOUTHS)
-    changed = None if calm else _changed([neutral, spoken[0]])
-    if not calm and (changed is None or changed[2] * changed[3] > _LARGEST * width * height):
-        raise FaceError(f"this face can't be drawn {mood} apart from the rest", code=NO_MOUTHS)
-    tiles = [_cut(picture, mouth) for picture in spoken]
-    rows = [_rows(tiles, _COLUMNS)]
+    eyes = _apart(_changed(blinked), width, height)
+    mouth = _apart(_under(_changed(spoken), eyes), width, height)
+    worn = None if calm else _apart(_changed([neutral, spoken[0]]), width, height)
+    if mouth is None or (worn is None and not calm):
+        raise FaceError(f"this face can't be drawn in pieces ({mood}): too much moves, or nothing", code=NO_MOUTHS)
+    rows = [_rows([_cut(picture, mouth) for picture in spoken], _COLUMNS)]
     places: dict[str, Any] = {
         "size": [width, height],
         "names": list(IMPORTANCE),
         "importance": list(IMPORTANCE.values()),
-        "mouth": {
-            "box": list(mouth),
-            "tiles": [
-                {"from": [number % _COLUMNS * mouth[2], number // _COLUMNS * mouth[3]], "at": _coordinates(shape)}
-                for number, shape in enumerate(shapes)
-            ],
-        },
+        "mouth": _part(mouth, _COLUMNS, 0, "at", [_coordinates(shape) for shape in shapes]),
         "eyes": None,
         "face": None,
     }
-    if eyes is not None and eyes[2] * eyes[3] <= _LARGEST * width * height:
+    if eyes is not None:
         columns = max(1, _COLUMNS * mouth[2] // eyes[2])
-        top = rows[0].shape[0]
+        places["eyes"] = _part(eyes, columns, _height(rows), "shut", SHUT)
         rows.append(_rows([_cut(picture, eyes) for picture in blinked], columns))
-        lids = [
-            {"from": [number % columns * eyes[2], top + number // columns * eyes[3]], "shut": shut}
-            for number, shut in enumerate(SHUT)
-        ]
-        places["eyes"] = {"box": list(eyes), "tiles": lids}
-    if changed is not None:
-        places["face"] = {"box": list(changed), "from": [0, sum(row.shape[0] for row in rows)]}
-        rows.append(_cut(spoken[0], changed))
+    if worn is not None:
+        places["face"] = {"box": list(worn), "from": [0, _height(rows)]}
+        rows.append(_cut(spoken[0], worn))
     return Mouths(_webp(_below(rows)), places)
+
+
+def _part(box: Box, columns: int, top: int, name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """What pages are told of tiles that lie in `columns` from `top` on, with a value each."""
+    _, _, width, height = box
+    tiles = [
+        {"from": [number % columns * width, top + number // columns * height], name: value}
+        for number, value in enumerate(values)
+    ]
+    return {"box": list(box), "tiles": tiles}
+
+
+def _apart(box: Box | None, width: int, height: int) -> Box | None:
+    """The box, unless it is too large a part of the picture."""
+    return box if box is not None and box[2] * box[3] <= _LARGEST * width * height else None
+
+
+def _height(rows: Sequence[Bgra]) -> int:
+    return sum(row.shape[0] for row in rows)
 
 
 @cache
@@ -181,8 +185,10 @@ def _changed(pictures: Sequence[Bgra]) -> Box | None:
     return left, top, right - left, bottom - top
 
 
-def _under(mouth: Box, eyes: Box) -> Box:
+def _under(mouth: Box | None, eyes: Box | None) -> Box | None:
     """The mouth without the little that moves with it between the eyes: no spot belongs to both."""
+    if mouth is None or eyes is None:
+        return mouth
     top = max(mouth[1], eyes[1] + eyes[3])
     return mouth[0], top, mouth[2], max(2, mouth[1] + mouth[3] - top)
 

@@ -41,7 +41,7 @@ SEEN = """
 
 _PRELUDE = """async (given) => {
     const {Moments} = await import('/js/sound/moments.js');
-    const {InStep} = await import('/js/sound/in_step.js');
+    const {InStep} = await import('/js/in_step.js');
     /* A voice whose moments are `now` ms after the first sound of `reply`; others are over. */
     const voice = {reply: 'r1', now: 0};
     const moments = new Moments((reply, at) => reply === voice.reply ? Math.max(0, at - voice.now) : 0);
@@ -131,9 +131,12 @@ async def test_e1_an_answer_that_is_held_tells_nothing_until_it_goes_on(page: Pa
         moments.pause('r1');
         const held = heard(2000);
         moments.resume('r1');
-        return [held, heard(2000)];
+        const resumed = heard(2000);
+        moments.pause('r1');
+        tell(reply('end', 2000)); // its sound was lost on the way
+        return [held, resumed, heard(2000)];
     """
-    assert await run(page, code) == [[], ["sentence"]]
+    assert await run(page, code) == [[], ["sentence"], ["end"]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -147,7 +147,7 @@ def _at(viseme: str) -> list[float]:
 
 def test_h3_a_face_that_moves_as_a_whole_has_no_pieces() -> None:
     for mood in (Expression.NEUTRAL, Expression.SAD):
-        with pytest.raises(FaceError, match="apart") as caught:
+        with pytest.raises(FaceError, match="pieces") as caught:
             draw_mouths(GreyFace(), "grey", 64, 64, mood)
         assert caught.value.code == "no_mouths"
 

@@ -1,10 +1,10 @@
 /** A conversation's sound over the message channel, where WebRTC can't or mustn't be used: as a `Peer` to the session. */
 import { ApiError } from "./api.js";
+import { InStep } from "./in_step.js";
 import { isGesture } from "./puppet/gestures.js";
 import { Lips } from "./puppet/lips.js";
 import { NEUTRAL } from "./puppet/moods.js";
 import { workletsPossible } from "./sound/context.js";
-import { InStep } from "./sound/in_step.js";
 import { Moments } from "./sound/moments.js";
 import { Player } from "./sound/player.js";
 import { Uplink } from "./sound/uplink.js";

@@ -26,6 +26,7 @@ export class Puppet {
   #ready = false;
   #frame = 0;
   #paintedAt = 0;
+  #seenAt = 0;
   #blinks = new Blinks();
   #gestures = new Gestures();
   #sway = new Sway();
@@ -128,7 +129,8 @@ export class Puppet {
     if (!this.#ready) return;
     const time = now / 1000;
     const row = this.#lips?.now() ?? null;
-    const moves = this.#moods?.follow(row, this.#lips?.names ?? [], (now - this.#paintedAt) / 1000) ?? false;
+    const moves = this.#moods?.follow(row, this.#lips?.names ?? [], (now - this.#seenAt) / 1000) ?? false;
+    this.#seenAt = now;
     const shut = this.#moods?.neutral.atlas.eyes ? this.#blinks.at(time) : 0;
     const still = !moves && shut === 0 && !this.#gestures.moves(time);
     if (!first && still && now - this.#paintedAt < SLOW_MS) return;

@@ -22,6 +22,7 @@ export class Moments {
    * @param {{reply: string, at: number, kind: string, run: () => void}} moment `kind`: see `cancel`; `reply`: "" for no moment of its own
    */
   at(moment) {
+    this.resume(moment.reply); // of one that is silent nothing new is told
     this.#held.push(moment);
     this.look();
   }
@@ -31,10 +32,12 @@ export class Moments {
     this.#held = this.#held.filter((moment) => moment.kind !== kind);
   }
 
+  /** The reply falls silent. */
   pause(reply) {
     this.#paused = reply;
   }
 
+  /** It goes on. */
   resume(reply) {
     if (this.#paused === reply) this.#paused = null;
   }

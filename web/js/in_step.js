@@ -1,5 +1,5 @@
 /** Tells what the server says of its speech when it is heard, which is later than it is said: without WebRTC the page knows how much. */
-import { ofUser } from "../conversation.js";
+import { ofUser } from "./conversation.js";
 
 /** A kind of `Moments`. */
 const STATUS = "status";
@@ -12,7 +12,7 @@ export class InStep {
   #moments;
   #coming;
 
-  /** @param {import("./moments.js").Moments} moments @param {() => string} coming the reply whose sound comes, "" for none */
+  /** @param {import("./sound/moments.js").Moments} moments @param {() => string} coming the reply whose sound comes, "" for none */
   constructor(moments, coming) {
     this.#moments = moments;
     this.#coming = coming;
