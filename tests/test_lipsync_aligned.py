@@ -14,7 +14,7 @@ from avatar.lipsync.aligned import AlignedLipSync
 from avatar.lipsync.alignment import BLOCK, LAG, PRIOR, Aligned, Alignment
 from avatar.lipsync.glide import Glide
 from avatar.lipsync.labels import Timed, segments_of
-from avatar.lipsync.lattice import lattice_of, sounds_of
+from avatar.lipsync.lattice import Transitions, lattice_of, sounds_of
 from avatar.lipsync.metrics import Judged, accuracy, closure_recall, separation
 from avatar.lipsync.pronunciation import Word
 from avatar.tts.espeak import EspeakSynthesizer
@@ -59,16 +59,18 @@ def test_sounds_of_a_word() -> None:
 
 def test_lattice_loses_no_probability() -> None:
     lattice = lattice_of(WORDS)
-    whole = lattice.transitions(0, len(lattice))
+    whole = Transitions(lattice, len(lattice)).matrix
     assert np.allclose(whole.sum(axis=1), 1, atol=1e-5)
     assert np.allclose(whole, np.triu(whole)), "speech never goes back"
     assert np.allclose(lattice.visemes.sum(axis=1), 1, atol=1e-5)
-    assert np.array_equal(lattice.transitions(5, 15), whole[5:15, 5:15])
-    larger = np.ones((12, 12), np.float32)
-    assert lattice.transitions(5, 15, larger) is larger
-    assert np.array_equal(larger[:10, :10], whole[5:15, 5:15])
-    assert not larger[10:].any()
-    assert not larger[:, 10:].any()
+    part = Transitions(lattice, 10)
+    assert np.array_equal(part.matrix, whole[:10, :10])
+    part.look(5)
+    assert np.array_equal(part.matrix, whole[5:15, 5:15])
+    part.look(len(lattice) - 6)
+    assert np.array_equal(part.matrix[:6, :6], whole[-6:, -6:])
+    assert not part.matrix[6:].any()
+    assert not part.matrix[:, 6:].any()
 
 
 def test_alignment_finds_every_sound_of_the_text() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.lipsync.agreement import Agreement
-from avatar.lipsync.lattice import Lattice
+from avatar.lipsync.lattice import Lattice, Transitions
 from core.frames import VISEME_RATE, VISEMES
 
 Floats = NDArray[np.float32]
@@ -93,8 +93,10 @@ class Alignment:
         self._reached = np.zeros(BEAM, np.float32)
         self._total = np.zeros(1, np.float32)
         self._low = 0
-        self._transitions = np.zeros((BEAM, BEAM), np.float32)
-        """Filled anew where the beam moves on: a new one would be cold in the processor's cache."""
+        # Changed in place where the beam moves on: new ones would be cold in the processor's cache.
+        self._beam = Transitions(lattice, BEAM)
+        self._transitions = self._beam.matrix
+        self._emission = np.empty((len(VISEMES), BEAM), np.float32)
         self._look(0)
         self._alpha = np.zeros(BEAM, np.float32)
         self._alpha[0] = 1.0
@@ -122,13 +124,11 @@ class Alignment:
 
     def _look(self, low: int) -> None:
         """Set the beam to the states from `low` on; where the text has fewer, the last ones are never reached."""
-        net = self._lattice
-        high = min(low + BEAM, len(net))
         self._low = low
-        net.transitions(low, high, self._transitions)
+        self._beam.look(low)
         self._visemes = self._all_visemes[low : low + BEAM]
-        self._emission = np.ascontiguousarray(self._all_emissions[low : low + BEAM].T)
-        self._last = len(net) - 1 - low
+        np.copyto(self._emission, self._all_emissions[low : low + BEAM].T)
+        self._last = len(self._lattice) - 1 - low
 
     def _evidence(self, posteriors: Floats) -> list[float]:
         """Hear frames, shape (n, 15): what they say of the beam's states, relative to the best that any state could
@@ -222,10 +222,10 @@ class Alignment:
             return
         half = BEAM // 2
         self._look(self._low + half)
-        for values in (undecided, self._likelihoods[: self._count]):
-            values[:, :half] = values[:, half:]
-            values[:, half:] = 0
-        undecided /= undecided.sum(axis=1, keepdims=True)
+        size = self._count * BEAM
+        for flat, rows in ((self._flat_alphas, undecided), (self._flat_likelihoods, self._likelihoods[: self._count])):
+            flat[: size - half] = flat[half:size]
+            rows[:, half:] = 0
 
 
 def _joined(parts: list[Aligned]) -> Aligned:

@@ -52,7 +52,7 @@ class Sound:
 class Lattice:
     """States in order. From each of them speech stays, goes on to the next, or leaves some out.
 
-    `onward`, shape (reach + 1, n): row k is the probability that k states further comes next; columns sum to 1.
+    `onward`, shape (n, reach + 1): column k is the probability that k states further comes next; rows sum to 1.
     `visemes`, shape (n, 15): the viseme that each state expects. `word`: number of the word a state belongs to; a
     pause belongs to the word before it.
     """
@@ -64,19 +64,29 @@ class Lattice:
     def __len__(self) -> int:
         return len(self.word)
 
-    def transitions(self, low: int, high: int, out: Floats | None = None) -> Floats:
-        """Probabilities from state to state within [low, high), shape (high - low, high - low), rows "from".
 
-        `out`, contiguous and at least as large, is filled and returned instead; what lies beyond becomes 0.
-        """
-        size = high - low
-        matrix = np.zeros((size, size), np.float32) if out is None else out
-        matrix.fill(0)
-        width = len(matrix)
-        flat = matrix.reshape(-1)
-        for further, shares in enumerate(self.onward[:size]):
-            flat[further : (size - further) * width : width + 1] = shares[low : high - further]
-        return matrix
+class Transitions:
+    """Probabilities from state to state among `size` neighbours, changed in place as one looks further on.
+
+    `matrix`, shape (size, size): rows "from", columns "to"; 0 beyond the last state.
+    """
+
+    def __init__(self, lattice: Lattice, size: int) -> None:
+        """The first `size` states: more than twice as many as any reaches further."""
+        self._onward = np.pad(lattice.onward, ((0, size), (0, 0)))
+        self._reach = self._onward.shape[1] - 1
+        values = np.zeros(size * size + self._reach, np.float32)
+        self.matrix: Floats = values[: size * size].reshape(size, size)
+        shape, item = (size, self._reach + 1), values.itemsize
+        self._diagonals: Floats = np.ndarray(shape, np.float32, values, strides=((size + 1) * item, item))
+        """Row i begins at the matrix's diagonal; what has no room in its row falls into the beginning of the next."""
+        self.look(0)
+
+    def look(self, low: int) -> None:
+        """Set `matrix` to the states from `low` on."""
+        size = len(self.matrix)
+        np.copyto(self._diagonals, self._onward[low : low + size])
+        self.matrix[size - self._reach :, : self._reach] = 0
 
 
 def sounds_of(word: Word) -> list[Sound]:
@@ -150,9 +160,9 @@ def _finished(builder: _Builder) -> Lattice:
     stay = np.array(builder.stay, np.float32)
     jump = (1 - stay) * np.where(inside, np.array(builder.jump, np.float32), 0)
     further = np.where(inside, target - source, 0)
-    onward = np.zeros((max(1, int(further.max())) + 1, count), np.float32)
-    onward[0], onward[1] = stay, 1 - stay - jump
-    onward[further, source] += jump
+    onward = np.zeros((count, max(1, int(further.max())) + 1), np.float32)
+    onward[:, 0], onward[:, 1] = stay, 1 - stay - jump
+    onward[source, further] += jump
     return Lattice(onward, np.stack(builder.visemes), np.array(builder.word, np.intp))
 
 
