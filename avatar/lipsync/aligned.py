@@ -127,15 +127,14 @@ class AlignedLipStream:
         """The mouth between what the text expects and what is heard, by how well they agree."""
         count = len(aligned.visemes)
         heard, self._heard = self._heard[:count], self._heard[count:]
-        trust, trusts = aligned.trust, aligned.trust.tolist()
-        if max(aligned.ended.tolist(), default=0) > 0:
-            # speech that goes on after the end of the text is none of it
-            trust = trust * (1 - aligned.ended * (1 - heard[:, _SIL]))
         rows, doubt = aligned.visemes, np.zeros(count, np.float32)
-        if min(trust.tolist(), default=1) < 1:
+        if any(aligned.ended) or min(aligned.trust, default=1) < 1:
+            # speech that goes on after the end of the text is none of it
+            beyond = np.array(aligned.ended, np.float32) * (1 - heard[:, _SIL])
+            trust = np.array(aligned.trust, np.float32) * (1 - beyond)
             rows = np.asarray(trust[:, None] * rows + (1 - trust)[:, None] * heard, np.float32)
             doubt = np.where(trust < _NEARLY, 1 - trust, doubt)
-        return Judgement(self._glide.feed(rows, heard, doubt), aligned.score.tolist(), trusts)
+        return Judgement(self._glide.feed(rows, heard, doubt), aligned.score, aligned.trust)
 
 
 class _Script:

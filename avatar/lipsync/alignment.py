@@ -52,14 +52,14 @@ PRIOR: Floats = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """What the text says of some frames. `visemes`, shape (n, 15): expected viseme, rows sum to 1; `ended`, shape (n,):
-    how surely the text is over; `score` and `trust`, shape (n,): see `agreement.Agreement`, by all that was heard
-    when they were decided."""
+    """What the text says of some frames. `visemes`, shape (n, 15): expected viseme, rows sum to 1; of each frame
+    `ended`: how surely the text is over; `score` and `trust`: see `agreement.Agreement`, by all that was heard when
+    they were decided."""
 
     visemes: Floats
-    ended: Floats
-    score: Floats
-    trust: Floats
+    ended: list[float]
+    score: list[float]
+    trust: list[float]
 
 
 class Alignment:
@@ -155,7 +155,7 @@ class Alignment:
         np.multiply(reached, likelihood, out=alpha)
         total = float(alpha.dot(_ONES, out=self._total)[0])
         self._agreement.hear(math.log(max(total, 1e-6)), spoken)
-        allowed = self._allowed()
+        allowed = self._allowed() if self._bounds or self._first_state > self._low else None
         if allowed is not None and (within := alpha * allowed).sum() > _LEFT * total:
             np.copyto(alpha, within)
             likelihood *= allowed
@@ -170,8 +170,6 @@ class Alignment:
 
     def _allowed(self) -> Floats | None:
         """1 for the states of the beam that the words' times allow now, 0 for the others; None without such times."""
-        if not self._bounds and self._first_state <= self._low:
-            return None
         now = self._frame / VISEME_RATE
         while self._bounds and self._bounds[0][0] + _BOUND_S < now:
             self._first_state = self._bounds.popleft()[1]
@@ -196,12 +194,9 @@ class Alignment:
         visemes = occupancy.dot(self._visemes)
         totals = np.maximum(np.add.reduce(visemes, axis=1, keepdims=True), _LEAST)
         visemes /= totals
-        ended: Floats = np.zeros(count, np.float32)
-        if self._last < BEAM:
-            np.divide(occupancy[:, self._last], totals[:, 0], out=ended)
+        ended = (occupancy[:, self._last] / totals[:, 0]).tolist() if self._last < BEAM else [0.0] * count
         self._forget(count)
-        score = np.array([self._agreement.score] * count, np.float32)
-        return Aligned(visemes, ended, score, np.array(self._agreement.trust(count), np.float32))
+        return Aligned(visemes, ended, [self._agreement.score] * count, self._agreement.trust(count))
 
     def _forget(self, count: int) -> None:
         """Drop the oldest `count` frames."""
@@ -229,11 +224,9 @@ class Alignment:
 
 
 def _joined(parts: list[Aligned]) -> Aligned:
-    none = np.zeros(0, np.float32)
-    parts = [Aligned(np.zeros((0, len(VISEMES)), np.float32), none, none, none), *parts]
     return Aligned(
-        np.concatenate([part.visemes for part in parts]),
-        np.concatenate([part.ended for part in parts]),
-        np.concatenate([part.score for part in parts]),
-        np.concatenate([part.trust for part in parts]),
+        np.concatenate([np.zeros((0, len(VISEMES)), np.float32), *(part.visemes for part in parts)]),
+        [ended for part in parts for ended in part.ended],
+        [score for part in parts for score in part.score],
+        [trust for part in parts for trust in part.trust],
     )

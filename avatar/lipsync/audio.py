@@ -75,8 +75,9 @@ class GatedPosteriors:
 
 def _shut(heard: Heard) -> VisemeFrames:
     """Silence where there can be no speech."""
-    if not len(heard.may) or float(heard.may.min()) == 1:
+    if min(heard.may, default=1) == 1:
         return heard.rows
-    rows = heard.rows * heard.may[:, None]
-    rows[:, _SIL] += 1 - heard.may
+    may = np.array(heard.may, np.float32)
+    rows = heard.rows * may[:, None]
+    rows[:, _SIL] += 1 - may
     return rows

@@ -14,7 +14,7 @@ BEFORE = (WINDOW - HOP) // 2
 """Samples of a frame's window before its hop, and as many after it: the window is centred on the hop."""
 _FFT = 512
 _LOWEST, _HIGHEST = 60.0, 7800.0
-_TO_FULL_SCALE = np.float32(1 / 32768)
+_FULL_SCALE = 32768
 _FLOOR: NDArray[np.float32] = np.array(1e-8, np.float32)
 """Power (full scale = 1) added to each band: quieter than -80 dBFS is silence."""
 
@@ -33,7 +33,7 @@ def _filters() -> NDArray[np.float32]:
 
 
 _TAPER = np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
-_MEL = _filters() * np.float32(2 / (np.sum(_TAPER.astype(float) ** 2) * _FFT))
+_MEL = _filters() * np.float32(2 / (np.sum(_TAPER.astype(float) ** 2) * _FFT * _FULL_SCALE**2))
 _MEL_OF_PARTS = np.ascontiguousarray(np.repeat(_MEL, 2, axis=0).T).T
 """For the squares of real and imaginary parts in turn: their sum is the power. In the order that is quickest here."""
 _SILENCE = np.float32(np.log(_FLOOR))
@@ -47,10 +47,11 @@ class LogMelStream:
         self._samples = 0
         self._frames = 0
 
-    def feed(self, samples: Samples) -> Mel:
-        """Take int16 samples, shape (n,), at `LISTEN_RATE`; the frames whose window is complete."""
+    def feed(self, samples: Samples | NDArray[np.float32]) -> Mel:
+        """Take int16 samples, or the same numbers as float32, shape (n,), at `LISTEN_RATE`; the frames whose window is
+        complete."""
         self._samples += len(samples)
-        self._audio = np.concatenate((self._audio, samples * _TO_FULL_SCALE))
+        self._audio = np.concatenate((self._audio, np.asarray(samples, np.float32)))
         count = max(0, (len(self._audio) - WINDOW) // HOP + 1)
         mel = log_mel(self._audio, count)
         self._audio = self._audio[count * HOP :]
@@ -66,7 +67,7 @@ class LogMelStream:
 
 
 def log_mel(audio: NDArray[np.float32], count: int) -> Mel:
-    """Features of `count` windows that begin at every `HOP`th sample of `audio` (full scale = 1)."""
+    """Features of `count` windows that begin at every `HOP`th sample of `audio` (full scale = 32768)."""
     if count <= 0:
         return np.zeros((0, MEL_BANDS), np.float32)
     # as numpy's sliding_window_view, in a tenth of its time

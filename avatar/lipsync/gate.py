@@ -39,11 +39,11 @@ _FALL = 3.0 / VISEME_RATE
 
 
 class Presence(NamedTuple):
-    """Of each frame, shape (n,), float32, 0..1."""
+    """Of each frame, 0..1."""
 
-    may: Floats
+    may: list[float]
     """Speech is possible: loud enough here or so near that this may be a closure within it."""
-    must: Floats
+    must: list[float]
     """It can't be silence: clearly above the noise, and not far below the speaker's vowels."""
 
 
@@ -65,9 +65,10 @@ class SpeechGate:
         self._may = [0.0] * HOLD
         self._must: list[float] = []
 
-    def feed(self, samples: Samples) -> Presence:
-        """Take int16 samples, shape (n,), at `LISTEN_RATE`; the frames that are decided, `AHEAD` frames late."""
-        return self._decide(samples.astype(np.float32))
+    def feed(self, samples: Samples | Floats) -> Presence:
+        """Take int16 samples, or the same numbers as float32, shape (n,), at `LISTEN_RATE`; the frames that are
+        decided, `AHEAD` frames late."""
+        return self._decide(np.asarray(samples, np.float32))
 
     def finish(self) -> Presence:
         """The rest, at least up to the last hop begun; silence follows."""
@@ -88,7 +89,7 @@ class SpeechGate:
             may = [max(self._may[i : i + HOLD + 1 + AHEAD]) for i in range(count)]
         must = self._must[:count]
         self._may, self._must = self._may[count:], self._must[count:]
-        return Presence(np.array(may, np.float32), np.array(must, np.float32))
+        return Presence(may, must)
 
     def _hear(self, power: float) -> None:
         """The next frame, by its power."""

@@ -72,7 +72,7 @@ class Transitions:
     """
 
     def __init__(self, lattice: Lattice, size: int) -> None:
-        """The first `size` states: more than twice as many as any reaches further."""
+        """The first `size` states, which must be more than twice as many as one moves on at most."""
         self._onward = np.pad(lattice.onward, ((0, size), (0, 0)))
         self._reach = self._onward.shape[1] - 1
         values = np.zeros(size * size + self._reach, np.float32)

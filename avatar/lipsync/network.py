@@ -160,7 +160,7 @@ class NetworkStream:
         return self.feed(self._left) if len(self._left) else self.feed(np.zeros((0, MEL_BANDS), np.float32))
 
     def logits(self, mel: Mel) -> Array:
-        """As `feed`, each row less some number of its own."""
+        """As `feed`, but each row is off by a number of its own."""
         if len(self._left):
             mel = np.concatenate((self._left, mel))
         steps = len(mel) // STEP
@@ -206,6 +206,7 @@ class _Route:
         (self._first_taps, self._first_flat), (self._taps, self._flat) = taps[0], taps[-1]
         after = [layer.inputs for layer in self._layers[1:]] + [self._last[:, :-1]]
         self._begin = after[0]
+        self._shifts = [(layer.past, layer.later) for layer in self._layers]
         self._blocks = [
             (layer.window, block.conv.weight, block.mix, layer.inputs, then)
             for layer, block, then in zip(self._layers[1:], network.blocks, after[1:], strict=True)
@@ -225,8 +226,8 @@ class _Route:
             hidden.dot(mix, out=mixed)
             np.add(before, mixed, out=after)
         self._last.dot(self._head, out=logits)
-        for layer in self._layers:
-            np.copyto(layer.past, layer.later)
+        for past, later in self._shifts:
+            np.copyto(past, later)
 
 
 def _layer(conv: Convolution, line: Array, steps: int) -> _Layer:

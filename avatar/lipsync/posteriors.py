@@ -15,7 +15,7 @@ from core.frames import LISTEN_RATE, VISEME_RATE, VISEMES, Samples, VisemeFrames
 LOOK_AHEAD = (LOOK_AHEAD_FRAMES + STEP - 1) / VISEME_RATE + BEFORE / LISTEN_RATE
 """Seconds of sound after a frame's end that must have come before the frame is returned, at most."""
 assert AHEAD <= LOOK_AHEAD_FRAMES, "the gate must never make the network wait"
-_TAKEN: NDArray[np.float32] = np.array(0.98, np.float32)
+_TAKEN = 0.98
 """Share of the network's silence that goes where the sound is too loud for it: it takes people's fading vowels for
 silence."""
 FAVOURED = 1.3
@@ -23,15 +23,13 @@ FAVOURED = 1.3
 _SIL, _PP = VISEMES.index("sil"), VISEMES.index("PP")
 _WEIGHTS: NDArray[np.float32] = np.ones(len(VISEMES), np.float32)
 _WEIGHTS[_PP] = FAVOURED
-_ONE: NDArray[np.float32] = np.ones((), np.float32)
-"""Python's 1 would be converted at each use."""
 
 
 class Heard(NamedTuple):
-    """Decided frames: posteriors, shape (n, 15), and whether there may be speech, shape (n,), 0..1 (`gate.py`)."""
+    """Decided frames: posteriors, shape (n, 15), and of each whether there may be speech, 0..1 (`gate.py`)."""
 
     rows: VisemeFrames
-    may: NDArray[np.float32]
+    may: list[float]
 
 
 class PosteriorStream:
@@ -41,7 +39,8 @@ class PosteriorStream:
         self._mel = LogMelStream()
         self._network = network.open()
         self._gate = SpeechGate()
-        self._may = self._must = np.zeros(0, np.float32)
+        self._may: list[float] = []
+        self._must: list[float] = []
         self._samples = 0
         self._returned = 0
         self._early = LOOK_AHEAD_FRAMES
@@ -57,7 +56,8 @@ class PosteriorStream:
     def hear(self, samples: Samples) -> Heard:
         """As `feed`, with the gate."""
         self._samples += len(samples)
-        return self._take(self._network.logits(self._mel.feed(samples)), self._gate.feed(samples))
+        audio = samples.astype(np.float32)
+        return self._take(self._network.logits(self._mel.feed(audio)), self._gate.feed(audio))
 
     def conclude(self) -> Heard:
         """As `finish`, with the gate."""
@@ -67,7 +67,7 @@ class PosteriorStream:
         return Heard(heard.rows[:missing], heard.may[:missing])
 
     def _take(self, logits: VisemeFrames, presence: Presence) -> Heard:
-        may, must = np.concatenate((self._may, presence.may)), np.concatenate((self._must, presence.must))
+        may, must = self._may + presence.may, self._must + presence.must
         if self._early:
             skipped = min(self._early, len(logits))
             self._early -= skipped
@@ -79,6 +79,6 @@ class PosteriorStream:
         np.exp(rows, out=rows)
         rows *= _WEIGHTS
         silence = rows[:, _SIL]
-        silence *= _ONE - _TAKEN * must[:count]
+        silence *= [1 - _TAKEN * sure for sure in must[:count]]
         rows /= np.add.reduce(rows, axis=1, keepdims=True)
         return Heard(rows, may[:count])
