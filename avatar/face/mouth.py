@@ -179,24 +179,30 @@ class MouthPainter:
         skin = cv2.remap(self._lips, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out[:3] = skin.transpose(2, 0, 1)
         if self.rig.shade:
-            near = np.minimum(np.abs(above) * np.float32(1 + 0.9 * lips.forward), np.abs(below))
-            near *= near
-            if lips.rounded:
-                near += np.square(past * np.float32((1 - reach) * lips.width * k))
-            # Lips that come forward curl around the opening: their inner wall lies in the shade.
-            curled = np.float32(lips.forward) * unit((lower_in - upper_in) * np.float32(0.4 / k))
-            wide = (1.5 + 2.6 * curled) * np.float32(k)
-            dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
-            light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
-            if lips.forward and self._creases is not None:
-                # They run out from the opening.
-                away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
-                place = (u / away + np.float32(_CREASED)) * np.float32(_STEPS / (2 * _CREASED))
-                np.clip(place, 0, _STEPS, out=place)
-                light *= 1 - np.float32(lips.forward) * self._creases[place.astype(np.intp)]
-            out[0] = (out[0] - 16) * light + 16
+            out[0] = (out[0] - 16) * self._light(u, above, below, past, lips) + 16
         if lips.rounded:
             self._join(out, past, off)
+
+    def _light(self, u: Floats, above: Floats, below: Floats, past: Floats, lips: Lips) -> Floats:
+        """The light on the lips, 0..1; `above` and `below`: rows below the edges of the opening, `past`: how far
+        beside it."""
+        k = self.scale
+        near = np.minimum(np.abs(above) * np.float32(1 + 0.9 * lips.forward), np.abs(below))
+        near *= near
+        if lips.rounded:
+            near += np.square(past * np.float32((1 - _reach(lips)) * lips.width * k))
+        # Lips that come forward curl around the opening: their inner wall lies in the shade.
+        curled = np.float32(lips.forward) * unit((above[0] - below[0]) * np.float32(0.4 / k))
+        wide = (1.5 + 2.6 * curled) * np.float32(k)
+        dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
+        light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
+        if lips.forward and self._creases is not None:
+            # They run out from the opening.
+            away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
+            place = (u / away + np.float32(_CREASED)) * np.float32(_STEPS / (2 * _CREASED))
+            np.clip(place, 0, _STEPS, out=place)
+            light *= 1 - np.float32(lips.forward) * self._creases[place.astype(np.intp)]
+        return np.asarray(light, np.float32)
 
     def _join(self, out: Layer, past: Floats, off: Floats) -> None:
         """Upper and lower lip go over into each other beside a rounded opening, where `past` is above 0; `off`:
