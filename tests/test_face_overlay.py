@@ -61,7 +61,7 @@ async def test_glasses_go_with_the_head_but_not_with_brows_or_lids(folder: Path)
     for part in ("inner_left", "inner_right", "outer_left", "outer_right"):
         pose.weights[INDEX[f"brow_{part}"]] = 14
     # Nearly: the skin that moves shines through the soft edge of the glasses.
-    assert blue(stream.render(replace(pose, mouth=MouthShape(jaw_open=1.0)))) == pytest.approx(blue(rest), rel=1e-4)
+    assert blue(stream.render(replace(pose, mouth=MouthShape(jaw_open=1.0)))) == pytest.approx(blue(rest), rel=3e-4)
     pose.weights[:] = 0
     pose.weights[INDEX["shift_x"]] = 12
     x, y, amount = blue(stream.render(pose))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from avatar.face.art import built_in
+from avatar.face.art import built_in, find_presenter
 from avatar.face.lips import inside_of, lips_of
 from avatar.face.mouth import Place
 from avatar.face.plate import planes
+from avatar.face.rig import load_rig
 from avatar.face.sheet import MOUTHS
 from avatar.face.vector import VectorFace, VectorStream
-from avatar.face.warp import INDEX, MOTIONS, follow_lips
+from avatar.face.warp import INDEX, MOTIONS, basis, follow_lips
 from avatar.lipsync.mouth import mouth_of
 from core.frames import VISEMES, Activity, FaceChoice, FaceCue, MouthShape
 
@@ -260,6 +261,26 @@ def test_f1_the_way_to_f_and_back_has_no_jumps(face: VectorFace, presenter: str)
 
 def _row(viseme: str) -> NDArray[np.float64]:
     return np.eye(len(VISEMES))[VISEMES.index(viseme)]
+
+
+@pytest.mark.parametrize("presenter", built_in())
+def test_f1_cheeks_and_lower_lids_follow_the_jaw(presenter: str) -> None:
+    rig = load_rig(find_presenter(presenter))
+    (x, y), (mx, my) = rig.eyes.left.centre, rig.mouth.centre
+    points = np.array([(x, y + 16), (x, y - 16), (mx - 100, my - 75)], np.float32)
+    moves = basis(rig, points[:, 0], points[:, 1])
+
+    def lower(viseme: str) -> NDArray[np.float32]:
+        """How far down the skin at the points is, art units."""
+        shape = MOUTHS[viseme]
+        lips = lips_of(shape, rig.mouth, rig.jaw.drop, rig.mouth.smile)
+        weights = follow_lips(np.zeros(len(MOTIONS), np.float32), shape, lips, rig.mouth, rig.jaw.drop)
+        return np.asarray(np.tensordot(weights, moves[..., 1], 1))
+
+    lid, upper_lid, cheek = lower("aa") - lower("PP")
+    assert 0.6 < lid < 3
+    assert abs(upper_lid) < 0.2
+    assert 3 < cheek < 12
 
 
 @pytest.mark.parametrize("presenter", built_in())

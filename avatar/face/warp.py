@@ -49,7 +49,7 @@ def _smooth(low: float | Floats, high: float | Floats, v: Floats) -> Floats:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def _bump(x: Floats, y: Floats, cx: float, cy: float, rx: float, ry: float) -> Floats:
+def _bump(x: Floats, y: Floats, cx: float, cy: float, rx: float, ry: float | Floats) -> Floats:
     return np.asarray(np.exp(-(((x - cx) / rx) ** 2) - ((y - cy) / ry) ** 2), np.float32)
 
 
@@ -129,7 +129,10 @@ def _mouth(rig: Rig, x: Floats, y: Floats, put: Put) -> None:
     near += 0.22 * _bump(np.abs(x - mx), y, 70, my - 42, 28, 34)
     put("gather", -(x - mx) / mouth.half_width * near * 1.75, 0)  # 1 unit at the corners
     put("philtrum", 0, _bump(x, y, mx, my - 22, mouth.half_width * 1.1, 26))
-    cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, 42)
+    # The lower lids move a little with the cheeks, what is above them does not.
+    lid = (rig.eyes.left.centre[1] + rig.eyes.right.centre[1]) / 2
+    high = np.where(y < my - 75, np.float32(80), np.float32(42))
+    cheek = _bump(np.abs(x - mx), y, 100, my - 75, 50, high) * _smooth(lid - 2, lid + 22, y)
     put("cheeks", side * cheek * 0.3, -cheek)
 
 
@@ -185,7 +188,7 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     # Lips that come forward draw the skin under the nose down, lips that rise push it up.
     out[INDEX["philtrum"]] = 4.5 * lips.forward - 0.3 * lips.up * (1 - lips.rounded)
     # A long jaw draws the cheeks down.
-    out[INDEX["cheeks"]] += 2.5 * shape.stretch - 6.0 * shape.jaw_open
+    out[INDEX["cheeks"]] += 2.5 * shape.stretch - 8.0 * shape.jaw_open
     return out
 
 
