@@ -156,7 +156,7 @@ export default {
   "notice.retry": "Try again",
   "notice.reconnected": "Connected again.",
   "notice.fallen": "WebRTC does not work here. It goes on without.",
-  "notice.fallen.text": "The sound takes the WebSocket, and this page draws the face: its lips move with the voice, but it shows no moods and gestures.",
+  "notice.fallen.text": "The sound takes the WebSocket, and this page draws the face: lips, moods and gestures go with the voice, only simpler.",
   "notice.fallen.again": "Try WebRTC again",
   "notice.unheard": "Your microphone is not heard at the moment.",
   "notice.unheard.text": "Another one of this conversation was opened after it, by a program or another window. Yours is heard again when that one closes.",

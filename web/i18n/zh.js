@@ -156,7 +156,7 @@ export default {
   "notice.retry": "重试",
   "notice.reconnected": "已重新连接。",
   "notice.fallen": "这里无法使用 WebRTC，已改用其他方式继续。",
-  "notice.fallen.text": "声音改走 WebSocket，人像由本页面绘制：口型与声音同步，但没有表情和动作。",
+  "notice.fallen.text": "声音改走 WebSocket，人像由本页面绘制：口型、表情和动作仍随声音，只是简单一些。",
   "notice.fallen.again": "重试 WebRTC",
   "notice.unheard": "目前听不到你的麦克风。",
   "notice.unheard.text": "此对话中后来又打开了另一个麦克风（某个程序或另一个窗口）。它关闭后会重新听你的麦克风。",

@@ -95,6 +95,11 @@ export class Puppet {
     this.#moods?.wear(act);
   }
 
+  /** Whether there is time, and leave, to fetch what nobody needs yet. */
+  get #idles() {
+    return this.#lips !== null && this.activity !== "speaking" && !navigator.connection?.saveData;
+  }
+
   /** The pictures of who is to be shown; those from before stay until then. */
   async #load() {
     const stills = stillsOf(this.#look);
@@ -108,7 +113,7 @@ export class Puppet {
       this.onChange();
       this.#painter ??= ShaderPainter.possible(this.#canvas) ?? new PlainPainter(this.#canvas);
       this.#moods?.close();
-      this.#moods = atlas && new Moods(mouths, atlas, () => this.#lips !== null && this.activity !== "speaking");
+      this.#moods = atlas && new Moods(mouths, atlas, () => this.#idles);
       this.#moods?.wear(this.#mood);
       this.portrait = portrait;
       this.#painter.show(portrait, atlas);
