@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-
-from core.bands import FRAME_S, Levels, band_levels
 from core.conversation import Conversation
-from core.echo_delay import STEP_S
 from core.errors import EmanError, RecognizerError
 from core.events import Event, Failed, Heard
-from core.frames import LISTEN_RATE, MEDIA_RATE, Activity, Samples, Transcript
+from core.frames import Activity, Samples, Transcript
+from core.overhearing import AvatarSound, Overhearing, VoiceFrame
 from core.prosody import WINDOW_S, hesitates
 from core.recent_audio import RecentAudio
 from core.stages import Recognizer, RecognizerStream
@@ -46,23 +43,6 @@ KEY_TAIL_S = 0.2
 """A released talk key ends the turn this much later: the last words are still on their way."""
 MAX_UNFINISHED = 4
 """Turns that may wait for their transcript; the recogniser is hopelessly slow beyond that."""
-_FRAME, _STEP = round(FRAME_S * MEDIA_RATE), round(STEP_S * MEDIA_RATE)
-
-
-class VoiceFrame(Protocol):
-    """One decision of the voice activity."""
-
-    @property
-    def time(self) -> float:
-        """End of the frame on the listening clock, seconds."""
-
-    @property
-    def probability(self) -> float:
-        """Of speech, 0..1."""
-
-    @property
-    def level_db(self) -> float:
-        """RMS in dBFS."""
 
 
 class VoiceActivity(Protocol):
@@ -80,17 +60,6 @@ class EndOfTurnModel(Protocol):
 
     async def probability(self, samples: Samples, /) -> float | None:
         """That the speaker of int16 audio at `LISTEN_RATE`, shape (n,), has finished: 0..1; None when it can't tell."""
-
-
-class AvatarSound(Protocol):
-    """What the echo guard needs to know of the avatar's own voice."""
-
-    @property
-    def speaking(self) -> bool:
-        """Whether it speaks; one that is held still does."""
-
-    def played(self, seconds: float, ago: float, /) -> Samples:
-        """What was played during that long until `ago` seconds before now: int16 at `MEDIA_RATE`, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +96,7 @@ class Listener:
         self._activity = voice_activity
         self._model = model
         self._recent = RecentAudio(max(KEEP_S, model.seconds + 1 if model is not None else 0.0))
-        self._frame_end = 0.0
+        self._overhearing = Overhearing(self._detector, avatar, self._recent)
         self._avatar_spoke = False
         self._looked_at: float | None = None
         self._asking = False
@@ -152,7 +121,7 @@ class Listener:
 
     def set_mode(self, mode: str) -> None:
         """open, push_to_talk or off."""
-        self._handle(self._detector.set_mode(ListenMode(mode), self._now))
+        self._handle(self._told().set_mode(ListenMode(mode), self._now))
 
     def talk_key(self, down: bool) -> None:
         """The push-to-talk key went down or up."""
@@ -160,14 +129,14 @@ class Listener:
             self._key_timer.cancel()
             self._key_timer = None
         if down:
-            self._handle(self._detector.force_start(self._now))
+            self._handle(self._told().force_start(self._now))
         else:
             self._key_timer = asyncio.get_running_loop().call_later(KEY_TAIL_S, self._release_key)
 
     def rest(self) -> None:
         """The microphone went away: what it was saying is dropped."""
         mode = self._detector.mode
-        self._handle(self._detector.set_mode(ListenMode.OFF, self._now))
+        self._handle(self._told().set_mode(ListenMode.OFF, self._now))
         self._detector.set_mode(mode, self._now)
 
     async def run(self) -> None:
@@ -188,44 +157,21 @@ class Listener:
 
     def _release_key(self) -> None:
         self._key_timer = None
-        self._handle(self._detector.force_end(self._now))
+        self._handle(self._told().force_end(self._now))
 
     def _judge(self, frames: Sequence[VoiceFrame]) -> None:
         for frame in frames:
-            # the avatar's state counts from the frame's beginning: the detector takes a frame's length from its clock
             speaking = self._avatar.speaking
-            self._detector.avatar_speaking(speaking, self._frame_end)
-            self._frame_end = frame.time
-            bands = self._compare(frame.time, speaking)
-            self._handle(self._detector.on_frame(frame.time, frame.probability, frame.level_db, bands))
+            self._handle(self._overhearing.take(frame, speaking))
             if self._avatar_spoke and not speaking and self._stream is not None:
                 self._conversation.do(Activity.LISTENING)  # it fell silent while the user spoke
             self._avatar_spoke = speaking
         self._look_at_pause()
 
-    def _compare(self, time: float, speaking: bool) -> Levels | None:
-        """Tell the detector what the avatar played; what the microphone heard until `time`, both by band.
-
-        None where no echo is expected, as then nobody looks at it.
-        """
-        frames = self._played_until(time)
-        sounds = [bool(frame.any()) for frame in frames]
-        # a clip sounds without speaking; of a reply that nobody hears yet there is no echo
-        if any(sounds) or (speaking and self._detector.expects_echo):
-            levels = band_levels(frames, MEDIA_RATE)
-            for number, moment in enumerate((time - STEP_S, time)):
-                if sounds[number] or (speaking and self._detector.expects_echo):
-                    self._detector.on_avatar_level(moment, levels[number])
-        if not self._detector.expects_echo:
-            return None
-        return band_levels(self._recent.between(time - FRAME_S, time), LISTEN_RATE)
-
-    def _played_until(self, time: float) -> Samples:
-        """The two frames that the avatar played until a step before `time` and until then, shape (2, n)."""
-        played = self._avatar.played(FRAME_S + STEP_S, self._now - time)
-        if len(played) < _FRAME + _STEP:  # the rest is not known, or not played yet
-            played = np.concatenate((played, np.zeros(_FRAME + _STEP - len(played), np.int16)))
-        return np.concatenate((played[:_FRAME], played[_STEP:])).reshape(2, _FRAME)
+    def _told(self) -> TurnDetector:
+        """The detector, once it knows all that was heard."""
+        self._handle(self._overhearing.catch_up())
+        return self._detector
 
     def _look_at_pause(self) -> None:
         paused = self._detector.paused_at
@@ -249,7 +195,7 @@ class Listener:
         if transcript.text:
             self._emit(Heard(transcript))
             if turn == self._turn and self._stream is not None:
-                self._handle(self._detector.on_words(self._now, transcript.text))
+                self._handle(self._told().on_words(self._now, transcript.text))
 
     # -- turns
 

@@ -15,7 +15,8 @@ from core.conversation import Conversation
 from core.errors import EmanError
 from core.events import Event, Failed, Heard
 from core.frames import LISTEN_RATE, Activity, Samples, Transcript
-from core.listener import KEY_TAIL_S, AvatarSound, VoiceActivity
+from core.listener import KEY_TAIL_S, VoiceActivity
+from core.overhearing import AvatarSound
 from core.turn_events import ListenMode
 from core.voice_events import Turns
 from core.voice_line import VoiceLine

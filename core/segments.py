@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.frames import LISTEN_RATE, Samples
-from core.listener import VoiceActivity, VoiceFrame
+from core.listener import VoiceActivity
+from core.overhearing import VoiceFrame
 
 LEAD_S = 0.3
 """Kept before the first speech (soft onsets) and, at most, after the last."""

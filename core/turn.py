@@ -122,6 +122,10 @@ class TurnDetector:
         """Whether the avatar's voice may still come back through the microphone."""
         return self._guard.expects_echo
 
+    def hurries(self, probability: float) -> bool:
+        """Whether a frame with this probability of voice may cause something: in a turn, or as its beginning."""
+        return self._turn is not None or not probability < self.settings.start_probability
+
     @property
     def paused_at(self) -> float | None:
         """When the voice broke off, once the user pauses within a turn that voice activity will end; else None."""

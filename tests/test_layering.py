@@ -24,7 +24,8 @@ LAYER_3 = {"core.reply", "core.voice_reply", "core.voice_turn", "core.voice_link
            "core.conversation", "core.listener", "core.segments", "core.recording", "core.transcriber",
            "core.parts", "core.microphones", "core.session", "core.sessions", "core.doctor", "core.cast",
            "core.waterfall", "core.pictures", "core.history", "core.history.history", "core.history.store",
-           "core.history.thread", "core.history.backlog", "core.history.entry", "core.history.file"}  # fmt: skip
+           "core.history.thread", "core.history.backlog", "core.history.entry", "core.history.file",
+           "core.overhearing"}  # fmt: skip
 MEDIA = {f"avatar.{name}" for name in (
     "stage", "speech", "speaker", "lips", "resampler", "tracks", "microphone", "peer", "ice", "avatar", "audio_file",
     "mouths", "poster", "diagnosis", "guard", "painter", "acting", "encoders", "prompt_buffer", "intake",
