@@ -109,6 +109,28 @@ async def test_f4_who_is_chosen_arrives(serving: Serve) -> None:
         assert server.sessions.all()[0].face.presenter == "ansel"
 
 
+@pytest.mark.parametrize(("width", "height"), [(180, 320), (320, 180)])
+async def test_f4_upright_and_wide_pictures_are_shown_whole(serving: Serve, width: int, height: int) -> None:
+    """On a phone held upright a tall picture is cut off, but not the head."""
+    size = {"media__width": str(width), "media__height": str(height)}
+    shape = "((box) => box.width / box.height)(document.querySelector('{}').getBoundingClientRect())"
+    async with serving(**EMBEDDED | size) as server, browser.browser_page(address(server), NO_MICROPHONE) as page:
+        await until(page, f"Math.abs({shape.format('#poster')} - {width / height}) < 0.02")
+        await start(page)
+        await new_picture(page, width)
+        for view in ({"width": 1280, "height": 800}, {"width": 844, "height": 390}):
+            await page.set_viewport_size(view)  # type: ignore[arg-type]
+            await until(page, f"Math.abs({shape.format('#video')} - {width / height}) < 0.02")
+        await page.set_viewport_size({"width": 390, "height": 844})
+        wide = await page.evaluate(shape.format("#video"))
+        place = await page.evaluate("getComputedStyle(document.querySelector('#video')).objectPosition")
+        if width > height:
+            assert wide > 1.6
+        else:
+            assert wide > 0.9, "as wide as the phone"
+            assert float(place.split()[1].removesuffix("%")) < 12, "cut off at the bottom, not at the hair"
+
+
 async def test_f4_another_one_during_the_call_without_losing_anything(serving: Serve) -> None:
     async with (
         serving(**EMBEDDED, dialogue__engine="demo") as server,

@@ -103,7 +103,10 @@ async function serverConfig() {
   upload.limitMegabytes = config.max_upload_mb;
   upload.limitMinutes = config.max_upload_minutes;
   memory.server = Boolean(config.history);
-  if (config.video) stage.ratio = config.video.width / config.video.height;
+  if (config.video) {
+    stage.ratio = config.video.width / config.video.height;
+    document.documentElement.style.setProperty("--ratio", String(stage.ratio));
+  }
   define({ avatar: config.avatar_name });
   return config;
 }
