@@ -87,7 +87,7 @@ async def test_h3_a_gesture_in_the_middle_of_another_does_not_jump(page: Page) -
     assert step < 0.15
 
 
-async def test_h3_one_mood_goes_over_into_the_other_and_a_missing_one_is_neutral(page: Page) -> None:
+async def test_h3_a_mood_that_there_is_not_leaves_the_face_neutral(page: Page) -> None:
     found = await run(
         page,
         """

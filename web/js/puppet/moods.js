@@ -82,13 +82,8 @@ export class Moods {
   async #load(mood) {
     if (this.#faces.has(mood) || this.#loading.has(mood) || !this.#path) return;
     this.#loading.add(mood);
-    try {
-      const atlas = await Atlas.load(`${this.#path}?${new URLSearchParams({ mood })}`);
-      this.#faces.set(mood, atlas && new MouthBlend(atlas));
-    } catch {
-      this.#loading.delete(mood); // the next time that it is wanted
-      return;
-    }
+    const atlas = await Atlas.load(`${this.#path}?${new URLSearchParams({ mood })}`).catch(() => null);
+    this.#faces.set(mood, atlas && new MouthBlend(atlas));
     this.#loading.delete(mood);
   }
 
