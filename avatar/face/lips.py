@@ -72,7 +72,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.40, 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel - 0.12 * roll),
+        inner=max(0.40, 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel - 0.15 * roll),
         up=up,
         down=down,
         upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded + 0.8 * more),

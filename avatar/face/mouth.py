@@ -270,7 +270,7 @@ class MouthPainter:
             # They throw a shadow on it, downwards.
             tall = round(5 * k) + 1
             shadow = cv2.blur(mask, (1, tall), anchor=(0, tall - 1), borderType=cv2.BORDER_REPLICATE)
-            part[0] -= (part[0] - 16) * (shadow * np.float32(0.45 * lips.tucked))
+            part[0] -= (part[0] - 16) * (shadow * np.float32((0.18 + 0.27 * self.rig.shade) * lips.tucked))
         part += (inside - part) * mask
 
     def _behind(
@@ -281,9 +281,9 @@ class MouthPainter:
         # However flat a drawing is, a mouth is dark inside.
         shade = np.float32(0.6 + 0.4 * self.rig.shade)
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
-        begin = 0.22 + 0.22 * lips.tucked
+        begin = 0.22 + 0.16 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
-        side = 1 - shade * np.float32(0.82 - 0.22 * lips.tucked) * away * away * (2 - away)
+        side = 1 - shade * np.float32(0.82 - 0.04 * lips.tucked) * away * away * (2 - away)
         side = side * (1 - np.float32(0.18) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
         shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))
