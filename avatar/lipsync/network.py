@@ -214,20 +214,21 @@ class _Route:
 
     def run(self, inputs: Array, logits: Array) -> None:
         """From `inputs`, shape (steps, 80), to `logits`, shape (steps, 30)."""
+        # numpy's copyto takes longer than an assignment
         hidden, mixed, taps, flat = self._hidden, self._mixed, self._taps, self._flat
-        np.copyto(self._layers[0].inputs, inputs)
-        np.copyto(self._first_taps, self._layers[0].window)
+        self._layers[0].inputs[...] = inputs
+        self._first_taps[...] = self._layers[0].window
         self._first_flat.dot(self._first, out=hidden)
         np.maximum(hidden, _ZERO, out=self._begin)
         for window, conv, mix, before, after in self._blocks:
-            np.copyto(taps, window)
+            taps[...] = window
             flat.dot(conv, out=hidden)
             np.maximum(hidden, _ZERO, out=hidden)
             hidden.dot(mix, out=mixed)
             np.add(before, mixed, out=after)
         self._last.dot(self._head, out=logits)
         for past, later in self._shifts:
-            np.copyto(past, later)
+            past[...] = later
 
 
 def _layer(conv: Convolution, line: Array, steps: int) -> _Layer:
