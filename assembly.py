@@ -66,12 +66,17 @@ class Assembly:
             limits=conversation_limits(self.settings),
             remote=line,
         )
+
+        def painter(choice: FaceChoice) -> Painter:
+            conversation.usual_voice = self.cast.voice(choice, self.engines.synthesizer.name)
+            return self._painter(session_id, choice, choreography)
+
         size = self.settings.media
         choreography = Choreography(size.width, size.height, self.clips.clips)
         media = Avatar(
             listener=conversation,
             lipsync=self.engines.lipsync,
-            painter=lambda choice: self._painter(session_id, choice, choreography),
+            painter=painter,
             face=face,
             choreography=choreography,
             ice=self.ice,

@@ -82,7 +82,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--avatar", default="", metavar="NAME", help="presenter, or the folder of your own (default: of the settings)"
     )
-    parser.add_argument("--voice", metavar="NAME", help="voice (default: by the text's language)")
+    parser.add_argument("--voice", metavar="NAME", help="voice (default: the presenter's, by the text's language)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: of the settings)")
     parser.add_argument(
         "--background", default="", metavar="WHAT",
@@ -138,7 +138,8 @@ async def _render(options: argparse.Namespace) -> None:
         guard = FrameGuard(width, height, columns=columns)
         bar = ProgressBar(sys.stderr, None, shown=sys.stderr.isatty() and not options.no_progress)
         with ThreadPoolExecutor(1) as reading:
-            script = await _script(options, text, synthesizer, reading)
+            voice = options.voice or _voice_of(face, presenter, synthesizer)
+            script = await _script(options, text, voice, synthesizer, reading)
             try:
                 with VideoFile(options.output, width * columns, height) as file:
                     renderer = Renderer(
@@ -163,11 +164,17 @@ def _text(options: argparse.Namespace) -> str:
         raise BadRequest(f"{options.text_file} is no UTF-8 text") from None
 
 
+def _voice_of(face: Face, presenter: str, synthesizer: Synthesizer) -> str | None:
+    """What the presenter speaks with; the first one is that of the settings."""
+    found = next((one for one in face.presenters() if presenter in ("", one.name)), None)
+    return found.voices.get(synthesizer.name) if found else None
+
+
 async def _script(
-    options: argparse.Namespace, text: str, synthesizer: Synthesizer, reading: ThreadPoolExecutor
+    options: argparse.Namespace, text: str, voice: str | None, synthesizer: Synthesizer, reading: ThreadPoolExecutor
 ) -> Narration | Playback:
     if options.audio is None:
-        narration = Narration(text, synthesizer, options.voice)
+        narration = Narration(text, synthesizer, voice)
         if narration.empty:
             raise BadRequest("there is nothing in the text that can be spoken", code="nothing_to_say")
         return narration

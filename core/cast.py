@@ -75,6 +75,11 @@ class Cast:
         """What is behind the presenter of a choice."""
         return choice.background or self._background
 
+    def voice(self, choice: FaceChoice, synthesizer: str) -> str | None:
+        """What the presenter of a choice speaks with; None for what the synthesizer's settings say."""
+        name = choice.presenter or self.default
+        return next((one.voices.get(synthesizer) for one in self.presenters if one.name == name), None)
+
     def find(self, name: str) -> PresenterInfo:
         """The presenter of that name, "" for the one of the settings. Raises `BadRequest` (`unknown_presenter`)."""
         found = next((one for one in self.presenters if name in ("", one.name)), None)

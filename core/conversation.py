@@ -76,6 +76,8 @@ class Conversation:
         self._stray: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self.activity = Activity.IDLE
+        self.usual_voice: str | None = None
+        """Of the synthesizer, for texts that come without one; None for that of its settings."""
 
     def use_stage(self, stage: Stage) -> None:
         """The stage it speaks on; set once, before `run`."""
@@ -89,7 +91,10 @@ class Conversation:
         async def words() -> AsyncIterator[str]:
             yield text
 
-        self._submit(Request(words=words, info=info or {}, source="echo", voice=_voice(info), engine="echo"), interrupt)
+        self._submit(
+            Request(words=words, info=info or {}, source="echo", voice=_voice(info) or self.usual_voice, engine="echo"),
+            interrupt,
+        )
 
     def chat(
         self, text: str, *, interrupt: bool = False, info: Mapping[str, Any] | None = None, typed: bool = True,
@@ -104,7 +109,7 @@ class Conversation:
         request = Request(
             words=words if remote is None else None,
             live=remote.answer(text, typed=typed) if remote is not None else None,
-            prompt=text, info=info or {}, voice=_voice(info),
+            prompt=text, info=info or {}, voice=_voice(info) or self.usual_voice,
             engine=self._dialogue.name if remote is None else remote.name,
             asked_at=time.monotonic() if asked_at is None else asked_at,
             source="text" if typed else "speech", heard_at=None if typed else time.monotonic(),

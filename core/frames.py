@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -209,11 +210,15 @@ class FaceChoice:
 
 @dataclass(frozen=True, slots=True)
 class PresenterInfo:
-    """A presenter that a face can show: `name` for programs, `title` and `about` for people."""
+    """A presenter that a face can show: `name` for programs, `title` and `about` for people.
+
+    `voices`: what they speak with where nobody chose, by the name of the synthesizer.
+    """
 
     name: str
     title: str
     about: str = ""
+    voices: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

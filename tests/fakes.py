@@ -67,9 +67,11 @@ class ToneSynthesizer(_Adapter):
     def __init__(self, seconds_per_word: float = 0.2) -> None:
         self.seconds_per_word = seconds_per_word
         self.spoken: list[str] = []
+        self.voices: list[str | None] = []
 
     async def synthesize(self, text: str, *, voice: str | None = None) -> AsyncIterator[SpeechChunk]:
         self.spoken.append(text)
+        self.voices.append(voice)
         if text.startswith("mute"):
             await asyncio.Event().wait()
         if text.startswith("broken"):
@@ -92,7 +94,10 @@ class GreyFace(_Adapter):
     CHROMA: ClassVar = {"grey": 128, "teal": 160}
 
     def presenters(self) -> tuple[PresenterInfo, ...]:
-        return tuple(PresenterInfo(name, name.capitalize(), "A plain picture.") for name in self.CHROMA)
+        return (
+            PresenterInfo("grey", "Grey", "A plain picture."),
+            PresenterInfo("teal", "Teal", "A plain picture.", {"tone": "deep", "espeak": "+m1"}),
+        )
 
     def open(self, width: int, height: int, *, seed: int = 0, choice: FaceChoice = FaceChoice()) -> _GreyStream:  # noqa: B008 - frozen
         presenter = choice.presenter or "grey"

@@ -21,7 +21,7 @@ from core.frames import FaceChoice, FaceCue, PresenterInfo
 from core.stages import FaceStream
 from tests.avatar_client import AvatarClient
 from tests.conftest import Serve
-from tests.fakes import GreyFace
+from tests.fakes import GreyFace, ToneSynthesizer
 
 
 async def offer(url: str, **wish: Any) -> dict[str, Any]:
@@ -102,6 +102,36 @@ async def test_f4_each_session_shows_whom_it_chose(serving: Serve) -> None:
         snapshot = await server.monitor.snapshot()
         shown = {session["sessionid"]: session["avatar"] for session in snapshot["sessions"]}
         assert shown == {one.session: "teal", other.session: "tests.fakes:GreyFace"}
+
+
+async def test_f4_a_presenter_speaks_with_a_voice_of_their_own_where_nobody_chose(serving: Serve) -> None:
+    async with serving(tts__engine="tests.fakes:ToneSynthesizer") as server, AvatarClient(server.url) as client:
+        synthesizer = server.engines.synthesizer
+        assert isinstance(synthesizer, ToneSynthesizer)
+
+        async def spoken(text: str) -> None:
+            async with asyncio.timeout(60):
+                while text not in synthesizer.spoken:
+                    await asyncio.sleep(0.02)
+
+        answer = await client.connect(wait=30)
+        own = {"sessionid": answer["sessionid"], "token": answer["token"]}
+        await client.human("one")
+        await spoken("one")
+        async with AvatarClient(server.url, extra={**own, "avatar": "teal"}) as other:
+            await other.connect(wait=30)
+            await other.human("two")
+            await other.human("hello", "chat")
+            await other.human("three", tts={"voice": "chosen"})
+            await spoken("three")
+        async with AvatarClient(server.url, extra={**own, "avatar": "grey"}) as again:
+            await again.connect(wait=30)
+            await again.human("four")
+            await spoken("four")
+    used = dict(zip(synthesizer.spoken, synthesizer.voices, strict=True))
+    answers = {used.pop(text) for text in list(used) if text not in ("one", "two", "three", "four")}
+    assert used == {"one": None, "two": "deep", "three": "chosen", "four": None}
+    assert answers == {"deep"}
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ def test_wrong_keys_are_named(copy: Path, keys: list[str], value: Any, words: st
         (["name"], "x" * 65, "`name` must be letters"),
         (["eyes", "left", "outward"], 0.5, "outward"),
         (["canvas"], [0, 0, float("nan"), 10], "canvas"),
+        (["voices"], "m7", "`voices` must be names of synthesizers"),
+        (["voices"], {"espeak": 7}, "`voices` must be names of synthesizers"),
         (["head", "pivot"], [float("inf"), 0], "pivot"),
     ],
 )
@@ -99,16 +101,19 @@ def test_unknown_keys_and_values_that_cannot_be_are_named(copy: Path, keys: list
 
 def test_optional_keys(copy: Path) -> None:
     plain = load_rig(copy)
+    assert plain.voices == {}
     assert (plain.motion, plain.figure_over, plain.eyes.shade, plain.mouth.shade) == (1.0, (), 1.0, 1.0)
     for keys, value in (
         (["title"], "Ida"), (["about"], "A test."), (["motion"], 0.5), (["eyes", "lash"], "#102030"),
-        (["eyes", "rim"], "none"), (["eyes", "reach"], [70, 50, 40]), (["mouth", "shade"], 0),
+        (["voices"], {"espeak": "+m7"}), (["eyes", "rim"], "none"),
+        (["eyes", "reach"], [70, 50, 40]), (["mouth", "shade"], 0),
     ):  # fmt: skip
         change(copy, keys, value)
     rig = load_rig(copy)
     assert (rig.title, rig.about, rig.motion) == ("Ida", "A test.", 0.5)
     assert (rig.eyes.lash, rig.eyes.rim, rig.eyes.reach) == ((0x30, 0x20, 0x10), None, (70, 50, 40))
     assert rig.mouth.shade == 0
+    assert rig.voices == {"espeak": "+m7"}
 
 
 @pytest.mark.parametrize("text", ["a: [", "just words", "[1, 2]"])

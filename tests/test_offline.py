@@ -221,6 +221,24 @@ def test_wrong_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str])
     assert "usage: python -m avatar " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "voice"), [((), None), (("--avatar", "teal"), "deep"), (("--avatar", "teal", "--voice", "own"), "own")]
+)
+def test_a_presenter_speaks_with_their_voice(
+    words: tuple[str, ...], voice: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str | None] = []
+    speak = ToneSynthesizer.synthesize
+
+    def noted(self: ToneSynthesizer, text: str, *, voice: str | None = None) -> AsyncIterator[SpeechChunk]:
+        used.append(voice)
+        return speak(self, text, voice=voice)
+
+    monkeypatch.setattr(ToneSynthesizer, "synthesize", noted)
+    assert main(["hello", "-o", str(tmp_path / "clip.mp4"), "--size", "128x128", *words, *FAKES]) == 0
+    assert used == [voice]
+
+
 def test_recorded_sound_is_spoken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tone = (9000 * np.sin(np.arange(24_000) * 0.1)).astype("<i2")
     with wave.open(str(tmp_path / "tone.wav"), "wb") as file:

@@ -21,6 +21,11 @@ LOWEST = 1560
 """Row in art units that the tallest picture shows."""
 
 
+def test_f4_women_and_men_speak_with_their_voices() -> None:
+    voices = {one.name: one.voices.get("espeak", "") for one in VectorFace().presenters()}
+    assert voices == {"mira": "", "ansel": "+m7", "juno": "+m3"}, "mira has the one of the settings, a woman's"
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def presenter(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -130,6 +130,20 @@ async def test_the_presenters_voice_is_a_womans(voice: EspeakSynthesizer) -> Non
     assert 160 < np.median(pitches) < 255
 
 
+async def test_a_timbre_alone_keeps_the_language(voice: EspeakSynthesizer) -> None:
+    def name(text: str, asked: str | None, **settings: str) -> str:
+        return EspeakSynthesizer(**settings)._choose(text, asked).name  # type: ignore[arg-type]
+
+    assert name("My name is Ansel.", "+m7").endswith("+m7")
+    assert name("My name is Ansel.", "+m7").split("+")[0] == name("My name is Ansel.", None).split("+")[0]
+    assert name("我叫安塞尔。", "+m7").split("+")[0] == name("我叫安塞尔。", None).split("+")[0] != "en-us"
+    assert name("Hello.", "+m7", voice="de") == "de+m7"
+    assert name("Hello.", "+m7", voice="de+f2") == "de+f2", "who set one wants that one"
+    assert phonemes_of(await spoken(voice, "Hello.", "+m7"))
+    with pytest.raises(SynthesizerError, match="nosuch"):
+        await spoken(voice, "Hello.", "+nosuch")
+
+
 async def test_mandarin_is_read_as_mandarin(voice: EspeakSynthesizer) -> None:
     chunks = await spoken(voice, "大熊猫的兄弟很穷，他在哪儿玩儿？")
     symbols = [p.symbol.lstrip("ˈˌ") for p in phonemes_of(chunks)]

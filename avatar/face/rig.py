@@ -119,6 +119,8 @@ class Rig:
     name: str
     title: str
     about: str
+    voices: dict[str, str]
+    """What they speak with, by the name of the synthesizer."""
     folder: Path
     canvas: tuple[float, float, float, float]
     background: str
@@ -198,6 +200,12 @@ class _Reader:
             raise self.wrong(key, " or ".join(words))
         return str(value)
 
+    def texts(self, key: str) -> dict[str, str]:
+        value = self.get(key, {})
+        if not isinstance(value, dict) or not all(isinstance(v, str) and v for pair in value.items() for v in pair):
+            raise self.wrong(key, "names of synthesizers, each with a voice")
+        return value
+
     def names(self, key: str, *, least: int) -> tuple[str, ...]:
         value = self.get(key, [])
         if not isinstance(value, list) or len(value) < least or not all(isinstance(name, str) for name in value):
@@ -267,6 +275,7 @@ def load_rig(folder: Path) -> Rig:
         name=name,
         title=top.optional_text("title", name.capitalize()),
         about=top.optional_text("about", ""),
+        voices=top.texts("voices"),
         folder=folder,
         canvas=(x, y, width, height),
         background=top.text("background"),

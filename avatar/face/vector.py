@@ -155,7 +155,7 @@ class VectorFace:
 @cache
 def _information(place: str) -> PresenterInfo:
     rig = load_rig(find_presenter(place))
-    return PresenterInfo(rig.name, rig.title, rig.about)
+    return PresenterInfo(rig.name, rig.title, rig.about, rig.voices)
 
 
 class VectorStream:

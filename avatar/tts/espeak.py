@@ -116,9 +116,11 @@ class EspeakSynthesizer:
 
     def _choose(self, text: str, voice: str | None) -> Voice:
         language = language_of(text)
-        name = voice or self._voice or self._voices.get(language, language)
-        if "+" not in name and self._variant:
-            name = f"{name}+{self._variant}"
+        timbre = voice[1:] if voice and voice.startswith("+") else self._variant
+        chosen = None if voice and voice.startswith("+") else voice
+        name = chosen or self._voice or self._voices.get(language, language)
+        if "+" not in name and timbre:
+            name = f"{name}+{timbre}"
         rate = self._chinese_rate if _is_mandarin(name) else self._style.rate_wpm
         return replace(self._style, name=name, rate_wpm=rate)
 
