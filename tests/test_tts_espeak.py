@@ -257,7 +257,7 @@ async def test_voice_is_found_by_any_name_it_declares(voice: EspeakSynthesizer, 
 
 
 async def test_unknown_voice_in_a_call_is_an_error_of_that_call(voice: EspeakSynthesizer) -> None:
-    with pytest.raises(SynthesizerError, match="nosuch"):
+    with pytest.raises(SynthesizerError, match='no voice "nosuch"'):
         await spoken(voice, "Hello.", "nosuch")
     assert await spoken(voice, "Hello.")
 

@@ -167,8 +167,9 @@ class EspeakLibrary:
         known = not variant or ("/" not in variant and "\\" not in variant and self._has_variant(variant))
         name = f"{file}+{variant}" if variant else str(file)
         if file is None or not known or self._lib.espeak_SetVoiceByName(name.encode()) != 0:
+            wrong = language if file is None else voice.name  # a timbre may be ours and not what was asked for
             raise SynthesizerError(
-                f'espeak-ng has no voice "{voice.name}". Examples: en-us, en-gb+f5, en-gb-scotland, cmn+f2, de+m3.',
+                f'espeak-ng has no voice "{wrong}". Examples: en-us, en-gb+f5, en-gb-scotland, cmn+f2, de+m3.',
                 adapter="espeak",
                 code="unknown_voice",
             )
