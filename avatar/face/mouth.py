@@ -143,9 +143,11 @@ class MouthPainter:
         # Towards the corners of a rounded mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
         arch = profile + (oval - profile) * max(much, np.float32(0.7 * lips.agape))
-        # The upper lip comes down to the corners straighter than the lower one goes up to them.
-        roof = arch + (np.power(1 - v, 0.66) - arch) * much
-        above = roof + (np.float32(0.8) * (1 - v * v) - roof) * np.float32(lips.tucked)
+        above = arch
+        if lips.rounded:
+            # The upper lip comes down to the corners straighter than the lower one goes up to them.
+            above = above + (np.power(1 - v, 0.66) - above) * much
+        above = above + (np.float32(0.8) * (1 - v * v) - above) * np.float32(lips.tucked)
         upper_out = line - above * np.float32(lips.up * k) - rest_up * np.float32(lips.upper)
         lower_out = line + arch * np.float32(lips.down * k) + rest_low * np.float32(lips.lower)
         return (upper_out, upper_in, lower_in, lower_out), [rest_up, rest_low]
@@ -169,8 +171,10 @@ class MouthPainter:
         kept = np.float32(1 - (1 - min(1.0, lips.lower)) * lips.tucked)
         low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
         low += line + (past + less * (1 - kept)) * rest[1] + self.size[1]
-        # In the corners the upper lip wraps around the end of the lower one.
-        off = above + below - past * past * np.float32(7 * k)
+        off = above + below
+        if lips.rounded:
+            # In the corners the upper lip wraps around the end of the lower one.
+            off -= past * past * np.float32(7 * k)
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
