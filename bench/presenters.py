@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 
 from avatar.face.art import PRESENTERS
+from avatar.face.vector import VectorFace
+from avatar.tts.espeak import EspeakSynthesizer
 from bench.client import Client, Lag
 from bench.processes import ServerProcess
 from bench.result import Figure, Options, Result, pinnable
@@ -23,8 +25,9 @@ MEDIAN_MS, P95_MS = 20.0, 40.0
 async def measure(options: Options) -> Result:
     """See the module."""
     names = sorted(path.parent.name for path in PRESENTERS.glob("*/rig.yaml"))
-    spoken = await offline(TEXT)
-    eyes = {name: await calibration(spoken, name) for name in names}
+    voices = {one.name: one.voices.get(EspeakSynthesizer.name) for one in VectorFace().presenters()}
+    spoken = {name: await offline(TEXT, voices[name]) for name in names}
+    eyes = {name: await calibration(spoken[name], name) for name in names}
     clients: dict[str, Client] = {}
     async with ServerProcess(pinned=pinnable(options)) as server, Lag() as lag:
         try:
@@ -40,7 +43,7 @@ async def measure(options: Options) -> Result:
         complaints = server.complaints()
     result = Result("presenters", "A/V offset as received, every presenter (positive: the lips are late)")
     for (name, client), takes in zip(clients.items(), said, strict=True):
-        judged = judge(client, takes, spoken, eyes[name])
+        judged = judge(client, takes, spoken[name], eyes[name])
         result.figures += _figures(name, judged)
         result.details[name] = {
             "mouth_measure_correlation": round(eyes[name].correlation, 3),
@@ -50,7 +53,7 @@ async def measure(options: Options) -> Result:
             "voice_packets_lost": client.voice.lost,
         }
     result.details |= {"client_lag_max_ms": round(lag.worst_ms, 1), "complaints": complaints}
-    result.settings = {"seconds": seconds, "text_seconds": round(len(spoken.samples) / MEDIA_RATE, 1),
+    result.settings = {"seconds": seconds, "text_seconds": round(len(spoken[names[0]].samples) / MEDIA_RATE, 1),
                        "sessions": len(names), "mapping": "RTCP sender reports"}  # fmt: skip
     return result
 

@@ -139,8 +139,8 @@ def _figures(judged: list[Judged], own: Offset) -> list[Figure]:
     return figures
 
 
-async def offline(text: str) -> Spoken:
-    """`text` through the server's own voice, lips and stage, without a server."""
+async def offline(text: str, voice_name: str | None = None) -> Spoken:
+    """`text` through the server's own voice, lips and stage, without a server; `voice_name`: that of a presenter."""
     settings = load_settings(overrides={}, env={})
     voice, lips = EspeakSynthesizer(**settings.tts.engine_options()), PhonemeLipSync()
     await voice.start()
@@ -151,7 +151,7 @@ async def offline(text: str) -> Spoken:
         cutter = SentenceCutter()
         for piece in [*cutter.feed(text), *cutter.finish()]:
             await writer.begin(piece.text)
-            async for chunk in voice.synthesize(piece.text):
+            async for chunk in voice.synthesize(piece.text, voice=voice_name):
                 await writer.write(chunk)
             await writer.end()
     await voice.close()
