@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 from aiortc import RTCRtpSender
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.vpx import MAX_BITRATE, MIN_BITRATE, Vp8Encoder
@@ -23,11 +24,10 @@ from core.frames import AUDIO_FRAME, MEDIA_RATE, Samples
 _SLOT = "_RTCRtpSender__encoder"
 _SHARPEST = 12
 """Lowest VP8 quantiser: 45 dB. Finer steps cost bits, and with them packets, that nobody sees."""
-_COARSEST = 28
-"""Highest, as long as there are `_AMPLE` bits: a key frame would else begin at 34 dB, and the face be blurred for 0.8 s
-at each loss. Such a key frame is 10 kB instead of 3 at 512×512."""
-_AMPLE = 1.2
-"""Bits per second and pixel; with fewer the bit rate comes before the sharpness."""
+_BITS, _COARSEST = (0.2, 0.4, 0.9), (56.0, 44.0, 28.0)
+"""Highest quantiser by bits per second and pixel. A key frame begins with it, and with 56, at 34 dB, the face would be
+blurred for 0.8 s at each loss and at each lower bit rate. As coarse as here, speaking presenters keep to their bit rate
+within a tenth: at 512×512 28 is fine down to 250 kbit/s, with key frames of 10 kB instead of 3."""
 _OPTIONS = {
     # Drawings have no camera noise to remove; what differs by less than anyone sees (some 46 dB) is not coded; speed 12
     # of 16.
@@ -87,7 +87,7 @@ class FaceEncoder(Vp8Encoder):
         rate = self.target_bitrate
         codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
         codec.bit_rate, codec.gop_size = rate, 3000
-        codec.qmin, codec.qmax = _SHARPEST, _COARSEST if rate >= _AMPLE * width * height else 56
+        codec.qmin, codec.qmax = _SHARPEST, round(float(np.interp(rate / (width * height), _BITS, _COARSEST)))
         # FFmpeg: equal minrate and maxrate give CBR; a buffer of one second
         codec.options = {**_OPTIONS, "bufsize": str(rate), "minrate": str(rate), "maxrate": str(rate)}
         codec.thread_count = 1 if width * height <= 640 * 480 else 2

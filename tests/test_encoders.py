@@ -93,13 +93,16 @@ def test_a_key_frame_comes_when_it_is_asked_for_and_only_then(pictures: list[Pic
     assert is_key(vp8_depayload(payloads[0]))
 
 
-def test_a_key_frame_is_nearly_as_sharp_as_the_pictures_around_it() -> None:
-    """Each lost packet costs one: a face that is blurred then looks broken."""
+@pytest.mark.parametrize("rate", [500_000, 250_000])
+def test_a_key_frame_is_nearly_as_sharp_as_the_pictures_around_it(rate: int) -> None:
+    """Each lost packet costs one, and each lower estimate of a bad connection: a face that is blurred then looks
+    broken."""
     face = VectorFace()
     face._load()
     stream = face.open(512, 512, seed=3)
     drawn = [stream.draw(FaceCue(i / 25, MouthShape(jaw_open=0.3 + 0.3 * math.sin(i)))) for i in range(40)]
     encoder = FaceEncoder()
+    encoder.target_bitrate = rate
     data = encoded(encoder, drawn[:-1])
     payloads, _ = encoder.encode(video_frame(drawn[-1], 39), force_keyframe=True)
     seen = decoded([*data, b"".join(vp8_depayload(payload) for payload in payloads)])
@@ -136,6 +139,17 @@ def test_a_lower_bit_rate_is_kept(pictures: list[Picture]) -> None:
     encoder.target_bitrate = 250_000
     data = encoded(encoder, pictures * 3)[25:]
     assert sum(map(len, data)) * 8 * 25 / len(data) < 300_000
+
+
+def test_a_bit_rate_that_is_low_for_its_size_is_kept() -> None:
+    face = VectorFace()
+    face._load()
+    stream = face.open(720, 720, seed=3)
+    drawn = [stream.draw(FaceCue(i / 25, MouthShape(jaw_open=0.3 + 0.3 * math.sin(i)))) for i in range(75)]
+    encoder = FaceEncoder()
+    encoder.target_bitrate = 250_000
+    data = encoded(encoder, drawn)[25:]
+    assert sum(map(len, data)) * 8 * 25 / len(data) < 290_000
 
 
 def test_the_voice_arrives_as_it_was_spoken() -> None:
