@@ -51,7 +51,7 @@ def backdrop(studio: Studio, width: int, height: int, background: str) -> Floats
             return np.broadcast_to(colours[0], (height, width, 3)).copy()
         ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
         return _dithered(np.broadcast_to(colours[0] + (colours[1] - colours[0]) * ramp, (height, width, 3)))
-    cut = _covering(read_image(background).astype(np.float32), width, height)
+    cut = _covering(read_image(background), width, height)
     # Depth of field; it also hides that the picture around a moving head moves along a little.
     return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(1.0, height / 90)), np.float32)
 
@@ -76,13 +76,16 @@ def read_image(path: str) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def _covering(image: Floats, width: int, height: int) -> Floats:
-    """Scaled to cover width × height and cut to it, centred."""
-    zoom = max(width / image.shape[1], height / image.shape[0])
-    size = max(width, round(image.shape[1] * zoom)), max(height, round(image.shape[0] * zoom))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.asarray(scaled[top : top + height, left : left + width], np.float32)
+def _covering(image: NDArray[np.uint8] | Floats, width: int, height: int) -> Floats:
+    """Cut to the shape of width × height, centred, and scaled. The other way round a long thin picture would become
+    gigabytes on its way."""
+    rows, columns = image.shape[:2]
+    zoom = max(width / columns, height / rows)
+    wide, high = min(columns, max(1, round(width / zoom))), min(rows, max(1, round(height / zoom)))
+    left, top = (columns - wide) // 2, (rows - high) // 2
+    cut = image[top : top + high, left : left + wide].astype(np.float32)
+    way = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(cut, (width, height), interpolation=way), np.float32)
 
 
 def _dithered(picture: Floats) -> Floats:
