@@ -67,7 +67,7 @@ ACTIVITIES = {
         roll=-0.032, yaw=8.0, pitch=-6.0, brow_inner=3.0, brow_outer=3.5, brow_skew=3.0, furrow=0.25,
         smile=0.38, press=0.25, restless=0.7,
     ),
-    Activity.SPEAKING: Look(zoom=0.010, brow_inner=1.0, brow_outer=1.0, smile=0.52, restless=1.2),
+    Activity.SPEAKING: Look(zoom=0.010, brow_outer=1.0, smile=0.52, restless=1.2),
     Activity.INTERRUPTED: Look(
         roll=0.012, pitch=-2.0, zoom=0.004, brow_inner=6.0, brow_outer=6.0, lids=0.09, smile=0.40, restless=0.4
     ),

@@ -183,7 +183,8 @@ class Motion:
 
     def _move_brows(self, weights: Floats, look: dict[str, float], time: float) -> None:
         lift = 7.5 * max(0.0, self._beat) + 3.5 * self._effort + 2.4 * self._talk * self._drift(time, 0.16)
-        inner, outer = look["brow_inner"] + lift, look["brow_outer"] + lift
+        # Less at the inner ends: brows that rise there most look worried.
+        inner, outer = look["brow_inner"] + 0.6 * lift, look["brow_outer"] + lift
         skew = look["brow_skew"] + 1.2 * self._talk * (self._drift(time, 0.12) - 0.5)
         furrow = look["furrow"]
         weights[INDEX["brow_inner_left"]] = inner + skew
