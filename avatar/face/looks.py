@@ -94,7 +94,7 @@ MOODS = {
         smile=-0.35, press=0.35, purse=0.30,
     ),
     Expression.APOLOGETIC: Look(
-        roll=0.062, pitch=5.0, zoom=-0.004, brow_inner=12.0, brow_outer=2.5, furrow=0.25, lids=-0.03, slant=0.5,
+        roll=0.062, pitch=5.0, zoom=-0.004, brow_inner=13.0, brow_outer=1.0, furrow=0.25, lids=-0.03, slant=0.5,
         squint=0.25, smile=-0.28, press=0.50, cheeks=2.0, shrug=9.0,
     ),
 }  # fmt: skip
