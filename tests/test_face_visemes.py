@@ -70,16 +70,16 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert 0.45 < oh.gap / (2 * oh.width * oh.inner) < 1.0, "an oval that is wider than tall"
     ou = lips["ou"]
     # What is seen is a little narrower: the ends fade into the cheek.
-    assert 0.60 < oh.width / lips["sil"].width < 0.67
-    assert 0.52 < ou.width / lips["sil"].width < 0.60
-    assert oh.width < lips["CH"].width < lips["RR"].width < 0.85 * lips["aa"].width
-    assert lips["CH"].rounded > 0.8 > lips["RR"].rounded > 0.6 > 0.1 > lips["aa"].rounded
+    assert 0.64 < oh.width / lips["sil"].width < 0.72
+    assert 0.60 < ou.width / lips["sil"].width < 0.68
+    assert oh.width < lips["CH"].width < lips["RR"].width < 0.90 * lips["aa"].width
+    assert lips["CH"].rounded > lips["RR"].rounded > 0.8 > 0.1 > lips["aa"].rounded
     seen = {viseme: found.up + inside[viseme].upper_teeth for viseme, found in lips.items()}
     assert seen["CH"] > 3, "teeth behind rounded lips"
     assert max(seen[viseme] for viseme in ("oh", "ou", "RR")) < 0, "which cover them else"
     thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
     assert 2 * ou.width > 1.05 * (sum(thick) + ou.gap), "wider than tall"
-    assert 0 < ou.gap < 0.6 * oh.gap
+    assert 0 < ou.gap * ou.width * ou.inner < 0.5 * oh.gap * oh.width * oh.inner
     hole = 2 * ou.width * ou.inner / 1.14
     assert 0.42 < ou.gap / hole < 1.0, "around an oval that is no slit"
     assert thick[0] < 0.8 * thick[1], "and a thinner upper lip"
@@ -130,9 +130,9 @@ def opening(face: VectorFace, presenter: str, viseme: str) -> tuple[VectorStream
 
 
 @pytest.mark.parametrize("presenter", built_in())
-@pytest.mark.parametrize(("viseme", "least"), [("oh", 42), ("ou", 22), ("RR", 35)])
+@pytest.mark.parametrize(("viseme", "least"), [("oh", 30), ("ou", 22), ("RR", 30)])
 def test_f1_rounded_lips_are_no_empty_hole(face: VectorFace, presenter: str, viseme: str, least: int) -> None:
-    """It is dark behind the upper lip, and the tongue's top is lit."""
+    """It is dark behind the upper lip, and a little light falls on the tongue."""
     stream, top, bottom, _ = opening(face, presenter, viseme)
     column = round(stream.mouth_at[0])
     y, u, v = planes(stream.draw(FaceCue(0.0, MOUTHS[viseme], Activity.SPEAKING)))
@@ -143,6 +143,43 @@ def test_f1_rounded_lips_are_no_empty_hole(face: VectorFace, presenter: str, vis
     assert (v[low].astype(int) - u[low]).mean() > 25, "and red"
 
 
+HALFWAY = [
+    (0.20, 0.30, 0.90), (0.46, 0.60, 0.45), (0.20, 0.35, 0.75), (0.25, 0.35, 0.50), (0.35, 0.50, 0.35),
+    (0.35, 0.50, 0.20), (0.45, 0.50, 0.50), (0.45, 0.35, 0.20), (0.25, 0.35, 0.20), (0.15, 0.20, 0.50),
+]  # fmt: skip
+"""Jaw, funnel and pucker of rounded mouths as they are on the way to and from their visemes."""
+
+
+def hole(face: VectorFace, presenter: str, shape: MouthShape) -> NDArray[np.float32]:
+    """How much of each pixel of a large picture is behind the lips, 0..1."""
+    bright = copy(face.open(1024, 1024, seed=1, choice=FaceChoice(presenter))._plate.mouth)
+    bright._upper_teeth, bright._lower_teeth, bright._tongue = (
+        np.zeros_like(layer) for layer in (bright._upper_teeth, bright._lower_teeth, bright._tongue)
+    )
+    bright._cavity = np.full_like(bright._cavity, 200)
+    dark = copy(bright)
+    dark._cavity = np.zeros_like(bright._cavity)
+    lips = lips_of(shape, bright.rig, bright.drop, 0.5)
+    one, other = (painter.paint(Place(512.0, 600.0, 0.0), shape, lips)[0] for painter in (bright, dark))
+    return np.asarray((one[0] - other[0]) / 200, np.float32)
+
+
+@pytest.mark.parametrize("presenter", built_in())
+@pytest.mark.parametrize(("jaw", "funnel", "pucker"), HALFWAY)
+def test_f1_rounded_mouths_are_round_halfway_too(
+    face: VectorFace, presenter: str, jaw: float, funnel: float, pucker: float
+) -> None:
+    seen = hole(face, presenter, MouthShape(jaw_open=jaw, funnel=funnel, pucker=pucker)) > 0.5
+    columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+    wide, high = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
+    part = 1.15 * pucker + 0.95 * funnel
+    most = 1.3 if part > 0.85 else 1.35 if part > 0.65 and jaw > 0.3 else 1.95
+    assert 0.95 < wide / high < most
+    middle = (columns[0] + columns[-1]) / 2
+    top = [int(seen[:, round(middle + at * wide / 2)].argmax()) for at in (-0.7, 0, 0.7)]
+    assert min(top[0], top[2]) - top[1] > 0.09 * high, "the upper lip arches"
+
+
 @pytest.mark.parametrize("viseme", ["oh", "ou"])
 def test_f1_a_moustache_leaves_the_upper_lip_of_a_rounded_mouth(face: VectorFace, viseme: str) -> None:
     stream, top, _, half = opening(face, "ansel", viseme)
@@ -151,7 +188,7 @@ def test_f1_a_moustache_leaves_the_upper_lip_of_a_rounded_mouth(face: VectorFace
         x = round(stream.mouth_at[0] + side * half)
         light = y[top - 8 : top + 4, x - 1 : x + 2].mean(axis=1)
         red = (v.astype(int) - u)[(top - 8) // 2 : (top + 5) // 2, x // 2 - 1 : x // 2 + 1].mean(axis=1).repeat(2)
-        assert np.count_nonzero((light > 68) & (red[(top - 8) % 2 :][: len(light)] > 23)) >= 3
+        assert np.count_nonzero((light > 60) & (red[(top - 8) % 2 :][: len(light)] > 23)) >= 3
 
 
 @pytest.mark.parametrize("presenter", built_in())

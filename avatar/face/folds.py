@@ -56,7 +56,7 @@ class Folds:
             0.75 * grin + 2.2 * wide + 0.65 * drop,
             grin + wide - 0.5 * lips.forward,
             lips.forward - 0.4 * shape.press,
-            0.7 * lips.forward + 1.1 * jaw,
+            0.9 * lips.forward + 1.1 * jaw,
             1.5 * drop + 0.8 * lips.tucked,
         )
         both = [tuple(round(min(1.0, max(0.0, depth)) * _STEPS) for depth in depths) for depths in (upper, lower)]
@@ -117,9 +117,9 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     thick = rig.mouth.lower[0][1]
     under = 15 * _bell(side, hw * 0.55) * _bell(y - my - thick - 9, 8)
     # Where the skin gathers beside rounded lips: it is carried inwards from here.
-    under += 11 * _bell(side - hw * 0.98, 13) * _bell(y - my - 2, 20)
-    under += 15 * _bell(side - hw * 0.84, 5) * _bell(y - my - 2, 12)
-    under -= 5 * _bell(side - hw * 1.3, 10) * _bell(y - my - 2, 22)
+    under += 13 * _bell(side - hw * 1.05, 13) * _bell(y - my - 2, 20)
+    under += 19 * _bell(side - hw * 0.93, 5) * _bell(y - my - 2, 12)
+    under -= 7 * _bell(side - hw * 1.36, 10) * _bell(y - my - 2, 22)
     under += 7 * _bell(side - 8, 4) * _bell(y - my + 27, 9)
     # The crease under a lip that comes down or is drawn in, and the light on the chin below.
     off = y - (my + thick + 11) + side * side * np.float32(0.16 / hw)

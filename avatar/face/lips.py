@@ -53,15 +53,16 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ += 0.47 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 0.16 * mouth.half_width * shape.pucker
     open_ += 7.5 * shape.teeth * (1 - 0.5 * agape) + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
+    inner = 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel
     roll = shape.roll_lower * apart
-    share = 0.24 + 0.14 * rounded
+    width = _width(shape, roll, mouth)
+    narrow = _narrow(2 * mouth.half_width * width * inner, open_, rounded * (1 - 0.6 * shape.teeth) * (1 - roll))
+    inner, open_ = inner * narrow, open_ / narrow
+    share = 0.24 + 0.20 * rounded
     up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 6.2 * roll
     down = (1 - share) * open_ * apart * (1 - roll) + 2.6 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
-    width = 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.06 * roll
-    # Lips that are drawn together already hardly get narrower by being pushed forward.
-    width -= 0.45 * shape.pucker + 0.36 * shape.funnel - 0.48 * shape.pucker * shape.funnel
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     # Thin lips show more when they come forward.
@@ -72,10 +73,10 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.40, 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel - 0.15 * roll),
+        inner=max(0.34, inner - 0.15 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded + 0.8 * more),
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded + 1.1 * more),
         lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll + 0.10 * rounded + 0.4 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
@@ -85,8 +86,23 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     )
 
 
+def _width(shape: MouthShape, roll: float, mouth: Mouth) -> float:
+    """Of the mouth, relative to rest."""
+    # Lips that are drawn together already hardly get narrower by being pushed forward.
+    drawn = 0.38 * shape.pucker + 0.30 * shape.funnel - 0.42 * shape.pucker * shape.funnel
+    drawn *= mouth.half_width / 62  # a wide mouth is drawn in further
+    return 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.06 * roll - drawn
+
+
+def _narrow(wide: float, high: float, rounded: float) -> float:
+    """The width of an opening that is to be round, of the same area, relative to what it is."""
+    return float(min(1.5, max(0.34, 1.35 * high / wide)) ** (0.5 * rounded))
+
+
 def _rounded(shape: MouthShape) -> float:
-    return min(1.0, 1.15 * shape.pucker + 0.95 * shape.funnel)
+    part = min(1.0, 1.15 * shape.pucker + 0.95 * shape.funnel)
+    # Lips are round long before they are drawn together all the way.
+    return part * (2 - part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,7 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth) ** 2
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.4 * shape.roll_lower - 28.0 * covered
-    lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 21.0 * covered
+    upper += 1.4 * shape.roll_lower - 30.0 * covered
+    lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 42.0 * covered
     rest = 6 + 0.29 * jaw + rounded - 2.5 * shape.pucker
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

@@ -103,7 +103,7 @@ class MouthPainter:
         if lips.gap * k > 0.05:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         # The edge is as soft across a steep contour as across a level one.
-        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + 0.3 * lips.rounded) * k))
+        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + 0.9 * self.rig.shade * lips.rounded) * k))
         alpha = unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
         alpha *= unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
         # The point of an almond and the side of an oval fade into the cheek.
@@ -163,9 +163,8 @@ class MouthPainter:
         above, below = rows - upper_in, rows - lower_in
         # Past the opening of rounded lips the texture runs outwards sideways as well: no line where they meet.
         reach = np.float32(_reach(lips))
-        past = unit((np.abs(u) - reach) / (1 - reach)) * np.float32(lips.rounded)
+        past = unit((np.abs(u) - 0.94 * reach) / (1 - 0.94 * reach)) * np.float32(lips.rounded)
         less = 1 - past
-        past *= 1 + 0.4 * past
         up = np.minimum(above, 0) * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
         # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
         kept = np.float32(1 - (1 - min(1.0, lips.lower)) * lips.tucked)
@@ -174,7 +173,7 @@ class MouthPainter:
         off = above + below
         if lips.rounded:
             # In the corners the upper lip wraps around the end of the lower one.
-            off -= past * past * np.float32(7 * k)
+            off -= past * (1 + past) * np.float32(17 * k)
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -212,16 +211,22 @@ class MouthPainter:
         """Upper and lower lip go over into each other beside a rounded opening, where `past` is above 0; `off`:
         twice the rows below the line between them."""
         k = self.scale
-        tall = 2 * round((1.6 if self._creases is None else 4) * k) + 1  # a flat drawing has crisp borders
+        tall = 2 * round((2.6 if self._creases is None else 4) * k) + 1  # a flat drawing has crisp borders
         columns = np.flatnonzero(past)
         if not len(columns):
             return
-        both = np.minimum(3 * past[columns], 1) * np.exp(np.square(off[:, columns]) * np.float32(-1 / (12 * k) ** 2))
+        # Only the rows near the line: further away the weight is below 1 %.
+        line = off[0, columns] * np.float32(-0.5)
+        r0, r1 = max(0, int(line.min() - 14 * k)), max(0, int(line.max() + 14 * k) + 2)
+        off = off[r0:r1, columns]
+        if not len(off):
+            return
+        both = np.minimum(3 * past[columns], 1) * np.exp(np.square(off) * np.float32(-1 / (12 * k) ** 2))
         # The three planes beside each other: one call for all.
-        part = out[:3, :, columns]
+        part = out[:3, r0:r1, columns]
         beside = np.ascontiguousarray(part.transpose(1, 0, 2)).reshape(len(off), -1)
         smooth = cv2.blur(beside, (1, tall), borderType=cv2.BORDER_REPLICATE)
-        out[:3, :, columns] = part + (smooth.reshape(len(off), 3, -1).transpose(1, 0, 2) - part) * both
+        out[:3, r0:r1, columns] = part + (smooth.reshape(len(off), 3, -1).transpose(1, 0, 2) - part) * both
 
     def _interior(
         self, out: Layer, corner: tuple[int, int], edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
@@ -255,6 +260,8 @@ class MouthPainter:
             dx = middle[0] - wide * (self._side * k - 0.5) - left - c0
             matrix = np.array([[wide, 0, dx], [tilt, 1, down]], np.float32)
             moved = np.asarray(cv2.warpAffine(layer, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR), np.float32)
+            if layer is self._tongue and lips.forward:
+                moved *= np.float32(1 - 0.6 * lips.forward)  # round lips leave it in the dark
             y, cb, cr, alpha = moved.transpose(2, 0, 1)
             if layer is self._upper_teeth:
                 upper = alpha

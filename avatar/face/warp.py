@@ -186,7 +186,7 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     out[INDEX["gather"]] = (0.6 + 0.2 * lips.rounded) * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
     # Lips that come forward draw the skin under the nose down, lips that rise push it up.
-    out[INDEX["philtrum"]] = 4.5 * lips.forward - 0.3 * lips.up * (1 - lips.rounded)
+    out[INDEX["philtrum"]] = 4.5 * lips.forward - 0.3 * lips.up * (1 - 0.5 * lips.rounded)
     # A long jaw draws the cheeks down.
     out[INDEX["cheeks"]] += 2.5 * shape.stretch - 8.0 * shape.jaw_open
     return out
