@@ -88,7 +88,7 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert lips["FF"].tucked > 0.9 > 0 == lips["SS"].tucked
     assert 0.88 < lips["FF"].width / lips["sil"].width < 0.96, "narrower than a grin"
     assert abs(lips["FF"].lift) < 0.4 * abs(lips["sil"].lift), "with level corners"
-    assert 0.8 < lips["FF"].inner < 0.95, "closed only at the corners"
+    assert 0.6 < lips["FF"].inner < 0.75, "closed beside the front teeth"
     assert 2 < inside["FF"].upper_teeth - lips["FF"].down < 4, "and the teeth reach over it"
     ss = inside["SS"]
     assert 0 < ss.lower_teeth - ss.upper_teeth < 1.5, "teeth together"
@@ -173,8 +173,8 @@ def test_f1_rounded_mouths_are_round_halfway_too(
     columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     wide, high = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
     part = 1.15 * pucker + 0.95 * funnel
-    most = 1.3 if part > 0.85 else 1.35 if part > 0.65 and jaw > 0.3 else 1.95
-    assert 0.95 < wide / high < most
+    most = 1.5 if part > 0.85 else 1.55 if part > 0.65 and jaw > 0.3 else 2.05
+    assert 1.0 < wide / high < most
     middle = (columns[0] + columns[-1]) / 2
     top = [int(seen[:, round(middle + at * wide / 2)].argmax()) for at in (-0.7, 0, 0.7)]
     assert min(top[0], top[2]) - top[1] > 0.09 * high, "the upper lip arches"
@@ -188,7 +188,7 @@ def test_f1_a_moustache_leaves_the_upper_lip_of_a_rounded_mouth(face: VectorFace
         x = round(stream.mouth_at[0] + side * half)
         light = y[top - 8 : top + 4, x - 1 : x + 2].mean(axis=1)
         red = (v.astype(int) - u)[(top - 8) // 2 : (top + 5) // 2, x // 2 - 1 : x // 2 + 1].mean(axis=1).repeat(2)
-        assert np.count_nonzero((light > 60) & (red[(top - 8) % 2 :][: len(light)] > 23)) >= 3
+        assert np.count_nonzero((light > 60) & (red[(top - 8) % 2 :][: len(light)] > 20)) >= 3
 
 
 @pytest.mark.parametrize("presenter", built_in())
@@ -267,9 +267,9 @@ def test_f1_at_f_a_row_of_upper_teeth_rests_on_a_thin_lower_lip(face: VectorFace
             "light": float(layer[0][teeth].max()) if len(wide) else 0,
         }
     f = shown["FF"]
-    assert 0.58 < f["wide"] < 0.82, "four to six teeth, not a chip, and not to the corners"
+    assert 0.52 < f["wide"] < 0.7, "four to six teeth, not a chip, and not to the corners"
     assert 9 < f["high"] < 14
-    assert 4.5 < f["lip"] < 9, "a thin lip shows under them"
+    assert 4.5 < f["lip"] < 12, "a lip that is thinner shows under them"
     assert f["lip"] < 0.5 * shown["SS"]["lip"]
     assert 0.9 < f["curve"] < 4, "their edges are on a curve"
     assert 170 < f["light"] < 220, "bright, not pure white"

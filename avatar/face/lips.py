@@ -50,34 +50,34 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     rounded = _rounded(shape)
     agape = min(1.0, 1.35 * shape.jaw_open) * (1 - 0.6 * shape.stretch) * (1 - rounded) * apart
     open_ = shape.jaw_open * drop * (0.98 - 0.34 * shape.pucker - 0.20 * shape.funnel)
-    open_ += 0.47 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 0.16 * mouth.half_width * shape.pucker
+    open_ += 0.47 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 0.20 * mouth.half_width * shape.pucker
     open_ += 7.5 * shape.teeth * (1 - 0.5 * agape) + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
     inner = 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel
     roll = shape.roll_lower * apart
     width = _width(shape, roll, mouth)
     narrow = _narrow(2 * mouth.half_width * width * inner, open_, rounded * (1 - 0.6 * shape.teeth) * (1 - roll))
-    inner, open_ = inner * narrow, open_ / narrow
+    inner, open_ = inner * narrow * (1 + 0.10 * rounded), open_ / narrow * (1 + 0.06 * rounded)
     share = 0.24 + 0.20 * rounded
-    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 6.2 * roll
-    down = (1 - share) * open_ * apart * (1 - roll) + 2.6 * roll
+    up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.2 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) + 1.8 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     # Thin lips show more when they come forward.
     more = rounded * max(0.0, 1 - max(thick for _, thick in mouth.upper) / 17)
-    drawn = min(0.52, mouth.lower[0][1] / 50)  # a full lip is drawn in further
+    drawn = min(0.38, mouth.lower[0][1] / 62)  # a full lip is drawn in further
     lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     # A jaw that drops takes the corners along, about half as far as the lip.
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.34, inner - 0.15 * roll),
+        inner=max(0.34, inner - 0.31 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.10 * rounded + 1.1 * more),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll + 0.10 * rounded + 0.4 * more),
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.18 * rounded + 1.55 * more),
+        lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll - 0.04 * rounded + 0.4 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
         forward=rounded * apart,
@@ -96,7 +96,7 @@ def _width(shape: MouthShape, roll: float, mouth: Mouth) -> float:
 
 def _narrow(wide: float, high: float, rounded: float) -> float:
     """The width of an opening that is to be round, of the same area, relative to what it is."""
-    return float(min(1.5, max(0.34, 1.35 * high / wide)) ** (0.5 * rounded))
+    return float(min(1.5, max(0.34, 1.55 * high / wide)) ** (0.5 * rounded))
 
 
 def _rounded(shape: MouthShape) -> float:
@@ -124,7 +124,7 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth) ** 2
     upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.4 * shape.roll_lower - 30.0 * covered
+    upper += 1.4 * shape.roll_lower - 36.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 42.0 * covered
     rest = 6 + 0.29 * jaw + rounded - 2.5 * shape.pucker
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)
