@@ -126,14 +126,14 @@ class MouthPainter:
         # Over a lip that is drawn in, the other is raised evenly, and the opening ends in points.
         profile = np.power(
             1 - np.power(inner, 2.2 - 0.2 * lips.rounded + 0.8 * lips.tucked),
-            0.75 - 0.25 * turned + 0.08 * lips.rounded + 0.3 * lips.tucked,
+            0.75 - 0.25 * turned + 0.13 * lips.rounded + 0.3 * lips.tucked,
         )
         upper_in = line - profile * np.float32(lips.up * k)
         lower_in = line + profile * np.float32(lips.down * k)
         much = np.float32(lips.rounded)
         # Cupid's bow stays in the upper lip, and both lips get thinner towards the corners.
         rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * np.float32(0.15) * v)
-        rest_up = rest_up - np.exp(v * v * np.float32(-15)) * np.float32(0.24 * lips.rounded * self._thick[0])
+        rest_up = rest_up - np.exp(v * v * np.float32(-15)) * np.float32(0.36 * lips.rounded * self._thick[0])
         rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.55) * much)
         if lips.agape:
             # Flesh between the lips shows where a wide mouth turns its corners.
