@@ -68,6 +68,7 @@ async def test_e3_the_file_is_shown_as_the_users_words_and_answered(client: Avat
     assert (chat["sender"], chat["content"]) == ("回音", final["text"])
     await client.message("upload", upload_id="u1", state="final")
     await client.message("reply", state="end", text="One two three. Four five six.")
+    await client.message("status_update", status="idle")
     statuses = [m["status"] for m in client.messages if m["type"] == "status_update"]
     assert [one for one, other in pairwise([*statuses, ""]) if one != other] == [
         "recognizing", "thinking", "speaking", "idle",
