@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.lipsync.weights_file import read_weights
 from core.errors import LipSyncError
 from core.frames import VISEMES, VisemeFrames
 
@@ -75,12 +76,4 @@ def windows(rows: VisemeFrames) -> Floats:
 
 @lru_cache(maxsize=2)
 def _load(path: Path) -> Closures:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Closures({name: file[name] for name in file.files})
-    except (OSError, ValueError) as error:
-        raise LipSyncError(
-            f"the weights of the closures could not be read from {path}: {error}. Reinstall, or run "
-            "`python -m avatar.lipsync.train.closures`.",
-            adapter="audio",
-        ) from error
+    return Closures(read_weights(path, "weights of the closures", "avatar.lipsync.train.closures"))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.lipsync.features import MEL_BANDS, Mel
+from avatar.lipsync.weights_file import read_weights
 from core.errors import LipSyncError
 from core.frames import VISEMES
 
@@ -128,15 +129,7 @@ def _single(values: NDArray[np.float64]) -> Array:
 
 @lru_cache(maxsize=4)
 def _load(path: Path) -> Network:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Network({name: file[name] for name in file.files})
-    except (OSError, ValueError) as error:
-        raise LipSyncError(
-            f"the lip model's weights could not be read from {path}: {error}. Reinstall, or run "
-            "`python -m avatar.lipsync.train`.",
-            adapter="audio",
-        ) from error
+    return Network(read_weights(path, "lip model's weights", "avatar.lipsync.train"))
 
 
 class NetworkStream:
