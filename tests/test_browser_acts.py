@@ -13,9 +13,9 @@ from playwright.async_api import Page
 from server import Server
 from tests import browser
 from tests.browser import until
+from tests.chat_page import chat_page
 from tests.conftest import serve
 from tests.heard_page import NO_WEBRTC
-from tests.page_server import PageServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
@@ -33,11 +33,7 @@ LOADED = f"""
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page() -> AsyncIterator[Page]:
-    async with (
-        PageServer().serving() as server,
-        browser.launched() as chromium,
-        browser.page_of(chromium, f"{server.url}/webrtcapichat.html") as opened,
-    ):
+    async with chat_page() as opened:
         yield opened
 
 

@@ -10,8 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from tests import browser
-from tests.page_server import PageServer
+from tests.chat_page import chat_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -65,11 +64,7 @@ async def run(page: Page, code: str, given: object = None) -> Any:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page() -> AsyncIterator[Page]:
-    async with (
-        PageServer().serving() as server,
-        browser.launched() as chromium,
-        browser.page_of(chromium, f"{server.url}/webrtcapichat.html") as opened,
-    ):
+    async with chat_page() as opened:
         yield opened
 
 
