@@ -68,6 +68,7 @@ class Assembly:
         )
 
         def painter(choice: FaceChoice) -> Painter:
+            # here alone it is known who appears, at the first offer and when another presenter is chosen
             conversation.usual_voice = self.cast.voice(choice, self.engines.synthesizer.name)
             return self._painter(session_id, choice, choreography)
 

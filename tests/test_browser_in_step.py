@@ -81,6 +81,18 @@ async def test_h3_each_word_waits_for_its_moment_in_order(page: Page) -> None:
     ]  # fmt: skip
 
 
+async def test_h3_what_fails_holds_up_nothing_that_follows(page: Page) -> None:
+    code = """
+        voice.now = 0;
+        let failed = false;
+        const run = () => { throw new Error('not shown'); };
+        try { moments.at({reply: '', at: 0, kind: '', run}); } catch { failed = true; }
+        tell(reply('sentence', 0), reply('end', 0));
+        return [failed, told];
+    """
+    assert await run(page, code) == [True, ["sentence", "end"]]
+
+
 async def test_h3_what_is_not_heard_any_more_does_not_wait(page: Page) -> None:
     code = """
         tell(reply('sentence', 500));

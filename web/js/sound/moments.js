@@ -55,15 +55,18 @@ export class Moments {
     if (this.#running) return; // what is done may lead here again
     this.#running = true;
     clearTimeout(this.#timer);
-    while (this.#held.length > 0) {
-      const wait = this.#wait(this.#held[0]);
-      if (wait > 0) {
-        this.#timer = setTimeout(() => this.look(), Math.min(wait, LOOK_MS));
-        break;
+    try {
+      while (this.#held.length > 0) {
+        const wait = this.#wait(this.#held[0]);
+        if (wait > 0) {
+          this.#timer = setTimeout(() => this.look(), Math.min(wait, LOOK_MS));
+          break;
+        }
+        this.#held.shift().run();
       }
-      this.#held.shift().run();
+    } finally {
+      this.#running = false; // what fails is not to hold up all that follows
     }
-    this.#running = false;
   }
 
   #wait({ reply, at }) {
