@@ -20,6 +20,8 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 PRESENTERS = Path(__file__).parent / "presenters"
 EYE_GROUPS = ("sclera", "iris", "glint", "lid", "lashes", "lashes-lower")
+SHUT_GROUP = "lid-shut"
+"""Of the eyes' drawing too, but it may be missing."""
 MOUTH_GROUPS = ("lip-upper", "lip-lower", "cavity", "teeth-upper", "teeth-lower", "tongue")
 
 Rgba = NDArray[np.uint8]

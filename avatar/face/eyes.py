@@ -6,13 +6,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.art import EYE_GROUPS, Art, Layer, to_yuv
+from avatar.face.art import EYE_GROUPS, SHUT_GROUP, Art, Layer, to_yuv
 from avatar.face.curve import through
 from avatar.face.limits import unit
 from avatar.face.rig import Colour, Eye
 from avatar.face.view import View
 
 Floats = NDArray[np.float32]
+Part = tuple[slice, slice]
+"""Rows and columns of a box."""
+
+_FOLDED, _SMOOTH = 0.85, 0.15
+"""Openness from which on a falling lid draws the skin above it smooth, and at which it has."""
+
+_HEAVIER = 0.45
+"""How much thicker and softer the line is once both rows of lashes lie on each other."""
 
 
 def _over(below: Floats, layer: Layer) -> Floats:
@@ -33,10 +41,12 @@ def _together(layer: Layer) -> Floats:
     return np.ascontiguousarray(layer.transpose(1, 2, 0))
 
 
-def _shift(pixels: Floats, dx: float, dy: float) -> Layer:
-    """A layer, given as by `_together`, moved by a fraction of pixels."""
-    matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-    moved = np.asarray(cv2.warpAffine(pixels, matrix, pixels.shape[1::-1], flags=cv2.INTER_LINEAR), np.float32)
+def _shift(pixels: Floats, dx: float, dy: float, part: Part) -> Layer:
+    """A part of a layer, given as by `_together`, after the layer moved by a fraction of pixels."""
+    rows, columns = part
+    size = columns.stop - columns.start, rows.stop - rows.start
+    matrix = np.array([[1, 0, dx - columns.start], [0, 1, dy - rows.start]], np.float32)
+    moved = np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR), np.float32)
     return moved.transpose(2, 0, 1)
 
 
@@ -66,6 +76,9 @@ class EyePainter:
         along = np.clip((across - inner) / (outer - inner), 0, 1)
         reach = np.clip((across - inner) / 6, 0, 1) * np.clip((outer + 5 - across) / 5, 0, 1)
         liner = (rig.liner[0] + (rig.liner[1] - rig.liner[0]) * along) * k * reach + 1e-3
+        # A shut lid's line runs out towards the outer corner, where both edges turn.
+        tail = np.clip((across - outer) / 16 + 1, 0, 1)
+        self._tail = np.asarray(tail * tail * (3 - 2 * tail), np.float32)
         self._ink = np.asarray(0.88 * np.clip(liner / k, 0, 1), np.float32)
         # Of the line: how far its middle lies above the edge of the lid, and one over its half thickness.
         self._above, self._thin = np.asarray(0.35 * liner, np.float32), np.asarray(1 / (0.5 * liner + 0.45), np.float32)
@@ -78,6 +91,11 @@ class EyePainter:
         self._rim = np.asarray(
             np.exp(-(((self._rows - self._lower - 0.4 * k) / (1.5 * k)) ** 2)) * 0.5 * inside, np.float32
         )
+        # Beyond this part neither the eyeball nor the line along the lid is ever seen.
+        seen, margin = np.flatnonzero(inside), round(6 * k)
+        top = max(0, int(self._upper[seen].min() - 0.25 * open_[seen].max()) - margin)
+        bottom = min(y1 - y0, int(self._lower[seen].max()) + 1 + margin)
+        self._part = slice(top, bottom), slice(max(0, int(seen[0]) - margin), min(x1 - x0, int(seen[-1]) + 1 + margin))
         self._draw_layers(art, view, skin[y0:y1, x0:x1], inside)
 
     def _draw_layers(self, art: Art, view: View, skin: Floats, inside: Floats) -> None:
@@ -85,18 +103,22 @@ class EyePainter:
         x0, y0, x1, y1 = self.box
         k = view.scale
         box = (x0 / k + view.left, y0 / k + view.top, (x1 - x0) / k, (y1 - y0) / k)
-        layers = {g: art.layer(art.rig.eyes.art, g, box, (x1 - x0, y1 - y0)) for g in EYE_GROUPS}
+        layers = {g: art.layer(art.rig.eyes.art, g, box, (x1 - x0, y1 - y0)) for g in (*EYE_GROUPS, SHUT_GROUP)}
         self._iris, self._glint, self._lashes = (_together(layers[name]) for name in ("iris", "glint", "lashes"))
         around = np.ascontiguousarray(skin.transpose(2, 0, 1))
         dome = np.clip(self._rows - self._upper + 1, 0, 1) * np.clip(self._lower - self._rows + 1, 0, 1) * inside
-        closed = _blend(around, layers["lid"][:3], np.asarray(dome, np.float32))
-        self._closed = _over(closed, layers["lashes-lower"])
-        self._sclera = _over(around, layers["sclera"])
+        lid = _over(around, np.asarray(layers["lid"] * dome, np.float32))
+        self._lid = _over(lid, layers["lashes-lower"])
+        self._smoothing = _over(_over(lid, layers[SHUT_GROUP]), layers["lashes-lower"]) - self._lid
+        self._sclera = np.ascontiguousarray(_over(around, layers["sclera"])[:, *self._part])
 
     def paint(self, gaze_x: float, gaze_y: float, openness: float, squint: float = 0.0, slant: float = 0.0) -> Floats:
         """The eye as float32 Y U V, shape (3, h, w) of `box`. Gaze -1..1 (right, down), openness 0..1.2; `squint` 0..1
         raises the lower lid, `slant` 0..1 lowers the outer half of the upper one."""
+        part = self._part
         rows = self._rows
+        shutting = min(1.0, max(0.0, (_FOLDED - openness) / (_FOLDED - _SMOOTH)))
+        shutting *= shutting * (3 - 2 * shutting)
         openness *= self._lids
         lower = self._lower - np.float32(squint) * self._raised
         shut = lower + 0.5 * self.scale
@@ -104,27 +126,31 @@ class EyePainter:
         if slant:
             edge = edge + np.float32(slant) * self._outer * (shut - edge)
         below = np.asarray(rows - edge, np.float32)
-        picture = self._closed
+        picture = self._lid + self._smoothing * np.float32(shutting) if shutting else self._lid.copy()
+        near, place = below[part], picture[:, *part]
         if openness > 0.04:
-            ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], below)
-            seen = unit(below + np.float32(0.5))
-            seen *= self._within if not squint else unit(lower - rows + np.float32(0.5)) * self._inside
-            picture = _blend(picture, ball, seen)
+            ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near)
+            seen = unit(near + np.float32(0.5))
+            seen *= self._within[part] if not squint else (unit(lower - rows + np.float32(0.5)) * self._inside)[part]
+            place[:] = _blend(place, ball, seen)
             if self._wet is not None:
-                picture = _blend(picture, self._wet, self._rim * np.float32(min(1.0, openness) * (1 - squint)))
+                place[:] = _blend(place, self._wet, self._rim[part] * np.float32(min(1.0, openness) * (1 - squint)))
         if self._lash is not None:
-            line = unit(np.float32(1.25) - np.abs(below + self._above) * self._thin)
-            picture = _blend(picture, self._lash, self._ink * line)
+            columns = part[1]
+            tail = np.float32(shutting) * self._tail[columns]
+            thin = self._thin[columns] * ((1 + tail) / np.float32(1 + _HEAVIER * shutting))
+            line = unit(np.float32(1.25) - np.abs(near + self._above[columns]) * thin)
+            place[:] = _blend(place, self._lash, self._ink[columns] * (1 - tail) * line)
         return _over(picture, self._lashes_at(below, openness))
 
     def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
-        """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid."""
-        ball = _over(self._sclera, _shift(self._iris, dx, dy))
+        """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid; `below` and it: of `_part`."""
+        ball = _over(self._sclera, _shift(self._iris, dx, dy, self._part))
         shadow = 1 - unit(below * np.float32(1 / (15 * self.scale)))
         # Only the brightness is shaded: shadows in an eye stay warm.
         ball[0] = (ball[0] - 16) * (1 - np.float32(0.56 * self._shade) * shadow * shadow) + 16
         # The reflection of a lamp moves about half as far as the iris.
-        return _over(ball, _shift(self._glint, 0.5 * dx, 0.5 * dy))
+        return _over(ball, _shift(self._glint, 0.5 * dx, 0.5 * dy, self._part))
 
     def _lashes_at(self, below: Floats, openness: float) -> Layer:
         """The upper lashes carried by the lid: they point up when it is open and down when it is shut."""
