@@ -23,6 +23,8 @@ EYE_GROUPS = ("sclera", "iris", "glint", "lid", "lashes", "lashes-lower")
 SHUT_GROUP = "lid-shut"
 """Of the eyes' drawing too, but it may be missing."""
 MOUTH_GROUPS = ("lip-upper", "lip-lower", "cavity", "teeth-upper", "teeth-lower", "tongue")
+HAIR_GROUPS = ("hair-upper", "hair-lower")
+"""Optional groups of the mouth: hair that hangs over the upper lip, and that begins under the lower one."""
 
 Rgba = NDArray[np.uint8]
 """Shape (h, w, 4), dtype uint8, order B G R A, alpha not multiplied in."""
@@ -88,6 +90,10 @@ class Art:
     def load(cls, presenter: str, scale: float = 1.0) -> Art:
         """Read and rasterise a presenter (seconds of CPU). Raises `FaceError`."""
         return cls(load_rig(find_presenter(presenter)), scale)
+
+    def has(self, name: str, group: str) -> bool:
+        """Whether a file of eyes or mouth has a group."""
+        return any(e.get("id") == group for e in self._files[name])
 
     def layer(self, name: str, group: str, box: tuple[float, float, float, float], size: tuple[int, int]) -> Layer:
         """Draw one group of one file: `box` = x, y, width, height in art units, `size` = width, height in pixels."""

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.face.art import MOUTH_GROUPS, Art, Layer
-from avatar.face.curve import through
+from avatar.face.art import HAIR_GROUPS, MOUTH_GROUPS, Art, Layer
+from avatar.face.beard import Beard
+from avatar.face.contours import Contours, Edges, reach
 from avatar.face.limits import unit
 from avatar.face.lips import Lips, inside_of
 from avatar.face.rig import Mouth
@@ -24,7 +25,11 @@ _BITE = 3.6
 _CREASED = 1.5
 """The creases of rounded lips end where the way from the middle of the mouth goes this far aside per way up or down."""
 _STEPS = 511
-"""Resolution of the tabulated resting contours over half the mouth."""
+"""Resolution of the tabulated creases."""
+_HAIR = 14
+"""How far hair may reach beyond the lips, art units."""
+_SEAM = 2.5
+"""Half the width of the line between closed lips in their drawing, art units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,11 @@ class MouthPainter:
             (float(_edge(layers[name][3], last)) - line) / k
             for name, last in (("teeth-upper", True), ("teeth-lower", False), ("tongue", False))
         )
+        hairy = any(art.has(self.rig.art, group) for group in HAIR_GROUPS)
+        self._beard = Beard(art, box, self.size) if hairy else None
         self._rows = np.arange(self.size[1], dtype=np.float32)[:, None]
         self._columns = np.arange(self.size[0], dtype=np.float32)
-        v = np.linspace(0, 1, _STEPS + 1, dtype=np.float32)
-        # Line, upper thickness, lower thickness (pixels), and a quarter of an oval that is fuller than an ellipse.
-        rest = [through(points, v) * k for points in (self.rig.line, self.rig.upper, self.rig.lower)]
-        self._rest = np.array([*rest, np.sqrt(1 - v**2.2)], np.float32)
-        self._thick = float(rest[1].max()), float(rest[2].max())
+        self._lines = Contours(self.rig, k)
         self._creases = _creases(self.rig.shade)
 
     def paint(self, place: Place, shape: MouthShape, lips: Lips) -> tuple[Layer, int, int]:
@@ -82,28 +85,29 @@ class MouthPainter:
         mx, my = place.x - left - 0.5, place.y - top - 0.5
         # Only the columns the mouth covers now.
         half = lips.width * k
-        c0 = max(0, int(mx - half * place.left) // 2 * 2)
-        c1 = min(self.size[0], (int(mx + half * place.right) + 3) // 2 * 2)
+        more = 0 if self._beard is None else _HAIR * k
+        c0 = max(0, int(mx - half * place.left - more) // 2 * 2)
+        c1 = min(self.size[0], (int(mx + half * place.right + more) + 3) // 2 * 2)
         across = self._columns[c0:c1] - np.float32(mx)
         u = across * np.where(across < 0, np.float32(1 / (half * place.left)), np.float32(1 / (half * place.right)))
         v = np.minimum(np.abs(u), 1)
-        rest_line, *rest = self._rest[:, (v * _STEPS).astype(np.intp)]
+        table = self._lines.at(v)
         line = (
-            rest_line * np.float32(1 - 0.85 * max(lips.rounded, lips.tucked, 0.8 * lips.agape))
+            table[0] * np.float32(1 - 0.85 * max(lips.rounded, lips.tucked, 0.8 * lips.agape))
             - np.float32(lips.lift * k) * v * v
             + across * np.float32(place.tilt)
             + np.float32(my)
         )
-        edges, rest = self._contours(lips, line, v, rest)
-        r0 = min(max(0, int(edges[0].min() - 2.5 * k - 1) // 2 * 2), self.size[1] - 2)
-        r1 = min(self.size[1], max(r0 + 2, (int(edges[3].max() + 2.5 * k) + 3) // 2 * 2))
+        edges, *rest = self._lines.edges(lips, line, v, table)
+        r0 = min(max(0, int(edges[0].min() - 2.5 * k - more - 1) // 2 * 2), self.size[1] - 2)
+        r1 = min(self.size[1], max(r0 + 2, (int(edges[3].max() + 2.5 * k + more) + 3) // 2 * 2))
         rows = self._rows[r0:r1]
         out = np.empty((4, r1 - r0, c1 - c0), np.float32)
-        self._skin(out, rows, u, rest_line, edges, rest, lips)
+        self._skin(out, rows, u, table[0], edges, rest, lips)
         if lips.gap * k > 0.05:
             self._interior(out, (c0, r0), edges, (mx, my), place.tilt, u, shape, lips)
         # The edge is as soft across a steep contour as across a level one.
-        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + 0.9 * self.rig.shade * lips.rounded) * k))
+        soft = np.float32(1 / max(1.0, self.rig.soft * (1 + 0.25 * self.rig.shade * lips.rounded) * k))
         alpha = unit((rows - edges[0]) * (soft / _steepness(edges[0])) + np.float32(0.5))
         alpha *= unit((edges[3] - rows) * (soft / _steepness(edges[3])) + np.float32(0.5))
         # The point of an almond and the side of an oval fade into the cheek.
@@ -112,48 +116,14 @@ class MouthPainter:
         alpha *= ends * (2 - ends)
         out[:3] *= alpha
         out[3] = alpha
+        if self._beard is not None:
+            seam = table[0] + np.float32(self._up * k - 0.5)
+            columns = u * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
+            self._beard.lay(out, rows, columns, edges, (seam - table[1], seam + table[2]))
         return out, left + c0, top + r0
 
-    def _contours(
-        self, lips: Lips, line: Floats, v: Floats, rest: list[Floats]
-    ) -> tuple[tuple[Floats, ...], list[Floats]]:
-        """Upper lip's outer and inner, lower lip's inner and outer edge, in rows by column; and the lips' thickness
-        in the texture."""
-        k = self.scale
-        rest_up, rest_low, oval = rest
-        inner = np.minimum(v / np.float32(_reach(lips)), 1)
-        turned = max(lips.rounded, 0.9 * lips.agape)
-        # Over a lip that is drawn in, the other is raised evenly, and the opening ends in points.
-        profile = np.power(
-            1 - np.power(inner, 2.2 - 0.2 * lips.rounded + 0.8 * lips.tucked),
-            0.75 - 0.25 * turned + 0.13 * lips.rounded + 0.3 * lips.tucked,
-        )
-        upper_in = line - profile * np.float32(lips.up * k)
-        lower_in = line + profile * np.float32(lips.down * k)
-        much = np.float32(lips.rounded)
-        # Cupid's bow stays in the upper lip, and both lips get thinner towards the corners.
-        rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (much * np.float32(0.15) * v)
-        rest_up = rest_up - np.exp(v * v * np.float32(-15)) * np.float32(0.36 * lips.rounded * self._thick[0])
-        rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * (np.float32(0.55) * much)
-        if lips.agape:
-            # Flesh between the lips shows where a wide mouth turns its corners.
-            flesh = np.float32(0.35 * lips.agape)
-            rest_up = rest_up + (np.float32(self._thick[0]) * oval - rest_up) * (flesh * v)
-            rest_low = rest_low + (np.float32(self._thick[1]) * oval - rest_low) * flesh
-        # Towards the corners of a rounded mouth the lips go around the opening, not along the line, and a lip raised
-        # off the front teeth is raised as a whole.
-        arch = profile + (oval - profile) * max(much, np.float32(0.7 * lips.agape))
-        above = arch
-        if lips.rounded:
-            # The upper lip comes down to the corners straighter than the lower one goes up to them.
-            above = above + (np.power(1 - v, 0.66) - above) * much
-        above = above + (np.float32(0.8) * (1 - v * v) - above) * np.float32(lips.tucked)
-        upper_out = line - above * np.float32(lips.up * k) - rest_up * np.float32(lips.upper)
-        lower_out = line + arch * np.float32(lips.down * k) + rest_low * np.float32(lips.lower)
-        return (upper_out, upper_in, lower_in, lower_out), [rest_up, rest_low]
-
     def _skin(
-        self, out: Layer, rows: Floats, u: Floats, rest_line: Floats, edges: tuple[Floats, ...], rest: list[Floats],
+        self, out: Layer, rows: Floats, u: Floats, rest_line: Floats, edges: Edges, rest: list[Floats],
         lips: Lips,
     ) -> None:  # fmt: skip
         """The lips' texture stretched between their edges, shaded where they meet or roll inwards."""
@@ -161,19 +131,18 @@ class MouthPainter:
         upper_out, upper_in, lower_in, lower_out = edges
         line = rest_line + np.float32(self._up * k - 0.5)
         above, below = rows - upper_in, rows - lower_in
-        # Past the opening of rounded lips the texture runs outwards sideways as well: no line where they meet.
-        reach = np.float32(_reach(lips))
-        past = unit((np.abs(u) - 0.94 * reach) / (1 - 0.94 * reach)) * np.float32(lips.rounded)
-        less = 1 - past
-        up = np.minimum(above, 0) * (rest[0] * less / np.maximum(upper_in - upper_out, 0.5)) + (line - past * rest[0])
+        # Beside the opening of rounded lips.
+        ends = np.float32(0.94 * reach(lips))
+        past = unit((np.abs(u) - ends) / (1 - ends)) * np.float32(lips.rounded)
+        # The line that closed lips make is not there.
+        seam = past * np.float32(_SEAM * k)
+        up = np.minimum(above, 0) * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + (line - seam)
         # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
         kept = np.float32(1 - (1 - min(1.0, lips.lower)) * lips.tucked)
-        low = below * (rest[1] * less * kept / np.maximum(lower_out - lower_in, 0.5))
-        low += line + (past + less * (1 - kept)) * rest[1] + self.size[1]
-        off = above + below
-        if lips.rounded:
-            # In the corners the upper lip wraps around the end of the lower one.
-            off -= past * (1 + past) * np.float32(17 * k)
+        low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + seam) + (1 - kept) * rest[1]
+        low += np.float32(self.size[1])
+        # In the corners the upper lip wraps around the end of the lower one.
+        off = above + below - past * (1 + past) * np.float32(17 * self.rig.shade * k)
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -183,22 +152,27 @@ class MouthPainter:
         out[:3] = skin.transpose(2, 0, 1)
         if self.rig.shade:
             out[0] = (out[0] - 16) * self._light(u, above, below, past, lips) + 16
-        if lips.rounded:
-            self._join(out, past, off)
 
     def _light(self, u: Floats, above: Floats, below: Floats, past: Floats, lips: Lips) -> Floats:
         """The light on the lips, 0..1; `above` and `below`: rows below the edges of the opening, `past`: how far
         beside it."""
         k = self.scale
-        near = np.minimum(np.abs(above) * np.float32(1 + 0.9 * lips.forward), np.abs(below))
+        # The lower lip is lit up to its edge where it comes forward, the upper one is not.
+        near = np.minimum(
+            np.abs(above) * np.float32(1 + 0.3 * lips.forward), np.abs(below) * np.float32(1 + lips.forward)
+        )
         near *= near
         if lips.rounded:
-            near += np.square(past * np.float32((1 - _reach(lips)) * lips.width * k))
+            near += np.square(past * np.float32((1 - reach(lips)) * lips.width * k))
         # Lips that come forward curl around the opening: their inner wall lies in the shade.
         curled = np.float32(lips.forward) * unit((above[0] - below[0]) * np.float32(0.4 / k))
         wide = (1.5 + 2.6 * curled) * np.float32(k)
         dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
         light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
+        if lips.forward:
+            # The front of the upper lip faces the floor.
+            upper = unit((above + below) * np.float32(-0.08 / k) + np.float32(0.5))
+            light *= 1 - np.float32((0.06 + 0.12 * self.rig.shade) * lips.forward) * upper
         if lips.forward and self._creases is not None:
             # They run out from the opening.
             away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
@@ -207,29 +181,8 @@ class MouthPainter:
             light *= 1 - np.float32(lips.forward) * self._creases[place.astype(np.intp)]
         return np.asarray(light, np.float32)
 
-    def _join(self, out: Layer, past: Floats, off: Floats) -> None:
-        """Upper and lower lip go over into each other beside a rounded opening, where `past` is above 0; `off`:
-        twice the rows below the line between them."""
-        k = self.scale
-        tall = 2 * round((2.6 if self._creases is None else 4) * k) + 1  # a flat drawing has crisp borders
-        columns = np.flatnonzero(past)
-        if not len(columns):
-            return
-        # Only the rows near the line: further away the weight is below 1 %.
-        line = off[0, columns] * np.float32(-0.5)
-        r0, r1 = max(0, int(line.min() - 14 * k)), max(0, int(line.max() + 14 * k) + 2)
-        off = off[r0:r1, columns]
-        if not len(off):
-            return
-        both = np.minimum(3 * past[columns], 1) * np.exp(np.square(off) * np.float32(-1 / (12 * k) ** 2))
-        # The three planes beside each other: one call for all.
-        part = out[:3, r0:r1, columns]
-        beside = np.ascontiguousarray(part.transpose(1, 0, 2)).reshape(len(off), -1)
-        smooth = cv2.blur(beside, (1, tall), borderType=cv2.BORDER_REPLICATE)
-        out[:3, r0:r1, columns] = part + (smooth.reshape(len(off), 3, -1).transpose(1, 0, 2) - part) * both
-
     def _interior(
-        self, out: Layer, corner: tuple[int, int], edges: tuple[Floats, ...], middle: tuple[float, float], tilt: float,
+        self, out: Layer, corner: tuple[int, int], edges: Edges, middle: tuple[float, float], tilt: float,
         u: Floats, shape: MouthShape, lips: Lips,
     ) -> None:  # fmt: skip
         """Cavity, teeth and tongue between the lips."""
@@ -248,9 +201,7 @@ class MouthPainter:
             return
         rows = self._rows[r0:r1]
         depth = rows - upper_in
-        # The way out of rounded lips is longer: more of it is lit.
-        lit = min(round(10 * k * lips.forward), self.size[1] - r1)
-        inside = self._cavity[:, r0 + lit : r1 + lit, left + c0 : left + c1]
+        inside = self._cavity[:, r0:r1, left + c0 : left + c1]
         upper: Floats = np.zeros((1, 1), np.float32)
         for layer, dy, light in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
@@ -261,7 +212,7 @@ class MouthPainter:
             matrix = np.array([[wide, 0, dx], [tilt, 1, down]], np.float32)
             moved = np.asarray(cv2.warpAffine(layer, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR), np.float32)
             if layer is self._tongue and lips.forward:
-                moved *= np.float32(1 - 0.6 * lips.forward)  # round lips leave it in the dark
+                moved *= np.float32(1 - 0.9 * lips.forward)  # round lips leave it in the dark
             y, cb, cr, alpha = moved.transpose(2, 0, 1)
             if layer is self._upper_teeth:
                 upper = alpha
@@ -293,7 +244,7 @@ class MouthPainter:
         shade = np.float32(0.6 + 0.4 * self.rig.shade)
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
         begin = 0.22 + 0.16 * lips.tucked
-        away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (_reach(lips) - begin)))
+        away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (reach(lips) - begin)))
         side = 1 - shade * np.float32(0.82 - 0.04 * lips.tucked) * away * away * (2 - away)
         side = side * (1 - np.float32(0.18) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
@@ -333,11 +284,6 @@ def _steepness(edge: Floats) -> Floats:
     slope = edge[2:] - edge[:-2]
     np.sqrt(1 + np.float32(0.25) * slope * slope, out=steep[1:-1])
     return steep
-
-
-def _reach(lips: Lips) -> float:
-    """Where the opening ends, relative to half the width of the mouth."""
-    return min(0.97, lips.inner / (1.04 + 0.10 * lips.rounded + 0.05 * lips.agape))
 
 
 def _edge(alpha: Floats, last: bool) -> int:

@@ -104,6 +104,11 @@ class Mouth:
     line: Points
     upper: Points
     lower: Points
+    round_upper: Points
+    """Height of the upper lip's outer edge over the line between rounded lips, relative to the middle, by the way
+    from the middle to the corner."""
+    round_lower: Points
+    """The same of the lower lip's, below that line."""
     smile: float
     reach: Reach
     shade: float
@@ -137,6 +142,14 @@ class Rig:
     brows: Brows
     mouth: Mouth
 
+
+# Rounded lips: a bow with straight flanks over a bowl.
+_ROUND_UPPER: Points = (
+    (0, 1), (0.10, 1.07), (0.20, 1.16), (0.32, 1.145), (0.50, 0.98), (0.70, 0.66), (0.86, 0.35), (0.95, 0.15), (1, 0)
+)  # fmt: skip
+_ROUND_LOWER: Points = (
+    (0, 1), (0.25, 0.975), (0.45, 0.89), (0.65, 0.70), (0.82, 0.43), (0.93, 0.19), (1, 0)
+)  # fmt: skip
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"[\w-]{1,64}")
@@ -350,6 +363,8 @@ def _mouth(r: _Reader) -> Mouth:
         line=r.points("line", least=2, rising=True),
         upper=r.points("upper", least=2, rising=True),
         lower=r.points("lower", least=2, rising=True),
+        round_upper=r.points("round_upper", least=3, rising=True) if r.has("round_upper") else _ROUND_UPPER,
+        round_lower=r.points("round_lower", least=3, rising=True) if r.has("round_lower") else _ROUND_LOWER,
         smile=r.number("smile", 0, 1),
         reach=r.reach((78, 36, 76)),
         shade=r.optional_number("shade", 1.0, 0.0, 1.0),
