@@ -102,7 +102,7 @@ def _narrow(wide: float, high: float, rounded: float) -> float:
 def _rounded(shape: MouthShape) -> float:
     part = min(1.0, 1.15 * shape.pucker + 0.95 * shape.funnel)
     # Lips are round long before they are drawn together all the way.
-    return part * (1.9 - 0.9 * part)
+    return part * (1.96 - 0.96 * part)
 
 
 @dataclass(frozen=True, slots=True)
