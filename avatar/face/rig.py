@@ -363,10 +363,20 @@ def _mouth(r: _Reader) -> Mouth:
         line=r.points("line", least=2, rising=True),
         upper=r.points("upper", least=2, rising=True),
         lower=r.points("lower", least=2, rising=True),
-        round_upper=r.points("round_upper", least=3, rising=True) if r.has("round_upper") else _ROUND_UPPER,
-        round_lower=r.points("round_lower", least=3, rising=True) if r.has("round_lower") else _ROUND_LOWER,
+        round_upper=_contour(r, "round_upper", _ROUND_UPPER),
+        round_lower=_contour(r, "round_lower", _ROUND_LOWER),
         smile=r.number("smile", 0, 1),
         reach=r.reach((78, 36, 76)),
         shade=r.optional_number("shade", 1.0, 0.0, 1.0),
         soft=r.optional_number("soft", 2.6, 0.5, 10.0),
     )
+
+
+def _contour(r: _Reader, key: str, default: Points) -> Points:
+    """Heights relative to that in the middle."""
+    if not r.has(key):
+        return default
+    points = r.points(key, least=3, rising=True)
+    if points[0] != (0, 1) or points[-1][0] != 1:
+        raise r.wrong(key, "a list of points from [0, 1] in the middle to [1, height] at the corner")
+    return points
