@@ -84,12 +84,12 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert 0.42 < ou.gap / hole < 1.0, "around an oval that is no slit"
     assert thick[0] < 0.8 * thick[1], "and a thinner upper lip"
     assert ou.forward > 0.9
-    assert 0.4 < lips["FF"].lower / lips["sil"].lower < 0.75, "the lower lip is drawn in under the teeth, and shows"
+    assert 0.5 < lips["FF"].lower / lips["sil"].lower < 0.9, "the lower lip is drawn in under the teeth, and shows"
     assert lips["FF"].tucked > 0.9 > 0 == lips["SS"].tucked
-    assert 0.88 < lips["FF"].width / lips["sil"].width < 0.96, "narrower than a grin"
+    assert 0.85 < lips["FF"].width / lips["sil"].width < 0.94, "narrower than a grin"
     assert abs(lips["FF"].lift) < 0.4 * abs(lips["sil"].lift), "with level corners"
-    assert 0.6 < lips["FF"].inner < 0.75, "closed beside the front teeth"
-    assert 2 < inside["FF"].upper_teeth - lips["FF"].down < 4, "and the teeth reach over it"
+    assert 0.45 < lips["FF"].inner < 0.6, "closed beside the front teeth"
+    assert 4 < inside["FF"].upper_teeth - lips["FF"].down < 6, "and the teeth reach over it"
     ss = inside["SS"]
     assert 0 < ss.lower_teeth - ss.upper_teeth < 1.5, "teeth together"
     assert ss.lower_teeth < lips["SS"].down, "both rows show"
@@ -255,7 +255,7 @@ def test_f1_at_f_a_row_of_upper_teeth_rests_on_a_thin_lower_lip(face: VectorFace
         layer, left, _ = painter.paint(place, shape, lips)
         teeth = layer[0] - dark.paint(place, shape, lips)[0][0] > 40
         half = lips.width * k
-        columns = [round(200 - left + at * half) for at in (-0.45, -0.05, 0.05, 0.45)]
+        columns = [round(200 - left + at * half) for at in (-0.32, -0.05, 0.05, 0.32)]
         lowest = [np.flatnonzero(teeth[:, at]).max(initial=0) for at in columns]
         foot = np.flatnonzero(layer[3][:, columns[1]] > 0.5)[-1]
         wide = np.flatnonzero(teeth.any(axis=0))
@@ -267,7 +267,7 @@ def test_f1_at_f_a_row_of_upper_teeth_rests_on_a_thin_lower_lip(face: VectorFace
             "light": float(layer[0][teeth].max()) if len(wide) else 0,
         }
     f = shown["FF"]
-    assert 0.52 < f["wide"] < 0.7, "four to six teeth, not a chip, and not to the corners"
+    assert 0.4 < f["wide"] < 0.55, "the front four teeth: not a chip, and no row as of a grin"
     assert 9 < f["high"] < 14
     assert 4.5 < f["lip"] < 12, "a lip that is thinner shows under them"
     assert f["lip"] < 0.5 * shown["SS"]["lip"]

@@ -64,7 +64,9 @@ class Contours:
         flesh = np.float32(0.35 * lips.agape)
         rest_up = rest_up + (self._thick[0] * oval - rest_up) * (flesh * v)
         rest_low = rest_low + (self._thick[1] * oval - rest_low) * flesh
-        # Over a lip that is drawn in, the other is raised evenly, and the opening ends in points.
+        # A lip that is drawn in is left in the middle; over it the other is raised evenly, and the opening ends in
+        # points.
+        rest_low = rest_low + (self._middle[1] * np.power(1 - v * v, 1.4) - rest_low) * np.float32(lips.tucked)
         profile = np.power(1 - np.power(inner, 2.2 + 0.8 * lips.tucked), 0.75 - 0.225 * lips.agape + 0.3 * lips.tucked)
         # Towards the corners of a wide mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
@@ -85,8 +87,8 @@ class Contours:
         k = self._scale
         up, down = np.float32(lips.up * k), np.float32(lips.down * k)
         bow = np.float32(1.07) - np.float32(0.07) * np.exp(np.square(inner) * np.float32(-12))
-        upper_in = np.power(1 - np.power(inner, 1.85), 0.60) * bow * up
-        lower_in = np.power(1 - np.power(inner, 1.95), 0.56) * down
+        upper_in = np.power(1 - np.power(inner, 1.9), 0.56) * bow * up
+        lower_in = np.power(1 - np.power(inner, 2.0), 0.53) * down
         upper_out = upper * (up + self._middle[0] * np.float32(lips.upper))
         lower_out = lower * (down + self._middle[1] * np.float32(lips.lower))
         # Some flesh is left wherever the opening is.

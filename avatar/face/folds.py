@@ -57,7 +57,7 @@ class Folds:
             grin + wide - 0.5 * lips.forward,
             lips.forward - 0.4 * shape.press,
             0.9 * lips.forward + 1.1 * jaw,
-            1.5 * drop + 0.8 * lips.tucked,
+            1.5 * drop + 0.5 * lips.tucked,
         )
         both = [tuple(round(min(1.0, max(0.0, depth)) * _STEPS) for depth in depths) for depths in (upper, lower)]
         return tuple(both[-len(self.boxes) :])

@@ -54,30 +54,30 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ += 7.5 * shape.teeth * (1 - 0.5 * agape) + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
     inner = 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel
-    roll = shape.roll_lower * apart
+    roll = _tucked(shape) * apart
     width = _width(shape, roll, mouth)
     narrow = _narrow(2 * mouth.half_width * width * inner, open_, rounded * (1 - 0.6 * shape.teeth) * (1 - roll))
     inner, open_ = inner * narrow * (1 + 0.10 * rounded), open_ / narrow * (1 + 0.06 * rounded)
     share = 0.24 + 0.20 * rounded
     up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.2 * roll
-    down = (1 - share) * open_ * apart * (1 - roll) + 1.8 * roll
+    down = (1 - share) * open_ * apart * (1 - roll) + 1.4 * roll
     grin = smile - mouth.smile
     broad = 0.13 * grin if grin > 0 else 0.04 * grin
     full = 0.05 * shape.pucker - 0.04 * shape.funnel - 0.12 * shape.stretch - 0.10 * shape.jaw_open
     full -= 0.16 * max(0.0, grin)
     # Thin lips show more when they come forward.
     more = rounded * max(0.0, 1 - max(thick for _, thick in mouth.upper) / 17)
-    drawn = min(0.38, mouth.lower[0][1] / 62)  # a full lip is drawn in further
+    drawn = min(0.28, max(0.0, mouth.lower[0][1] - 11.5) / 38)  # a full lip is drawn in further
     lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     # A jaw that drops takes the corners along, about half as far as the lip.
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.34, inner - 0.31 * roll),
+        inner=max(0.34, inner - 0.49 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.18 * rounded + 1.55 * more),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll - 0.04 * rounded + 0.4 * more),
+        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.18 * rounded + 0.7 * more),
+        lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll - 0.04 * rounded + 0.5 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
         forward=rounded * apart,
@@ -91,12 +91,17 @@ def _width(shape: MouthShape, roll: float, mouth: Mouth) -> float:
     # Lips that are drawn together already hardly get narrower by being pushed forward.
     drawn = 0.38 * shape.pucker + 0.30 * shape.funnel - 0.42 * shape.pucker * shape.funnel
     drawn *= mouth.half_width / 62  # a wide mouth is drawn in further
-    return 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.06 * roll - drawn
+    return 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.10 * roll - drawn
 
 
 def _narrow(wide: float, high: float, rounded: float) -> float:
     """The width of an opening that is to be round, of the same area, relative to what it is."""
     return float(min(1.5, max(0.34, 1.55 * high / wide)) ** (0.5 * rounded))
+
+
+def _tucked(shape: MouthShape) -> float:
+    # The teeth are on the lip before it is drawn in all the way.
+    return shape.roll_lower * (1.6 - 0.6 * shape.roll_lower)
 
 
 def _rounded(shape: MouthShape) -> float:
@@ -123,8 +128,9 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     rounded = _rounded(shape)
     # The upper teeth stay with the skull; lips that come forward cover them.
     covered = rounded * (1 - shape.teeth) ** 2
-    upper = 4.0 - 2.4 * shape.teeth * (1 - shape.roll_lower) - 2.0 * shape.tongue_up * (1 - shape.teeth)
-    upper += 1.4 * shape.roll_lower - 36.0 * covered
+    tucked = _tucked(shape)
+    upper = 4.0 - 2.4 * shape.teeth * (1 - tucked) - 2.0 * shape.tongue_up * (1 - shape.teeth)
+    upper += 2.6 * tucked - 36.0 * covered
     lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 42.0 * covered
     rest = 6 + 0.29 * jaw + rounded - 2.5 * shape.pucker
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

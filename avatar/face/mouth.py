@@ -20,7 +20,7 @@ from core.frames import MouthShape
 
 Floats = NDArray[np.float32]
 
-_BITE = 3.6
+_BITE = 6.0
 """How far the upper teeth reach over a lower lip that is drawn in, art units."""
 _CREASED = 1.5
 """The creases of rounded lips end where the way from the middle of the mouth goes this far aside per way up or down."""
@@ -132,17 +132,19 @@ class MouthPainter:
         line = rest_line + np.float32(self._up * k - 0.5)
         above, below = rows - upper_in, rows - lower_in
         # Beside the opening of rounded lips.
-        ends = np.float32(0.94 * reach(lips))
+        ends = np.float32(0.75 * reach(lips))
         past = unit((np.abs(u) - ends) / (1 - ends)) * np.float32(lips.rounded)
         # The line that closed lips make is not there.
-        seam = past * np.float32(_SEAM * k)
+        seam = np.minimum(4 * past, 1) * np.float32(_SEAM * k)
         up = np.minimum(above, 0) * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + (line - seam)
         # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
-        kept = np.float32(1 - (1 - min(1.0, lips.lower)) * lips.tucked)
+        rolled = np.float32(0.4 * (1 - min(1.0, lips.lower)) * lips.tucked)
+        kept = 1 - rolled * np.maximum(1 - np.abs(u) * np.float32(1 / reach(lips)), 0)
         low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + seam) + (1 - kept) * rest[1]
         low += np.float32(self.size[1])
         # In the corners the upper lip wraps around the end of the lower one.
-        off = above + below - past * (1 + past) * np.float32(17 * self.rig.shade * k)
+        wrap = past * (1 + past) * np.float32(8 * k)
+        off = above + below - 2 * wrap
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
@@ -152,6 +154,20 @@ class MouthPainter:
         out[:3] = skin.transpose(2, 0, 1)
         if self.rig.shade:
             out[0] = (out[0] - 16) * self._light(u, above, below, past, lips) + 16
+        if lips.rounded:
+            self._join(out, float(rows[0, 0]), (upper_in + lower_in) * np.float32(0.5) + wrap, past)
+
+    def _join(self, out: Layer, first: float, border: Floats, past: Floats) -> None:
+        """Smooth the steps of the border between rounded lips; `border`: its rows, `first`: the row of `out`'s first
+        pixels, `past`: where the lips meet."""
+        columns = np.flatnonzero(past)
+        at = border[columns] - np.float32(first)
+        rows = np.rint(at).astype(np.intp)
+        inside = (rows > 0) & (rows < out.shape[1] - 1)
+        columns, rows, at, past = columns[inside], rows[inside], at[inside], past[columns[inside]]
+        upper, here, lower = (out[:3, rows + step, columns] for step in (-1, 0, 1))
+        share = at - rows + np.float32(0.5)
+        out[:3, rows, columns] = here + (lower + (upper - lower) * share - here) * np.minimum(8 * past, 1)
 
     def _light(self, u: Floats, above: Floats, below: Floats, past: Floats, lips: Lips) -> Floats:
         """The light on the lips, 0..1; `above` and `below`: rows below the edges of the opening, `past`: how far
@@ -167,12 +183,12 @@ class MouthPainter:
         # Lips that come forward curl around the opening: their inner wall lies in the shade.
         curled = np.float32(lips.forward) * unit((above[0] - below[0]) * np.float32(0.4 / k))
         wide = (1.5 + 2.6 * curled) * np.float32(k)
-        dark = np.float32(self.rig.shade) * (0.30 + 0.22 * curled)
+        dark = np.float32(self.rig.shade) * (0.30 + 0.16 * curled)
         light = 1 - dark * np.exp(near * (-1 / (wide * wide)))
         if lips.forward:
             # The front of the upper lip faces the floor.
             upper = unit((above + below) * np.float32(-0.08 / k) + np.float32(0.5))
-            light *= 1 - np.float32((0.06 + 0.12 * self.rig.shade) * lips.forward) * upper
+            light *= 1 - np.float32((0.06 + 0.04 * self.rig.shade) * lips.forward) * upper
         if lips.forward and self._creases is not None:
             # They run out from the opening.
             away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
@@ -203,7 +219,7 @@ class MouthPainter:
         depth = rows - upper_in
         inside = self._cavity[:, r0:r1, left + c0 : left + c1]
         upper: Floats = np.zeros((1, 1), np.float32)
-        for layer, dy, light in self._behind(depth, u, shape, lips):
+        for layer, dy, light, seen in self._behind(depth, u, shape, lips):
             # Turned with the head about the middle of the mouth.
             down = middle[1] + (dy - self._up) * k + 0.5 - r0 - tilt * (self._side * k - 0.5)
             # Teeth that meet show their whole row: the lower one reaches as far as the upper one.
@@ -211,8 +227,8 @@ class MouthPainter:
             dx = middle[0] - wide * (self._side * k - 0.5) - left - c0
             matrix = np.array([[wide, 0, dx], [tilt, 1, down]], np.float32)
             moved = np.asarray(cv2.warpAffine(layer, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR), np.float32)
-            if layer is self._tongue and lips.forward:
-                moved *= np.float32(1 - 0.9 * lips.forward)  # round lips leave it in the dark
+            if seen < 1:
+                moved *= np.float32(seen)
             y, cb, cr, alpha = moved.transpose(2, 0, 1)
             if layer is self._upper_teeth:
                 upper = alpha
@@ -225,27 +241,31 @@ class MouthPainter:
         mask = unit((lower_in - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
         if over:
             # The teeth rest on a lip that is drawn in: their own edges are seen.
-            mask = np.maximum(mask, upper * unit(lower_in + np.float32(over) - rows + np.float32(0.5)))
+            way = u * np.float32(1 / reach(lips))
+            edge = lower_in + (1 - np.float32(0.8) * way * way) * np.float32(over)
+            mask = np.maximum(mask, upper * unit(edge - rows + np.float32(0.5)))
         mask *= unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
         mask *= unit((lower_in - upper_in) * np.float32(1.2))
+        # Its ends are as smooth as its edges.
+        mask *= unit((np.float32(reach(lips)) - np.abs(u)) * np.float32(lips.width * k) + np.float32(0.5))
         if over:
             # They throw a shadow on it, downwards.
-            tall = round(5 * k) + 1
+            tall = round(8 * k) + 1
             shadow = cv2.blur(mask, (1, tall), anchor=(0, tall - 1), borderType=cv2.BORDER_REPLICATE)
-            part[0] -= (part[0] - 16) * (shadow * np.float32((0.18 + 0.27 * self.rig.shade) * lips.tucked))
+            part[0] -= (part[0] - 16) * (shadow * np.float32((0.10 + 0.14 * self.rig.shade) * lips.tucked))
         part += (inside - part) * mask
 
     def _behind(
         self, depth: Floats, u: Floats, shape: MouthShape, lips: Lips
-    ) -> Iterator[tuple[Floats, float, Floats]]:
+    ) -> Iterator[tuple[Floats, float, Floats, float]]:
         """What can be seen of lower teeth, tongue and upper teeth, in the order of painting: the layer, how far it
-        lies below where it is drawn (art units), and the light on it."""
+        lies below where it is drawn (art units), the light on it, and how much of it is there (0..1)."""
         # However flat a drawing is, a mouth is dark inside.
         shade = np.float32(0.6 + 0.4 * self.rig.shade)
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
         begin = 0.22 + 0.16 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (reach(lips) - begin)))
-        side = 1 - shade * np.float32(0.82 - 0.04 * lips.tucked) * away * away * (2 - away)
+        side = 1 - shade * np.float32(0.82 - 0.5 * lips.tucked) * away * away * (2 - away)
         side = side * (1 - np.float32(0.18) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
         shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))
@@ -254,12 +274,15 @@ class MouthPainter:
         lowest, highest = lips.down + max(0.0, -lips.lift) + 1, -lips.up - max(0.0, lips.lift) - 1
         if place.lower_teeth < lowest:
             light = side * (1 - np.float32(0.32) * shadow) * (1 - shade * np.float32(0.2))
-            yield self._lower_teeth, place.lower_teeth - lower, light
+            yield self._lower_teeth, place.lower_teeth - lower, light, _seen(lowest - place.lower_teeth, lips)
         if place.tongue < lowest:
-            yield self._tongue, place.tongue - tongue, side * (1 - np.float32(0.36) * shadow)
+            # Round lips leave it in the dark.
+            dim = side * (1 - np.float32(0.36) * shadow)
+            yield self._tongue, place.tongue - tongue, dim, 1 - 0.9 * lips.forward
         if place.upper_teeth > highest:
             dark = np.float32(0.42 + 0.04 * lips.tucked)
-            yield self._upper_teeth, place.upper_teeth - upper, side * (1 - dark * shadow)
+            light = side * (1 - dark * shadow)
+            yield self._upper_teeth, place.upper_teeth - upper, light, _seen(place.upper_teeth - highest, lips)
 
 
 def _creases(shade: float) -> Floats | None:
@@ -276,6 +299,11 @@ def _creases(shade: float) -> Floats | None:
         lost += np.float32(chance.uniform(0.5, 1.0)) * np.exp(-off * off)
     ends = unit((_CREASED - np.abs(slope)) / np.float32(0.6))
     return np.asarray(lost * ends * np.float32(strength), np.float32)
+
+
+def _seen(part: float, lips: Lips) -> float:
+    """How much is there of teeth of which `part` shows (art units): round lips show no slivers."""
+    return 1 - lips.rounded * (1 - min(1.0, max(0.0, part - 2.5) / 3.5))
 
 
 def _steepness(edge: Floats) -> Floats:
