@@ -19,8 +19,8 @@ Part = tuple[slice, slice]
 _FOLDED, _SMOOTH = 0.85, 0.15
 """Openness from which on a falling lid draws the skin above it smooth, and at which it has."""
 
-_HEAVIER = 0.45
-"""How much thicker and softer the line is once both rows of lashes lie on each other."""
+_HEAVIER = 0.55
+"""By how many art units half the line gets thicker once both rows of lashes lie on each other."""
 
 
 def _over(below: Floats, layer: Layer) -> Floats:
@@ -77,8 +77,12 @@ class EyePainter:
         reach = np.clip((across - inner) / 6, 0, 1) * np.clip((outer + 5 - across) / 5, 0, 1)
         liner = (rig.liner[0] + (rig.liner[1] - rig.liner[0]) * along) * k * reach + 1e-3
         # A shut lid's line runs out towards the outer corner, where both edges turn.
-        tail = np.clip((across - outer) / 16 + 1, 0, 1)
+        tail = np.clip((across - outer) / 11 + 1, 0, 1)
         self._tail = np.asarray(tail * tail * (3 - 2 * tail), np.float32)
+        # Lashes beyond the corner would stick out of a shut lid sideways.
+        beyond = np.flatnonzero(across > outer - 4)
+        self._beyond = slice(int(beyond[0]), int(beyond[-1]) + 1)
+        self._stray = np.asarray(np.clip((across[self._beyond] - outer) / 8 + 0.5, 0, 0.9), np.float32)
         self._ink = np.asarray(0.88 * np.clip(liner / k, 0, 1), np.float32)
         # Of the line: how far its middle lies above the edge of the lid, and one over its half thickness.
         self._above, self._thin = np.asarray(0.35 * liner, np.float32), np.asarray(1 / (0.5 * liner + 0.45), np.float32)
@@ -138,10 +142,14 @@ class EyePainter:
         if self._lash is not None:
             columns = part[1]
             tail = np.float32(shutting) * self._tail[columns]
-            thin = self._thin[columns] * ((1 + tail) / np.float32(1 + _HEAVIER * shutting))
+            thin = self._thin[columns] * (1 + tail)
+            thin = thin / (1 + np.float32(_HEAVIER * shutting * self.scale) * thin)
             line = unit(np.float32(1.25) - np.abs(near + self._above[columns]) * thin)
             place[:] = _blend(place, self._lash, self._ink[columns] * (1 - tail) * line)
-        return _over(picture, self._lashes_at(below, openness))
+        lashes = self._lashes_at(below, openness)
+        if shutting:
+            lashes[..., self._beyond] *= 1 - np.float32(shutting) * self._stray
+        return _over(picture, lashes)
 
     def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
         """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid; `below` and it: of `_part`."""
