@@ -130,7 +130,7 @@ class EyePainter:
         if slant:
             edge = edge + np.float32(slant) * self._outer * (shut - edge)
         below = np.asarray(rows - edge, np.float32)
-        picture = self._lid + self._smoothing * np.float32(shutting) if shutting else self._lid.copy()
+        picture: Floats = self._lid + self._smoothing * np.float32(shutting) if shutting else self._lid.copy()
         near, place = below[part], picture[:, *part]
         if openness > 0.04:
             ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near)
@@ -149,7 +149,9 @@ class EyePainter:
         lashes = self._lashes_at(below, openness)
         if shutting:
             lashes[..., self._beyond] *= 1 - np.float32(shutting) * self._stray
-        return _over(picture, lashes)
+        picture *= 1 - lashes[3]
+        picture += lashes[:3]
+        return picture
 
     def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
         """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid; `below` and it: of `_part`."""
