@@ -64,14 +64,14 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     lips = {viseme: lips_of(MOUTHS[viseme], rig, drop, 0.52) for viseme in VISEMES}
     inside = {viseme: inside_of(MOUTHS[viseme], drop) for viseme in VISEMES}
     assert lips["PP"].gap == lips["sil"].gap == 0
-    assert lips["PP"].upper < 0.75 * lips["sil"].upper
+    assert lips["PP"].upper < 0.85 * lips["sil"].upper
     assert lips["PP"].lower < 0.75 * lips["sil"].lower
     oh = lips["oh"]
     assert 0.45 < oh.gap / (2 * oh.width * oh.inner) < 1.0, "an oval that is wider than tall"
     ou = lips["ou"]
     # What is seen is a little narrower: the ends fade into the cheek.
-    assert 0.64 < oh.width / lips["sil"].width < 0.72
-    assert 0.60 < ou.width / lips["sil"].width < 0.68
+    assert 0.61 < oh.width / lips["sil"].width < 0.72
+    assert 0.56 < ou.width / lips["sil"].width < 0.68
     assert oh.width < lips["CH"].width < lips["RR"].width < 0.90 * lips["aa"].width
     assert lips["CH"].rounded > lips["RR"].rounded > 0.8 > 0.1 > lips["aa"].rounded
     seen = {viseme: found.up + inside[viseme].upper_teeth for viseme, found in lips.items()}

@@ -97,4 +97,4 @@ class Contours:
 
 def reach(lips: Lips) -> float:
     """Where the opening ends, relative to half the width of the mouth."""
-    return min(0.97, lips.inner / (1.04 + 0.10 * lips.rounded + 0.05 * lips.agape))
+    return min(0.97, lips.inner / (1.04 + 0.03 * lips.rounded + 0.05 * lips.agape))

@@ -118,7 +118,7 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     under = 15 * _bell(side, hw * 0.55) * _bell(y - my - thick - 9, 8)
     # Where the skin gathers beside rounded lips: it is carried inwards from here.
     under += 13 * _bell(side - hw * 1.05, 13) * _bell(y - my - 2, 20)
-    under += 19 * _bell(side - hw * 0.93, 5) * _bell(y - my - 2, 12)
+    under += 8 * _bell(side - hw * 0.93, 6) * _bell(y - my - 2, 12)
     under -= 7 * _bell(side - hw * 1.36, 10) * _bell(y - my - 2, 22)
     under += 7 * _bell(side - 8, 4) * _bell(y - my + 27, 9)
     # The crease under a lip that comes down or is drawn in, and the light on the chin below.

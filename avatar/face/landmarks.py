@@ -36,7 +36,7 @@ class Landmarks:
         shift = np.tensordot(pose.weights, basis(rig, np.array([mx], np.float32), np.array([my], np.float32)), 1)[0]
         x, y = mx + float(shift[0]), my + float(shift[1])
         middle = y + rig.mouth.line[0][1]
-        corner = y + rig.mouth.line[-1][1] * (1 - 0.85 * lips.rounded) - lips.lift
+        corner = y + rig.mouth.line[-1][1] * (1 - lips.level) - lips.lift
         found |= {
             "lip_upper": (x, middle - lips.up),
             "lip_lower": (x, middle + lips.down),

@@ -34,6 +34,8 @@ class Lips:
     """How far the lower lip is drawn in under the upper teeth, 0..1."""
     agape: float = 0.0
     """How far a dropped jaw rounds the corners of the opening, 0..1."""
+    level: float = 0.0
+    """How far the line on which the lips meet is straight, whatever curve it has at rest, 0..1."""
 
     @property
     def gap(self) -> float:
@@ -57,7 +59,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     roll = _tucked(shape) * apart
     width = _width(shape, roll, mouth)
     narrow = _narrow(2 * mouth.half_width * width * inner, open_, rounded * (1 - 0.6 * shape.teeth) * (1 - roll))
-    inner, open_ = inner * narrow * (1 + 0.10 * rounded), open_ / narrow * (1 + 0.06 * rounded)
+    inner, open_ = inner * narrow * (1 + 0.10 * rounded), open_ / narrow * (1 + 0.15 * rounded)
     share = 0.24 + 0.20 * rounded
     up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.2 * roll
     down = (1 - share) * open_ * apart * (1 - roll) + 1.4 * roll
@@ -68,7 +70,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     # Thin lips show more when they come forward.
     more = rounded * max(0.0, 1 - max(thick for _, thick in mouth.upper) / 17)
     drawn = min(0.28, max(0.0, mouth.lower[0][1] - 11.5) / 38)  # a full lip is drawn in further
-    lift = 15 * grin * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
+    lift = 15 * grin * (1 - 0.5 * shape.press) * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     # A jaw that drops takes the corners along, about half as far as the lip.
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
@@ -76,20 +78,21 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
         inner=max(0.34, inner - 0.49 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.50 * shape.press - 0.10 * roll - 0.18 * rounded + 0.7 * more),
-        lower=max(0.18, 1 + full - 0.46 * shape.press - drawn * roll - 0.04 * rounded + 0.5 * more),
+        upper=max(0.3, 1 + full - 0.34 * shape.press - 0.10 * roll - 0.18 * rounded + 0.7 * more),
+        lower=max(0.18, 1 + full - 0.48 * shape.press - drawn * roll - 0.04 * rounded + 0.5 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
         forward=rounded * apart,
         tucked=roll,
         agape=agape,
+        level=max(0.85 * rounded, 0.85 * roll, 0.68 * agape, 0.9 * shape.press),
     )
 
 
 def _width(shape: MouthShape, roll: float, mouth: Mouth) -> float:
     """Of the mouth, relative to rest."""
     # Lips that are drawn together already hardly get narrower by being pushed forward.
-    drawn = 0.38 * shape.pucker + 0.30 * shape.funnel - 0.42 * shape.pucker * shape.funnel
+    drawn = 0.40 * shape.pucker + 0.32 * shape.funnel - 0.42 * shape.pucker * shape.funnel
     drawn *= mouth.half_width / 62  # a wide mouth is drawn in further
     return 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.10 * roll - drawn
 

@@ -93,7 +93,7 @@ class MouthPainter:
         v = np.minimum(np.abs(u), 1)
         table = self._lines.at(v)
         line = (
-            table[0] * np.float32(1 - 0.85 * max(lips.rounded, lips.tucked, 0.8 * lips.agape))
+            table[0] * np.float32(1 - lips.level)
             - np.float32(lips.lift * k) * v * v
             + across * np.float32(place.tilt)
             + np.float32(my)
@@ -238,11 +238,15 @@ class MouthPainter:
             inside[1] += cb
             inside[2] += cr
         part = out[:3, r0 - top : r1 - top, c0:c1]
-        mask = unit((lower_in - rows) * (1 / _steepness(lower_in)) + np.float32(0.5))
+        # Where a lip comes forward its edge rolls inwards.
+        edge = _steepness(lower_in) * np.float32(1 + 1.6 * self.rig.shade * lips.forward * k)
+        mask = unit((lower_in - rows) / edge + np.float32(0.5))
         if over:
             # The teeth rest on a lip that is drawn in: their own edges are seen.
             way = u * np.float32(1 / reach(lips))
             edge = lower_in + (1 - np.float32(0.8) * way * way) * np.float32(over)
+            # No gap is left below them.
+            mask *= 1 - np.float32(lips.tucked) * (1 - upper)
             mask = np.maximum(mask, upper * unit(edge - rows + np.float32(0.5)))
         mask *= unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
         mask *= unit((lower_in - upper_in) * np.float32(1.2))
