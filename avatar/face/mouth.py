@@ -238,26 +238,33 @@ class MouthPainter:
             inside[1] += cb
             inside[2] += cr
         part = out[:3, r0 - top : r1 - top, c0:c1]
-        # Where a lip comes forward its edge rolls inwards.
-        edge = _steepness(lower_in) * np.float32(1 + 1.6 * self.rig.shade * lips.forward * k)
-        mask = unit((lower_in - rows) / edge + np.float32(0.5))
-        if over:
-            # The teeth rest on a lip that is drawn in: their own edges are seen.
-            way = u * np.float32(1 / reach(lips))
-            edge = lower_in + (1 - np.float32(0.8) * way * way) * np.float32(over)
-            # No gap is left below them.
-            mask *= 1 - np.float32(lips.tucked) * (1 - upper)
-            mask = np.maximum(mask, upper * unit(edge - rows + np.float32(0.5)))
-        mask *= unit(depth * (1 / _steepness(upper_in)) + np.float32(0.5))
-        mask *= unit((lower_in - upper_in) * np.float32(1.2))
-        # Its ends are as smooth as its edges.
-        mask *= unit((np.float32(reach(lips)) - np.abs(u)) * np.float32(lips.width * k) + np.float32(0.5))
+        mask = self._opening(rows, upper_in, lower_in, u, upper, lips)
         if over:
             # They throw a shadow on it, downwards.
             tall = round(8 * k) + 1
             shadow = cv2.blur(mask, (1, tall), anchor=(0, tall - 1), borderType=cv2.BORDER_REPLICATE)
             part[0] -= (part[0] - 16) * (shadow * np.float32((0.10 + 0.14 * self.rig.shade) * lips.tucked))
         part += (inside - part) * mask
+
+    def _opening(
+        self, rows: Floats, upper_in: Floats, lower_in: Floats, u: Floats, upper: Floats, lips: Lips
+    ) -> Floats:
+        """Where the inside of the mouth is seen, 0..1; `upper`: the alpha of the upper teeth."""
+        k = self.scale
+        # Where a lip comes forward its edge rolls inwards.
+        edge = _steepness(lower_in) * np.float32(1 + 1.6 * self.rig.shade * lips.forward * k)
+        mask = unit((lower_in - rows) / edge + np.float32(0.5))
+        if lips.tucked:
+            # The teeth rest on a lip that is drawn in: their own edges are seen, and no gap is left below them.
+            way = u * np.float32(1 / reach(lips))
+            edge = lower_in + (1 - np.float32(0.8) * way * way) * np.float32(lips.tucked * _BITE * k)
+            mask *= 1 - np.float32(lips.tucked) * (1 - upper)
+            mask = np.maximum(mask, upper * unit(edge - rows + np.float32(0.5)))
+        mask *= unit((rows - upper_in) * (1 / _steepness(upper_in)) + np.float32(0.5))
+        mask *= unit((lower_in - upper_in) * np.float32(1.2))
+        # Its ends are as smooth as its edges.
+        mask *= unit((np.float32(reach(lips)) - np.abs(u)) * np.float32(lips.width * k) + np.float32(0.5))
+        return mask
 
     def _behind(
         self, depth: Floats, u: Floats, shape: MouthShape, lips: Lips
