@@ -67,21 +67,21 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert lips["PP"].upper < 0.85 * lips["sil"].upper
     assert lips["PP"].lower < 0.75 * lips["sil"].lower
     oh = lips["oh"]
-    assert 0.45 < oh.gap / (2 * oh.width * oh.inner) < 1.0, "an oval that is wider than tall"
+    assert 0.75 < oh.gap / (2 * oh.width * oh.inner) < 1.1, "nearly as tall as wide"
     ou = lips["ou"]
     # What is seen is a little narrower: the ends fade into the cheek.
-    assert 0.61 < oh.width / lips["sil"].width < 0.72
-    assert 0.56 < ou.width / lips["sil"].width < 0.68
-    assert oh.width < lips["CH"].width < lips["RR"].width < 0.90 * lips["aa"].width
+    assert 0.52 < oh.width / lips["sil"].width < 0.64
+    assert 0.46 < ou.width / lips["sil"].width < 0.58
+    assert ou.width < oh.width < lips["CH"].width < lips["RR"].width < 0.90 * lips["aa"].width
     assert lips["CH"].rounded > lips["RR"].rounded > 0.8 > 0.1 > lips["aa"].rounded
     seen = {viseme: found.up + inside[viseme].upper_teeth for viseme, found in lips.items()}
     assert seen["CH"] > 3, "teeth behind rounded lips"
     assert max(seen[viseme] for viseme in ("oh", "ou", "RR")) < 0, "which cover them else"
     thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
-    assert 2 * ou.width > 1.05 * (sum(thick) + ou.gap), "wider than tall"
+    assert 0.8 < 2 * ou.width / (sum(thick) + ou.gap) < 1.2, "an oval"
     assert 0 < ou.gap * ou.width * ou.inner < 0.5 * oh.gap * oh.width * oh.inner
     hole = 2 * ou.width * ou.inner / 1.14
-    assert 0.42 < ou.gap / hole < 1.0, "around an oval that is no slit"
+    assert 0.8 < ou.gap / hole < 1.15, "around another"
     assert thick[0] < 0.8 * thick[1], "and a thinner upper lip"
     assert ou.forward > 0.9
     assert 0.5 < lips["FF"].lower / lips["sil"].lower < 0.9, "the lower lip is drawn in under the teeth, and shows"
@@ -130,7 +130,7 @@ def opening(face: VectorFace, presenter: str, viseme: str) -> tuple[VectorStream
 
 
 @pytest.mark.parametrize("presenter", built_in())
-@pytest.mark.parametrize(("viseme", "least"), [("oh", 30), ("ou", 22), ("RR", 30)])
+@pytest.mark.parametrize(("viseme", "least"), [("oh", 30), ("ou", 22), ("RR", 27)])
 def test_f1_rounded_lips_are_no_empty_hole(face: VectorFace, presenter: str, viseme: str, least: int) -> None:
     """It is dark behind the upper lip, and a little light falls on the tongue."""
     stream, top, bottom, _ = opening(face, presenter, viseme)
@@ -174,10 +174,10 @@ def test_f1_rounded_mouths_are_round_halfway_too(
     wide, high = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
     part = 1.15 * pucker + 0.95 * funnel
     most = 1.5 if part > 0.85 else 1.55 if part > 0.65 and jaw > 0.3 else 2.05
-    assert 1.0 < wide / high < most
+    assert 0.85 < wide / high < most
     middle = (columns[0] + columns[-1]) / 2
     top = [int(seen[:, round(middle + at * wide / 2)].argmax()) for at in (-0.7, 0, 0.7)]
-    assert min(top[0], top[2]) - top[1] > 0.09 * high, "the upper lip arches"
+    assert min(top[0], top[2]) - top[1] > 0.07 * high, "the upper lip arches"
 
 
 @pytest.mark.parametrize("viseme", ["oh", "ou"])

@@ -86,7 +86,7 @@ class Contours:
         _, _, _, upper, lower, _ = table
         k = self._scale
         up, down = np.float32(lips.up * k), np.float32(lips.down * k)
-        bow = np.float32(1.07) - np.float32(0.07) * np.exp(np.square(inner) * np.float32(-12))
+        bow = np.float32(1.05) - np.float32(0.05) * np.exp(np.square(inner) * np.float32(-12))
         upper_in = np.power(1 - np.power(inner, 1.9), 0.56) * bow * up
         lower_in = np.power(1 - np.power(inner, 2.0), 0.53) * down
         upper_out = upper * (up + self._middle[0] * np.float32(lips.upper))

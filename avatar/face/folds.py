@@ -125,6 +125,6 @@ def _lower(rig: Rig, x: Floats, y: Floats) -> list[Floats]:
     off = y - (my + thick + 11) + side * side * np.float32(0.16 / hw)
     crease = 24 * np.where(off < 0, _bell(off, 6), _bell(off, 10)) * _bell(side, hw * 0.62)
     crease -= 6 * _bell(off - 27, 11) * _bell(side, hw * 0.5)
-    hollow = 13 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44)
+    hollow = 8 * _bell(side - hw - 34, 20) * _bell(y - my - 4, 44)
     hollow -= 5 * _bell(side - hw - 62, 16) * _bell(y - my + 34, 26)
     return [np.asarray(mask, np.float32) for mask in (fold, corner, under, hollow, crease)]

@@ -55,12 +55,12 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ += 0.47 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 0.20 * mouth.half_width * shape.pucker
     open_ += 7.5 * shape.teeth * (1 - 0.5 * agape) + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
-    inner = 1 - 0.40 * shape.pucker**0.9 - 0.25 * shape.funnel
+    inner = 1 - 0.34 * shape.pucker**0.9 - 0.25 * shape.funnel
     roll = _tucked(shape) * apart
     width = _width(shape, roll, mouth)
     narrow = _narrow(2 * mouth.half_width * width * inner, open_, rounded * (1 - 0.6 * shape.teeth) * (1 - roll))
     inner, open_ = inner * narrow * (1 + 0.10 * rounded), open_ / narrow * (1 + 0.15 * rounded)
-    share = 0.24 + 0.20 * rounded
+    share = 0.24 + 0.13 * rounded
     up = (share * open_ + 1.5 * shape.teeth) * apart * (1 - roll) + 5.2 * roll
     down = (1 - share) * open_ * apart * (1 - roll) + 1.4 * roll
     grin = smile - mouth.smile
@@ -92,14 +92,14 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
 def _width(shape: MouthShape, roll: float, mouth: Mouth) -> float:
     """Of the mouth, relative to rest."""
     # Lips that are drawn together already hardly get narrower by being pushed forward.
-    drawn = 0.40 * shape.pucker + 0.32 * shape.funnel - 0.42 * shape.pucker * shape.funnel
+    drawn = 0.47 * shape.pucker + 0.40 * shape.funnel - 0.45 * shape.pucker * shape.funnel
     drawn *= mouth.half_width / 62  # a wide mouth is drawn in further
     return 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.10 * roll - drawn
 
 
 def _narrow(wide: float, high: float, rounded: float) -> float:
     """The width of an opening that is to be round, of the same area, relative to what it is."""
-    return float(min(1.5, max(0.34, 1.55 * high / wide)) ** (0.5 * rounded))
+    return float(min(1.5, max(0.34, 1.2 * high / wide)) ** (0.5 * rounded))
 
 
 def _tucked(shape: MouthShape) -> float:
@@ -134,6 +134,6 @@ def inside_of(shape: MouthShape, drop: float) -> Inside:
     tucked = _tucked(shape)
     upper = 4.0 - 2.4 * shape.teeth * (1 - tucked) - 2.0 * shape.tongue_up * (1 - shape.teeth)
     upper += 2.6 * tucked - 36.0 * covered
-    lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 42.0 * covered
+    lower = upper + 0.8 + 0.6 * (1 - shape.teeth) + max(0.0, 0.80 * jaw - 4.5 * shape.teeth) + 60.0 * covered
     rest = 6 + 0.29 * jaw + rounded - 2.5 * shape.pucker
     return Inside(upper, lower, rest + (upper - 0.5 - rest) * shape.tongue_up)

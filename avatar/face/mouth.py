@@ -143,7 +143,7 @@ class MouthPainter:
         low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + seam) + (1 - kept) * rest[1]
         low += np.float32(self.size[1])
         # In the corners the upper lip wraps around the end of the lower one.
-        wrap = past * (1 + past) * np.float32(8 * k)
+        wrap = past * (1 - past) * np.float32(14 * k)
         off = above + below - 2 * wrap
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
@@ -188,7 +188,8 @@ class MouthPainter:
         if lips.forward:
             # The front of the upper lip faces the floor.
             upper = unit((above + below) * np.float32(-0.08 / k) + np.float32(0.5))
-            light *= 1 - np.float32((0.06 + 0.04 * self.rig.shade) * lips.forward) * upper
+            light *= 1 - past * past * (1 - upper) * np.float32(0.2)
+            light *= 1 - np.float32((0.06 + 0.08 * self.rig.shade) * lips.forward) * upper
         if lips.forward and self._creases is not None:
             # They run out from the opening.
             away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
