@@ -80,9 +80,7 @@ class EyePainter:
         tail = np.clip((across - outer) / 11 + 1, 0, 1)
         self._tail = np.asarray(tail * tail * (3 - 2 * tail), np.float32)
         # Lashes beyond the corner would stick out of a shut lid sideways.
-        beyond = np.flatnonzero(across > outer - 4)
-        self._beyond = slice(int(beyond[0]), int(beyond[-1]) + 1)
-        self._stray = np.asarray(np.clip((across[self._beyond] - outer) / 8 + 0.5, 0, 0.9), np.float32)
+        self._stray = np.repeat(np.asarray(np.clip((across - outer) / 8 + 0.5, 0, 0.9), np.float32), 4)
         self._ink = np.asarray(0.88 * np.clip(liner / k, 0, 1), np.float32)
         # Of the line: how far its middle lies above the edge of the lid, and one over its half thickness.
         self._above, self._thin = np.asarray(0.35 * liner, np.float32), np.asarray(1 / (0.5 * liner + 0.45), np.float32)
@@ -113,7 +111,8 @@ class EyePainter:
         dome = np.clip(self._rows - self._upper + 1, 0, 1) * np.clip(self._lower - self._rows + 1, 0, 1) * inside
         lid = _over(around, np.asarray(layers["lid"] * dome, np.float32))
         self._lid = _over(lid, layers["lashes-lower"])
-        self._smoothing = _over(_over(lid, layers[SHUT_GROUP]), layers["lashes-lower"]) - self._lid
+        self._smooth = _over(_over(lid, layers[SHUT_GROUP]), layers["lashes-lower"])
+        self._smoothing = self._smooth - self._lid
         self._sclera = np.ascontiguousarray(_over(around, layers["sclera"])[:, *self._part])
 
     def paint(self, gaze_x: float, gaze_y: float, openness: float, squint: float = 0.0, slant: float = 0.0) -> Floats:
@@ -130,8 +129,12 @@ class EyePainter:
         if slant:
             edge = edge + np.float32(slant) * self._outer * (shut - edge)
         below = np.asarray(rows - edge, np.float32)
-        picture: Floats = self._lid + self._smoothing * np.float32(shutting) if shutting else self._lid.copy()
-        near, place = below[part], picture[:, *part]
+        picture: Floats
+        if 0 < shutting < 1:
+            picture = self._lid + self._smoothing * np.float32(shutting)
+        else:
+            picture = (self._smooth if shutting else self._lid).copy()
+        near, place = np.ascontiguousarray(below[part]), picture[:, *part]
         if openness > 0.04:
             ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near)
             seen = unit(near + np.float32(0.5))
@@ -140,15 +143,8 @@ class EyePainter:
             if self._wet is not None:
                 place[:] = _blend(place, self._wet, self._rim[part] * np.float32(min(1.0, openness) * (1 - squint)))
         if self._lash is not None:
-            columns = part[1]
-            tail = np.float32(shutting) * self._tail[columns]
-            thin = self._thin[columns] * (1 + tail)
-            thin = thin / (1 + np.float32(_HEAVIER * shutting * self.scale) * thin)
-            line = unit(np.float32(1.25) - np.abs(near + self._above[columns]) * thin)
-            place[:] = _blend(place, self._lash, self._ink[columns] * (1 - tail) * line)
-        lashes = self._lashes_at(below, openness)
-        if shutting:
-            lashes[..., self._beyond] *= 1 - np.float32(shutting) * self._stray
+            place[:] = _blend(place, self._lash, self._line(near, shutting))
+        lashes = self._lashes_at(below, openness, shutting)
         picture *= 1 - lashes[3]
         picture += lashes[:3]
         return picture
@@ -162,11 +158,24 @@ class EyePainter:
         # The reflection of a lamp moves about half as far as the iris.
         return _over(ball, _shift(self._glint, 0.5 * dx, 0.5 * dy, self._part))
 
-    def _lashes_at(self, below: Floats, openness: float) -> Layer:
+    def _line(self, below: Floats, shutting: float) -> Floats:
+        """How strong the line along the upper lid is; `below` and it: of `_part`."""
+        columns = self._part[1]
+        tail = np.float32(shutting) * self._tail[columns]
+        thin = self._thin[columns] * (1 + tail)
+        thin = thin / (1 + np.float32(_HEAVIER * shutting * self.scale) * thin)
+        line = unit(np.float32(1.25) - np.abs(below + self._above[columns]) * thin)
+        return np.asarray(self._ink[columns] * (1 - tail) * line, np.float32)
+
+    def _lashes_at(self, below: Floats, openness: float, shutting: float) -> Layer:
         """The upper lashes carried by the lid: they point up when it is open and down when it is shut."""
         turn = min(1.0, openness * 1.7 - 0.7)
         if abs(turn) < 0.3:
             turn = 0.3 if turn >= 0 else -0.3
         source = self._upper + below * np.float32(1 / turn)
         whole, part = cv2.convertMaps(self._columns, source, cv2.CV_16SC2)
-        return np.asarray(cv2.remap(self._lashes, whole, part, cv2.INTER_LINEAR), np.float32).transpose(2, 0, 1)
+        lashes = np.asarray(cv2.remap(self._lashes, whole, part, cv2.INTER_LINEAR), np.float32)
+        if shutting:
+            beside = lashes.reshape(len(lashes), -1)
+            beside *= 1 - np.float32(shutting) * self._stray
+        return lashes.transpose(2, 0, 1)
