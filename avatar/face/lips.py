@@ -55,7 +55,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     open_ += 0.47 * mouth.half_width * shape.funnel * (0.35 + shape.jaw_open) + 0.20 * mouth.half_width * shape.pucker
     open_ += 7.5 * shape.teeth * (1 - 0.5 * agape) + 1.5 * shape.stretch
     open_ = max(0.0, open_ - 0.6)
-    inner = 1 - 0.34 * shape.pucker**0.9 - 0.25 * shape.funnel
+    inner = 1 - 0.38 * shape.pucker**0.9 - 0.25 * shape.funnel
     roll = _tucked(shape) * apart
     width = _width(shape, roll, mouth)
     narrow = _narrow(2 * mouth.half_width * width * inner, open_, rounded * (1 - 0.6 * shape.teeth) * (1 - roll))
@@ -78,7 +78,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
         inner=max(0.34, inner - 0.49 * roll),
         up=up,
         down=down,
-        upper=max(0.3, 1 + full - 0.34 * shape.press - 0.10 * roll - 0.18 * rounded + 0.7 * more),
+        upper=max(0.3, 1 + full - 0.34 * shape.press - 0.10 * roll - 0.18 * rounded + 1.2 * more),
         lower=max(0.18, 1 + full - 0.48 * shape.press - drawn * roll - 0.04 * rounded + 0.5 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
@@ -92,7 +92,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
 def _width(shape: MouthShape, roll: float, mouth: Mouth) -> float:
     """Of the mouth, relative to rest."""
     # Lips that are drawn together already hardly get narrower by being pushed forward.
-    drawn = 0.47 * shape.pucker + 0.40 * shape.funnel - 0.45 * shape.pucker * shape.funnel
+    drawn = 0.46 * shape.pucker + 0.36 * shape.funnel - 0.44 * shape.pucker * shape.funnel
     drawn *= mouth.half_width / 62  # a wide mouth is drawn in further
     return 1 + 0.15 * shape.stretch - 0.15 * shape.jaw_open - 0.10 * roll - drawn
 
@@ -104,7 +104,7 @@ def _narrow(wide: float, high: float, rounded: float) -> float:
 
 def _tucked(shape: MouthShape) -> float:
     # The teeth are on the lip before it is drawn in all the way.
-    return shape.roll_lower * (1.6 - 0.6 * shape.roll_lower)
+    return 1 - (1 - shape.roll_lower) ** 2.2
 
 
 def _rounded(shape: MouthShape) -> float:

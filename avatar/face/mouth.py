@@ -132,7 +132,7 @@ class MouthPainter:
         line = rest_line + np.float32(self._up * k - 0.5)
         above, below = rows - upper_in, rows - lower_in
         # Beside the opening of rounded lips.
-        ends = np.float32(0.75 * reach(lips))
+        ends = np.float32(0.6 * reach(lips))
         past = unit((np.abs(u) - ends) / (1 - ends)) * np.float32(lips.rounded)
         # The line that closed lips make is not there.
         seam = np.minimum(4 * past, 1) * np.float32(_SEAM * k)
@@ -143,7 +143,7 @@ class MouthPainter:
         low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + seam) + (1 - kept) * rest[1]
         low += np.float32(self.size[1])
         # In the corners the upper lip wraps around the end of the lower one.
-        wrap = past * (1 - past) * np.float32(14 * k)
+        wrap = past * (1 + past) * np.float32(13 * k)
         off = above + below - 2 * wrap
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
@@ -189,7 +189,7 @@ class MouthPainter:
             # The front of the upper lip faces the floor.
             upper = unit((above + below) * np.float32(-0.08 / k) + np.float32(0.5))
             light *= 1 - past * past * (1 - upper) * np.float32(0.2)
-            light *= 1 - np.float32((0.06 + 0.08 * self.rig.shade) * lips.forward) * upper
+            light *= 1 - np.float32(0.14 * self.rig.shade * lips.forward) * upper
         if lips.forward and self._creases is not None:
             # They run out from the opening.
             away = np.abs(above + below) * np.float32(0.5 / (lips.width * k)) + np.float32(0.30)
@@ -242,9 +242,9 @@ class MouthPainter:
         mask = self._opening(rows, upper_in, lower_in, u, upper, lips)
         if over:
             # They throw a shadow on it, downwards.
-            tall = round(8 * k) + 1
+            tall = round(6 * k) + 1
             shadow = cv2.blur(mask, (1, tall), anchor=(0, tall - 1), borderType=cv2.BORDER_REPLICATE)
-            part[0] -= (part[0] - 16) * (shadow * np.float32((0.10 + 0.14 * self.rig.shade) * lips.tucked))
+            part[0] -= (part[0] - 16) * (shadow * np.float32((0.14 + 0.18 * self.rig.shade) * lips.tucked))
         part += (inside - part) * mask
 
     def _opening(

@@ -183,7 +183,7 @@ def follow_lips(weights: Floats, shape: MouthShape, lips: Lips, mouth: Mouth, dr
     # A lower lip under the teeth bunches the chin; rounded lips draw it down.
     out[INDEX["jaw"]] = shape.jaw_open * drop - 9.0 * lips.tucked + 3.5 * lips.forward
     out[INDEX["corner_out"]] = 0.75 * max(0.0, wider)
-    out[INDEX["gather"]] = (0.6 + 0.2 * lips.rounded) * max(0.0, -wider)
+    out[INDEX["gather"]] = (0.6 + 0.02 * lips.rounded) * max(0.0, -wider)
     out[INDEX["corner_up"]] = 0.8 * lips.lift
     # Lips that come forward draw the skin under the nose down, lips that rise push it up.
     out[INDEX["philtrum"]] = 4.5 * lips.forward - 0.3 * lips.up * (1 - 0.5 * lips.rounded)
