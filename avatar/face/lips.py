@@ -104,7 +104,7 @@ def _narrow(wide: float, high: float, rounded: float) -> float:
 
 def _tucked(shape: MouthShape) -> float:
     # The teeth are on the lip before it is drawn in all the way.
-    return 1 - (1 - shape.roll_lower) ** 2.2
+    return 1 - float((1 - shape.roll_lower) ** 2.2)
 
 
 def _rounded(shape: MouthShape) -> float:
