@@ -67,7 +67,7 @@ class Contours:
         # A lip that is drawn in is left in the middle; over it the other is raised evenly, and the opening ends in
         # points.
         rest_low = rest_low + (self._middle[1] * np.power(1 - v * v, 1.1) - rest_low) * np.float32(lips.tucked)
-        profile = np.power(1 - np.power(inner, 2.2 + 0.8 * lips.tucked), 0.75 - 0.225 * lips.agape + 0.3 * lips.tucked)
+        profile = np.power(1 - np.power(inner, 2.2 + 1.6 * lips.tucked), 0.75 - 0.225 * lips.agape - 0.05 * lips.tucked)
         # Towards the corners of a wide mouth the lips go around the opening, not along the line, and a lip raised
         # off the front teeth is raised as a whole.
         arch = profile + (oval - profile) * np.float32(0.7 * lips.agape)

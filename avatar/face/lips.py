@@ -75,7 +75,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
     return Lips(
         width=mouth.half_width * max(0.42, width + broad * (1 - rounded)),
-        inner=max(0.34, inner - 0.49 * roll),
+        inner=max(0.34, inner - 0.47 * roll),
         up=up,
         down=down,
         upper=max(0.3, 1 + full - 0.34 * shape.press - 0.10 * roll - 0.18 * rounded + 1.2 * more),

@@ -136,14 +136,15 @@ class MouthPainter:
         past = unit((np.abs(u) - ends) / (1 - ends)) * np.float32(lips.rounded)
         # The line that closed lips make is not there.
         seam = np.minimum(4 * past, 1) * np.float32(_SEAM * k)
+        hidden = np.maximum(seam, unit((reach(lips) - np.abs(u)) * 8) * np.float32(lips.tucked * _SEAM * k))
         up = np.minimum(above, 0) * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + (line - seam)
         # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
         rolled = np.float32(0.4 * (1 - min(1.0, lips.lower)) * lips.tucked)
         kept = 1 - rolled * np.maximum(1 - np.abs(u) * np.float32(1 / reach(lips)), 0)
-        low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + seam) + (1 - kept) * rest[1]
+        low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + hidden) + (1 - kept) * rest[1]
         low += np.float32(self.size[1])
         # In the corners the upper lip wraps around the end of the lower one.
-        wrap = past * (1 + past) * np.float32(13 * k)
+        wrap = past * (1 - past) * np.float32(12 * k)
         off = above + below - 2 * wrap
         texture_rows = np.where(off < 0, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
@@ -152,6 +153,13 @@ class MouthPainter:
         whole, part = cv2.convertMaps(grid, texture_rows, cv2.CV_16SC2)
         skin = cv2.remap(self._lips, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out[:3] = skin.transpose(2, 0, 1)
+        if lips.rounded:
+            # The ends of the lower lip take the tone of the upper one: they are one ring there.
+            tone = self._lips[
+                np.clip(line - 0.5 * rest[0], 0, self.size[1] - 1).astype(np.intp), columns.astype(np.intp)
+            ]
+            share = past * np.minimum(past * np.float32(1.4), 1) * (off >= 0)
+            out[:3] += (tone.T[:, None, :] - out[:3]) * share
         if self.rig.shade:
             out[0] = (out[0] - 16) * self._light(u, above, below, past, lips) + 16
         if lips.rounded:
@@ -188,7 +196,6 @@ class MouthPainter:
         if lips.forward:
             # The front of the upper lip faces the floor.
             upper = unit((above + below) * np.float32(-0.08 / k) + np.float32(0.5))
-            light *= 1 - past * past * (1 - upper) * np.float32(0.2)
             light *= 1 - np.float32(0.14 * self.rig.shade * lips.forward) * upper
         if lips.forward and self._creases is not None:
             # They run out from the opening.
@@ -275,9 +282,9 @@ class MouthPainter:
         # However flat a drawing is, a mouth is dark inside.
         shade = np.float32(0.6 + 0.4 * self.rig.shade)
         # Towards the cheeks it gets dark; of teeth on a lip the middle ones catch the light.
-        begin = 0.22 + 0.16 * lips.tucked
+        begin = 0.22 + 0.08 * lips.tucked
         away = unit((np.abs(u) - np.float32(begin)) * np.float32(1 / (reach(lips) - begin)))
-        side = 1 - shade * np.float32(0.82 - 0.5 * lips.tucked) * away * away * (2 - away)
+        side = 1 - shade * np.float32(0.82 - 0.3 * lips.tucked) * away * away * (2 - away)
         side = side * (1 - np.float32(0.18) * shade * np.float32(lips.forward))
         # The upper lip throws a shadow on the teeth, and more of it on the tongue behind them.
         shadow = shade * (1 - unit(depth * np.float32(0.16 / self.scale)))

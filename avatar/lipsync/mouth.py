@@ -42,8 +42,8 @@ def mouth_of(weights: NDArray[np.float32]) -> MouthShape:
     """The mouth for one row of viseme weights, shape (15,), summing to about 1."""
     values = (weights @ _MATRIX).tolist()
     pp = float(weights[_PP])
-    if pp > 0.05:
-        values[1] = max(values[1], pp / _FULL_CLOSURE)
+    # A trace of doubt moves nothing; the lips don't jump where it ends.
+    values[1] = max(values[1], min(pp / _FULL_CLOSURE, 2.5 * (pp - 0.02)))
     return MouthShape(*(0.0 if value < 0.0 else 1.0 if value > 1.0 else value for value in values))
 
 
