@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import yaml
 from avatar.face.art import PRESENTERS, find_presenter, rasterise, to_yuv
 from avatar.face.curve import through
 from avatar.face.rig import load_rig
+from avatar.face.sheet import MOUTHS
 from avatar.face.vector import VectorFace
 from avatar.face.view import View
 from core.errors import FaceError
+from core.frames import FaceCue
 
 
 @pytest.fixture
@@ -204,3 +207,12 @@ def test_view_keeps_face_in_the_picture(size: tuple[int, int]) -> None:
         assert 0 < view.y(y) < size[1]
     assert view.y(rig.canvas[1] + rig.canvas[3]) >= size[1], "the body reaches the lower edge"
     assert abs(view.x(rig.canvas[0]) - round(view.x(rig.canvas[0]))) < 1e-6
+
+
+def test_f1_a_reach_that_is_too_small_cuts_the_mouth_and_no_more(copy: Path) -> None:
+    change(copy, ["mouth", "reach"], [50, 24, 40])
+    face = VectorFace(str(copy))
+    asyncio.run(face.start())
+    for shape in MOUTHS.values():
+        picture = face.open(256, 256).draw(FaceCue(0.0, shape))
+        assert picture.shape == (384, 256)

@@ -41,29 +41,32 @@ class Contours:
         """The lips' edges, and how much of each lip's texture lies between its edges (pixels).
 
         `line`: the rows in which the lips meet; `table`: what `at` says of `v`."""
-        _, rest_up, rest_low, _, _, oval = table
         inner = np.minimum(v / np.float32(reach(lips)), 1)
         upper_out, upper_in, lower_in, lower_out = self._spread(lips, v, inner, table)
-        much = np.float32(lips.rounded)
+        much = lips.rounded
         if lips.rounded:
             drawn = self._round(lips, inner, table)
-            upper_out = upper_out + (drawn[0] - upper_out) * much
-            upper_in = upper_in + (drawn[1] - upper_in) * much
-            lower_in = lower_in + (drawn[2] - lower_in) * much
-            lower_out = lower_out + (drawn[3] - lower_out) * much
-        # Flesh between the lips shows where a mouth turns its corners.
-        flesh = np.float32(0.35 * lips.agape)
-        rest_up = rest_up + (self._thick[0] * oval - rest_up) * (flesh * v + much * np.float32(0.5))
-        rest_low = rest_low + (self._thick[1] * oval - rest_low) * (flesh + much * np.float32(0.55))
+            upper_out = upper_out + (drawn[0] - upper_out) * np.float32(much)
+            upper_in = upper_in + (drawn[1] - upper_in) * np.float32(much)
+            lower_in = lower_in + (drawn[2] - lower_in) * np.float32(much)
+            lower_out = lower_out + (drawn[3] - lower_out) * np.float32(much)
+        rest_up, rest_low = self._fleshy(lips, v, table, 0.5 * much, 0.55 * much)
         return (line - upper_out, line - upper_in, line + lower_in, line + lower_out), rest_up, rest_low
+
+    def _fleshy(self, lips: Lips, v: Floats, table: Floats, up: float = 0.0, low: float = 0.0) -> tuple[Floats, Floats]:
+        """The lips' thickness: flesh between them shows where a wide mouth turns its corners. `up` and `low`: how far
+        they are thick besides."""
+        _, rest_up, rest_low, _, _, oval = table
+        flesh = np.float32(0.35 * lips.agape)
+        return (
+            rest_up + (self._thick[0] * oval - rest_up) * (flesh * v + np.float32(up)),
+            rest_low + (self._thick[1] * oval - rest_low) * (flesh + np.float32(low)),
+        )
 
     def _spread(self, lips: Lips, v: Floats, inner: Floats, table: Floats) -> Edges:
         """How far the edges are from the line between lips that are not rounded."""
-        _, rest_up, rest_low, _, _, oval = table
-        k = self._scale
-        flesh = np.float32(0.35 * lips.agape)
-        rest_up = rest_up + (self._thick[0] * oval - rest_up) * (flesh * v)
-        rest_low = rest_low + (self._thick[1] * oval - rest_low) * flesh
+        k, oval = self._scale, table[5]
+        rest_up, rest_low = self._fleshy(lips, v, table)
         # A lip that is drawn in is left in the middle; over it the other is raised evenly, and the opening ends in
         # points.
         rest_low = rest_low + (self._middle[1] * np.power(1 - v * v, 1.1) - rest_low) * np.float32(lips.tucked)

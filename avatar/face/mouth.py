@@ -128,25 +128,15 @@ class MouthPainter:
     ) -> None:  # fmt: skip
         """The lips' texture stretched between their edges, shaded where they meet or roll inwards."""
         k = self.scale
-        upper_out, upper_in, lower_in, lower_out = edges
+        _, upper_in, lower_in, _ = edges
         line = rest_line + np.float32(self._up * k - 0.5)
-        above, below = rows - upper_in, rows - lower_in
-        # Beside the opening of rounded lips.
+        # Beside the opening of rounded lips, whose border sags a little there.
         ends = np.float32(0.6 * reach(lips))
         past = unit((np.abs(u) - ends) / (1 - ends)) * np.float32(lips.rounded)
-        # The line that closed lips make is not there.
-        seam = np.minimum(4 * past, 1) * np.float32(_SEAM * k)
-        hidden = np.maximum(seam, unit((reach(lips) - np.abs(u)) * 8) * np.float32(lips.tucked * _SEAM * k))
-        up = np.minimum(above, 0) * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + (line - seam)
-        # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
-        rolled = np.float32(0.4 * (1 - min(1.0, lips.lower)) * lips.tucked)
-        kept = 1 - rolled * np.maximum(1 - np.abs(u) * np.float32(1 / reach(lips)), 0)
-        low = below * (rest[1] * kept / np.maximum(lower_out - lower_in, 0.5)) + (line + hidden) + (1 - kept) * rest[1]
-        low += np.float32(self.size[1])
-        # In the corners the upper lip wraps around the end of the lower one.
-        wrap = past * (1 - past) * np.float32(12 * k)
-        off = above + below - 2 * wrap
-        texture_rows = np.where(off < 0, up, low)
+        border = np.asarray((upper_in + lower_in) / 2 + past * (1 - past) * np.float32(12 * k), np.float32)
+        is_upper = rows < border
+        up, low = self._texture_rows(rows, u, line, edges, rest, past, lips)
+        texture_rows = np.where(is_upper, up, low)
         columns = np.clip(u, -1.1, 1.1) * np.float32(self.rig.half_width * k) + np.float32(self._side * k - 0.5)
         grid = np.empty_like(texture_rows)
         grid[:] = columns
@@ -155,15 +145,31 @@ class MouthPainter:
         out[:3] = skin.transpose(2, 0, 1)
         if lips.rounded:
             # The ends of the lower lip take the tone of the upper one: they are one ring there.
-            tone = self._lips[
-                np.clip(line - 0.5 * rest[0], 0, self.size[1] - 1).astype(np.intp), columns.astype(np.intp)
-            ]
-            share = past * np.minimum(past * np.float32(1.4), 1) * (off >= 0)
+            at = (line - 0.5 * rest[0]).astype(np.intp), columns.astype(np.intp)
+            tone = self._lips[at[0].clip(0, self.size[1] - 1), at[1].clip(0, self.size[0] - 1)]
+            share = past * np.minimum(past * np.float32(1.4), 1) * ~is_upper
             out[:3] += (tone.T[:, None, :] - out[:3]) * share
         if self.rig.shade:
-            out[0] = (out[0] - 16) * self._light(u, above, below, past, lips) + 16
+            out[0] = (out[0] - 16) * self._light(u, rows - upper_in, rows - lower_in, past, lips) + 16
         if lips.rounded:
-            self._join(out, float(rows[0, 0]), (upper_in + lower_in) * np.float32(0.5) + wrap, past)
+            self._join(out, float(rows[0, 0]), border, past)
+
+    def _texture_rows(
+        self, rows: Floats, u: Floats, line: Floats, edges: Edges, rest: list[Floats], past: Floats, lips: Lips
+    ) -> tuple[Floats, Floats]:
+        """The rows of the texture that the upper and the lower lip show in `rows`; `line`: its row between them."""
+        upper_out, upper_in, lower_in, lower_out = edges
+        middle = np.maximum(1 - np.abs(u) * np.float32(1 / reach(lips)), 0)
+        # The line that closed lips make is not there beside a round opening, nor under teeth.
+        seam = np.float32(_SEAM * self.scale)
+        lifted = np.minimum(4 * past, 1) * seam
+        hidden = np.maximum(lifted, np.minimum(8 * middle, 1) * (seam * np.float32(lips.tucked)))
+        up = np.minimum(rows - upper_in, 0) * (rest[0] / np.maximum(upper_in - upper_out, 0.5)) + (line - lifted)
+        # A lip that rolls inwards takes its inner part along: what is left shows the outer one.
+        rolled = np.float32(0.4 * (1 - min(1.0, lips.lower)) * lips.tucked) * middle
+        low = (rows - lower_in) * (rest[1] * (1 - rolled) / np.maximum(lower_out - lower_in, 0.5))
+        low += line + hidden + rolled * rest[1] + np.float32(self.size[1])
+        return up, low
 
     def _join(self, out: Layer, first: float, border: Floats, past: Floats) -> None:
         """Smooth the steps of the border between rounded lips; `border`: its rows, `first`: the row of `out`'s first
