@@ -111,13 +111,14 @@ def test_optional_keys(copy: Path) -> None:
     assert (plain.motion, plain.figure_over, plain.eyes.shade, plain.mouth.shade) == (1.0, (), 1.0, 1.0)
     for keys, value in (
         (["title"], "Ida"), (["about"], "A test."), (["motion"], 0.5), (["eyes", "lash"], "#102030"),
-        (["voices"], {"espeak": "+m7"}), (["eyes", "rim"], "none"),
+        (["voices"], {"espeak": "+m7"}), (["eyes", "rim"], "none"), (["eyes", "margin"], "#c0a090"),
         (["eyes", "reach"], [70, 50, 40]), (["mouth", "shade"], 0),
     ):  # fmt: skip
         change(copy, keys, value)
     rig = load_rig(copy)
     assert (rig.title, rig.about, rig.motion) == ("Ida", "A test.", 0.5)
     assert (rig.eyes.lash, rig.eyes.rim, rig.eyes.reach) == ((0x30, 0x20, 0x10), None, (70, 50, 40))
+    assert rig.eyes.margin == (0x90, 0xA0, 0xC0)
     assert rig.mouth.shade == 0
     assert rig.voices == {"espeak": "+m7"}
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from avatar.face.art import EYE_GROUPS, SHUT_GROUP, Art, Layer, to_yuv
 from avatar.face.curve import through
 from avatar.face.limits import unit
-from avatar.face.rig import Colour, Eye
+from avatar.face.rig import Colour, Eye, Eyes
 from avatar.face.view import View
 
 Floats = NDArray[np.float32]
@@ -21,6 +21,18 @@ _FOLDED, _SMOOTH = 0.85, 0.15
 
 _HEAVIER = 0.55
 """By how many art units half the line gets thicker once both rows of lashes lie on each other."""
+
+_AHEAD = 0.64
+"""How far the middle of a falling lid is ahead of its corners: its edge goes round the ball and bows down early."""
+
+_SHADE, _DARK = 0.56, 0.92
+"""What the lid's shadow takes from the brightness of an open eye, and of the slit that is left before it is shut."""
+
+_DEEP = 15.0
+"""Art units that the lid's shadow reaches down in an open eye; further in a slit."""
+
+_SHUT, _SEAM = 0.04, 0.3
+"""Openness up to which no eyeball is seen, and below which the lower lid's edge fades into the upper one's line."""
 
 
 def _over(below: Floats, layer: Layer) -> Floats:
@@ -34,6 +46,13 @@ def _blend(below: Floats, above: Floats, alpha: Floats) -> Floats:
 
 def _ink(colour: Colour | None) -> Floats | None:
     return None if colour is None else to_yuv(np.array(colour)).reshape(3, 1, 1)
+
+
+def _lay(layer: Layer, colour: Colour, alpha: Floats) -> None:
+    """Lay a colour over a premultiplied layer (4, h, w), in place."""
+    layer *= 1 - alpha
+    layer[:3] += to_yuv(np.array(colour)).reshape(3, 1, 1) * alpha
+    layer[3] += alpha
 
 
 def _together(layer: Layer) -> Floats:
@@ -60,7 +79,9 @@ class EyePainter:
         side, up, down = rig.reach
         self.box = view.box(cx - side, cy - up, cx + side, cy + down)
         self._lids = rig.lids
-        self._lash, self._wet, self._shade = _ink(rig.lash), _ink(rig.rim), rig.shade
+        self._lash, self._shade = _ink(rig.lash), rig.shade
+        # What the lashes shade turns brown, more than the dark ink itself is.
+        self._dusk = None if self._lash is None else np.asarray(128 + 2 * (self._lash[1:] - 128), np.float32)
         x0, y0, x1, y1 = self.box
         self.scale = k = view.scale
         # Columns in art units towards the outer corner, rows in pixels.
@@ -86,18 +107,19 @@ class EyePainter:
         self._above, self._thin = np.asarray(0.35 * liner, np.float32), np.asarray(1 / (0.5 * liner + 0.45), np.float32)
         # How far a squint raises the lower lid, and how far sadness lowers the outer half of the upper one.
         open_ = self._lower - self._upper
+        self._ahead = np.asarray(_AHEAD * 4 * open_ / open_.max(), np.float32)
         self._raised = np.asarray(0.26 * open_, np.float32)
         self._outer = np.asarray(0.5 * along * along * (3 - 2 * along) - 0.06, np.float32)
         self._inside = np.asarray(inside, np.float32)
         self._within = np.asarray(np.clip(self._lower - self._rows + 0.5, 0, 1) * inside, np.float32)
-        self._rim = np.asarray(
-            np.exp(-(((self._rows - self._lower - 0.4 * k) / (1.5 * k)) ** 2)) * 0.5 * inside, np.float32
-        )
         # Beyond this part neither the eyeball nor the line along the lid is ever seen.
         seen, margin = np.flatnonzero(inside), round(6 * k)
         top = max(0, int(self._upper[seen].min() - 0.25 * open_[seen].max()) - margin)
         bottom = min(y1 - y0, int(self._lower[seen].max()) + 1 + margin)
         self._part = slice(top, bottom), slice(max(0, int(seen[0]) - margin), min(x1 - x0, int(seen[-1]) + 1 + margin))
+        # The lower lid's edge, raised or not, lies in the lower rows of that part.
+        self._low = slice(max(top, int((self._lower - self._raised)[seen].min() - 4 * k)), bottom)
+        self._seam = self._draw_seam(rig, along)
         self._draw_layers(art, view, skin[y0:y1, x0:x1], inside)
 
     def _draw_layers(self, art: Art, view: View, skin: Floats, inside: Floats) -> None:
@@ -115,6 +137,29 @@ class EyePainter:
         self._smoothing = self._smooth - self._lid
         self._sclera = np.ascontiguousarray(_over(around, layers["sclera"])[:, *self._part])
 
+    def _draw_seam(self, rig: Eyes, along: Floats) -> Floats:
+        """The lower lid's edge from eyeball to lashes, a layer of `_low`; `along`: 0..1 from inner to outer corner."""
+        columns = self._part[1]
+        down = (self._rows - self._lower)[self._low, columns] / self.scale
+        along, inside = along[columns], self._inside[columns]
+        seam = np.zeros((4, *down.shape), np.float32)
+
+        def stripe(middle: float, width: float) -> Floats:
+            # In a small picture a stripe gets fainter, not thinner than a pixel, or it would break into dots.
+            broad = max(width, 0.75 / self.scale)
+            return np.asarray(width / broad * np.exp(-(((down - middle) / broad) ** 2)), np.float32)
+
+        if rig.rim is not None:
+            _lay(seam, rig.rim, 0.5 * stripe(0.4, 1.5) * inside)
+        if rig.margin is not None:
+            dark = rig.lash or rig.rim or (0, 0, 0)
+            # The margin narrows into both corners.
+            lit = inside * np.clip(6 * along, 0, 1) * np.clip(5 - 5 * along, 0, 1)
+            _lay(seam, dark, 0.26 * stripe(-0.9, 1.5) * inside)
+            _lay(seam, dark, (0.08 + 0.24 * along) * stripe(3.5, 1.8) * lit)
+            _lay(seam, rig.margin, 0.7 * stripe(1.2, 1.3) * lit)
+        return _together(seam)
+
     def paint(self, gaze_x: float, gaze_y: float, openness: float, squint: float = 0.0, slant: float = 0.0) -> Floats:
         """The eye as float32 Y U V, shape (3, h, w) of `box`. Gaze -1..1 (right, down), openness 0..1.2; `squint` 0..1
         raises the lower lid, `slant` 0..1 lowers the outer half of the upper one."""
@@ -122,10 +167,11 @@ class EyePainter:
         rows = self._rows
         shutting = min(1.0, max(0.0, (_FOLDED - openness) / (_FOLDED - _SMOOTH)))
         shutting *= shutting * (3 - 2 * shutting)
+        ahead = min(1.0, openness) * (1 - min(1.0, openness))
         openness *= self._lids
-        lower = self._lower - np.float32(squint) * self._raised
+        lower = self._lower - np.float32(squint) * self._raised if squint else self._lower
         shut = lower + 0.5 * self.scale
-        edge = shut + (self._upper - shut) * openness
+        edge = shut + (self._upper - shut) * (openness - np.float32(ahead * ahead) * self._ahead)
         if slant:
             edge = edge + np.float32(slant) * self._outer * (shut - edge)
         below = np.asarray(rows - edge, np.float32)
@@ -134,14 +180,16 @@ class EyePainter:
             picture = self._lid + self._smoothing * np.float32(shutting)
         else:
             picture = (self._smooth if shutting else self._lid).copy()
-        near, place = np.ascontiguousarray(below[part]), picture[:, *part]
-        if openness > 0.04:
-            ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near)
-            seen = unit(near + np.float32(0.5))
-            seen *= self._within[part] if not squint else (unit(lower - rows + np.float32(0.5)) * self._inside)[part]
-            place[:] = _blend(place, ball, seen)
-            if self._wet is not None:
-                place[:] = _blend(place, self._wet, self._rim[part] * np.float32(min(1.0, openness) * (1 - squint)))
+        place, near = picture[:, *part], np.ascontiguousarray(below[part])
+        if openness > _SHUT:
+            # Nothing of the eyeball is seen above the lid's edge.
+            hidden = min(len(near) - 1, max(0, int(edge[part[1]].min()) - part[0].start - 1))
+            ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near[hidden:], shutting)
+            seen = unit(near[hidden:] + np.float32(0.5))
+            seen *= (self._within[part] if not squint else self._within_raised(lower))[hidden:]
+            place[:, hidden:] = _blend(place[:, hidden:], ball, seen)
+            low = picture[:, self._low, part[1]]
+            low[:] = _over(low, self._seam_at(openness, squint))
         if self._lash is not None:
             place[:] = _blend(place, self._lash, self._line(near, shutting))
         lashes = self._lashes_at(below, openness, shutting)
@@ -149,14 +197,41 @@ class EyePainter:
         picture += lashes[:3]
         return picture
 
-    def _ball(self, dx: float, dy: float, below: Floats) -> Floats:
-        """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid; `below` and it: of `_part`."""
-        ball = _over(self._sclera, _shift(self._iris, dx, dy, self._part))
-        shadow = 1 - unit(below * np.float32(1 / (15 * self.scale)))
+    def _within_raised(self, lower: Floats) -> Floats:
+        """How far a pixel of `_part` lies above the raised lower lid and between both corners, 0..1."""
+        rows, columns = self._part
+        return np.asarray(unit((lower - self._rows)[rows, columns] + np.float32(0.5)) * self._inside[columns])
+
+    def _ball(self, dx: float, dy: float, below: Floats, shutting: float) -> Floats:
+        """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid, which deepens as it falls;
+        `below` and it: the last rows of `_part`."""
+        rows, columns = self._part
+        part = slice(rows.stop - len(below), rows.stop), columns
+        dark = min(1.0, 1.3 * shutting)
+        ball = _over(self._sclera[:, -len(below) :], _shift(self._iris, dx, dy, part))
+        shadow = 1 - unit(below * np.float32(1 / (_DEEP * (1 + 2 * dark) * self.scale)))
+        depth = self._shade * (_SHADE + (_DARK - _SHADE) * dark)
         # Only the brightness is shaded: shadows in an eye stay warm.
-        ball[0] = (ball[0] - 16) * (1 - np.float32(0.56 * self._shade) * shadow * shadow) + 16
+        ball[0] = (ball[0] - 16) * (1 - np.float32(depth) * shadow * shadow) + 16
+        if dark and self._dusk is not None:
+            # In the shadow of the lashes iris and white have nearly one colour.
+            ball[1:] += (self._dusk - ball[1:]) * np.float32(0.7 * self._shade * dark)
+        if dark == 1:
+            return ball
         # The reflection of a lamp moves about half as far as the iris.
-        return _over(ball, _shift(self._glint, 0.5 * dx, 0.5 * dy, self._part))
+        glint = _shift(self._glint, 0.5 * dx, 0.5 * dy, part)
+        return _over(ball, glint * np.float32(1 - dark) if dark else glint)
+
+    def _seam_at(self, openness: float, squint: float) -> Layer:
+        """The lower lid's edge, raised by a squint; it sinks into the line of a lid that shuts."""
+        seam = self._seam
+        if squint:
+            height, width = seam.shape[:2]
+            source = self._rows[:height] + np.float32(squint) * self._raised[self._part[1]]
+            whole, part = cv2.convertMaps(self._columns[:height, :width], source, cv2.CV_16SC2)
+            seam = np.asarray(cv2.remap(seam, whole, part, cv2.INTER_LINEAR), np.float32)
+        layer = seam.transpose(2, 0, 1)
+        return layer if openness >= _SEAM else np.asarray(layer * np.float32((openness - _SHUT) / (_SEAM - _SHUT)))
 
     def _line(self, below: Floats, shutting: float) -> Floats:
         """How strong the line along the upper lid is; `below` and it: of `_part`."""

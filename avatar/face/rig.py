@@ -75,6 +75,8 @@ class Eyes:
     """The line along the upper lid; None for none."""
     rim: Colour | None
     """The wet rim of the lower lid; None for none."""
+    margin: Colour | None
+    """The lit margin of the lower lid, over a shadow and a lash line in `lash`; None for none."""
     reach: Reach
     shade: float
     """Of the upper lid on the eyeball, 0..1."""
@@ -337,6 +339,7 @@ def _eyes(r: _Reader) -> Eyes:
         gaze=r.point("gaze"),
         lash=r.colour("lash", "#241211"),
         rim=r.colour("rim", "#cea5a1"),
+        margin=r.colour("margin", "none"),
         reach=r.reach((66, 42, 36)),
         shade=r.optional_number("shade", 1.0, 0.0, 1.0),
         liner=r.point("liner") if r.has("liner") else (1.3, 3.3),
