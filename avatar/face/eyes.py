@@ -167,11 +167,12 @@ class EyePainter:
         rows = self._rows
         shutting = min(1.0, max(0.0, (_FOLDED - openness) / (_FOLDED - _SMOOTH)))
         shutting *= shutting * (3 - 2 * shutting)
-        ahead = min(1.0, openness) * (1 - min(1.0, openness))
+        falling = min(1.0, openness / _FOLDED)
+        ahead = (falling * (1 - falling)) ** 2
         openness *= self._lids
         lower = self._lower - np.float32(squint) * self._raised if squint else self._lower
         shut = lower + 0.5 * self.scale
-        edge = shut + (self._upper - shut) * (openness - np.float32(ahead * ahead) * self._ahead)
+        edge = shut + (self._upper - shut) * (openness - np.float32(ahead) * self._ahead)
         if slant:
             edge = edge + np.float32(slant) * self._outer * (shut - edge)
         below = np.asarray(rows - edge, np.float32)
