@@ -27,7 +27,6 @@ from config.wiring import (
     admin_config,
     api_limits,
     background,
-    backgrounds,
     body_limit,
     clip_shelf,
     device_door,
@@ -114,7 +113,7 @@ class Server:
         width, height = settings.media.width, settings.media.height
         self.cast = Cast(
             self.engines.face, width, height,
-            background=background(settings), backgrounds=backgrounds(settings), lenient=settings.compat.livetalking,
+            background=background(settings), backgrounds=settings.page.backgrounds, lenient=settings.compat.livetalking,
         )  # fmt: skip
         self.posters = Posters(self.engines.face, width, height, self.cast.thread)
         # Pictures are drawn where aiortc encodes, in the loop's default executor: few threads keep their caches warm.

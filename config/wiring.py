@@ -164,16 +164,6 @@ def background(settings: Settings) -> str:
     return str(settings.face.engine_options().get("background", "studio"))
 
 
-_PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
-
-
-def backgrounds(settings: Settings) -> list[str]:
-    """What the page offers: the list of the settings, and the pictures of the face's folder."""
-    folder = settings.face.engine_options().get("backgrounds")
-    pictures = sorted(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
-    return [*settings.page.backgrounds, *(one.name for one in pictures if one.suffix.lower() in _PICTURES)]
-
-
 def page_config(
     settings: Settings, version: str, recognizer: Recognizer, dialogue: Dialogue, voice: VoiceService | None
 ) -> dict[str, Any]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from core.errors import BadRequest, FaceError
 from core.frames import FaceChoice, PresenterInfo
-from core.stages import Face, FaceStream
+from core.stages import Face, FaceStream, PicturedFace
 
+STUDIO = "studio"
+"""The presenter's own background."""
 TRANSPARENT = "transparent"
 """The background that makes pictures twice as wide, colour at the left and matte at the right."""
 _READY_KEPT = 8
-"""Choices that are taken to open quickly: fewer than a face keeps prepared."""
-_MAX_NAME = 128
+"""Choices that open quickly, by a face of each that is kept: what it needs stays loaded."""
+_MAX_NAME = 255
+"""Characters: as long as the name of a file may be."""
+THUMBNAIL = 96
+"""Side of a background picture's thumbnail, pixels."""
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +31,8 @@ class Cast:
     """The face's presenters and backgrounds, for one size of picture (`width`, `height`).
 
     What a presenter needs is loaded in a thread of its own before a session is built with it. `background` is that of
-    the settings, `backgrounds` are those that a page offers. With `lenient`, a presenter that there is not gives the
-    one of the settings.
+    the settings, `backgrounds` are those that a page offers, before the face's pictures. With `lenient`, a presenter
+    that there is not gives the one of the settings.
     """
 
     def __init__(
@@ -36,7 +41,7 @@ class Cast:
         width: int,
         height: int,
         *,
-        background: str = "studio",
+        background: str = STUDIO,
         backgrounds: Sequence[str] = (),
         lenient: bool = False,
     ) -> None:
@@ -45,17 +50,24 @@ class Cast:
         self._size = (width, height)
         self._backgrounds = tuple(backgrounds)
         self._lenient = lenient
-        self._ready: OrderedDict[FaceChoice, None] = OrderedDict()
+        self._ready: OrderedDict[FaceChoice, FaceStream] = OrderedDict()
         self.presenters: tuple[PresenterInfo, ...] = ()
         """The one of the settings first; empty for a face that offers no choice."""
+        self.pictures: Mapping[str, bytes] = {}
+        """The face's background pictures: thumbnails by name, WebP of `THUMBNAIL` pixels."""
         self.thread = ThreadPoolExecutor(1, "cast")
         """Where presenters are loaded and their portraits drawn: not where the pictures of sessions are."""
 
     async def start(self) -> None:
-        """Learn who there is, and prepare what the settings want. The face has been started. Raises `FaceError`."""
+        """Learn who and what there is, and prepare what the settings want. The face has been started.
+
+        Raises `FaceError`."""
         loop = asyncio.get_running_loop()
         self.presenters = tuple(await loop.run_in_executor(self.thread, self._face.presenters))
         await self.ready(FaceChoice())
+        if self.presenters and isinstance(self._face, PicturedFace):
+            self.pictures = await loop.run_in_executor(self.thread, self._face.pictures, THUMBNAIL)
+            self._backgrounds = tuple(name for name in self._backgrounds if self._may_offer(name))
 
     def close(self) -> None:
         """Load nothing more."""
@@ -64,7 +76,7 @@ class Cast:
     @property
     def backgrounds(self) -> tuple[str, ...]:
         """What a page offers; nothing for a face that offers no choice."""
-        return self._backgrounds if self.presenters else ()
+        return tuple(dict.fromkeys((*self._backgrounds, *self.pictures))) if self.presenters else ()
 
     @property
     def default(self) -> str:
@@ -118,11 +130,19 @@ class Cast:
                 continue
         return FaceChoice()
 
+    def _may_offer(self, background: str) -> bool:
+        """Whether a page's background is none of a picture that there is not."""
+        known = background in (STUDIO, TRANSPARENT, self._background, *self.pictures) or background.startswith("#")
+        if not known:
+            logger.warning("page.backgrounds: %r is not offered: the face has no such picture", background)
+        return known
+
     async def ready(self, choice: FaceChoice) -> None:
         """Have everything loaded that `choice` needs. Raises `FaceError`."""
-        if choice not in self._ready:
-            await asyncio.get_running_loop().run_in_executor(self.thread, self.open, choice)
-        self._ready[choice] = None
+        face = self._ready.get(choice)
+        if face is None:
+            face = await asyncio.get_running_loop().run_in_executor(self.thread, self.open, choice)
+        self._ready[choice] = face
         self._ready.move_to_end(choice)
         while len(self._ready) > _READY_KEPT:
             self._ready.popitem(last=False)

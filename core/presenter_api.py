@@ -51,7 +51,7 @@ class Pictures(Protocol):
 
 
 class PresenterApi:
-    """`/api/presenters`, and its pictures. Open to all, as the page itself is."""
+    """`/api/presenters`, its pictures, and those of backgrounds. Open to all, as the page itself is."""
 
     def __init__(self, cast: Cast, pictures: Pictures) -> None:
         self._cast = cast
@@ -67,6 +67,7 @@ class PresenterApi:
             web.get("/api/presenters/{name}/mouths.json", self.mouths),
             web.get("/api/presenters/{name}/mouths.webp", self.mouths_picture),
             web.get("/api/presenters/{name}/cutout.webp", self._of_one(self._pictures.cutout, "image/webp")),
+            web.get("/api/backgrounds/{name}.webp", self.background),
         ]
 
     async def presenters(self, request: web.Request) -> web.Response:
@@ -82,7 +83,16 @@ class PresenterApi:
                 "mouths": f"{address}/mouths.json",
             }
             presenters.append({"name": one.name, "title": one.title, "about": one.about, **pictures})
-        return ok({"presenters": presenters, "backgrounds": list(self._cast.backgrounds)})
+        pictures = {name: f"api/backgrounds/{quote(name, safe='')}.webp" for name in self._cast.pictures}
+        backgrounds = {"backgrounds": list(self._cast.backgrounds), "background_pictures": pictures}
+        return ok({"presenters": presenters, **backgrounds})
+
+    async def background(self, request: web.Request) -> web.Response:
+        """The thumbnail of a picture that the page offers as a background."""
+        thumbnail = self._cast.pictures.get(request.match_info["name"])
+        if thumbnail is None:
+            raise BadRequest("there is no background picture of that name", code="unknown_background")
+        return _picture(request, thumbnail, "image/webp")
 
     async def portrait(self, request: web.Request) -> web.Response:
         """A presenter before the background of the settings, or with `?background=` before one that the page offers."""

@@ -185,6 +185,19 @@ class Face(Adapter, Protocol):
         """Those a `FaceChoice` may name, the one of the settings first. Quick; before `start` too."""
 
 
+@runtime_checkable
+class PicturedFace(Protocol):
+    """What a `Face` may have, too: pictures of the operator's that can be behind its presenters."""
+
+    def pictures(self, side: int) -> Mapping[str, bytes]:
+        """Those a `FaceChoice` may name as its background, in the order to offer them, each as a thumbnail: WebP of
+        `side` × `side` pixels.
+
+        Reads every one: call it in a thread. One that can't be shown is left out and told in the log. Raises
+        `FaceError`.
+        """
+
+
 class SpeechWriter(Protocol):
     """One reply's way onto the stage. Used by one task at a time."""
 

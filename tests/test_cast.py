@@ -7,7 +7,6 @@ import itertools
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -202,20 +201,6 @@ async def test_f5_clients_of_another_server_get_the_default_in_its_mode(serving:
     async with serving(compat__livetalking="true") as server:
         answer = await offer(server.url, avatar="wav2lip256_avatar1")
         assert (answer["type"], answer["avatar"]) == ("answer", "grey")
-
-
-async def test_f4_pictures_of_the_folder_are_offered(serving: Serve, tmp_path: Path) -> None:
-    for name in ("beach.jpg", "notes.txt", "Arch.PNG"):
-        (tmp_path / name).write_bytes(b"")
-    async with serving(face__options=f"{{backgrounds: {tmp_path}}}", face__engine="tests.test_cast:Pictured") as server:
-        assert server.cast.backgrounds[-2:] == ("Arch.PNG", "beach.jpg")
-
-
-class Pictured(GreyFace):
-    """Takes a folder of backgrounds."""
-
-    def __init__(self, backgrounds: str) -> None:
-        self.folder = backgrounds
 
 
 class Slow(GreyFace):

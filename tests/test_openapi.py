@@ -213,6 +213,7 @@ async def test_g4_real_answers_fit_the_document(serving: Serve, tmp_path: Any) -
             "/api/presenters/grey/cutout.webp",
             "/api/presenters/grey/mouths.json",
             "/api/presenters/grey/mouths.webp",
+            "/api/backgrounds/grey.webp",
         ):
             await call("get", path)
         await call("get", "/xiaozhi/ota/")

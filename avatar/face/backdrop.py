@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.face.image_file import read_image
 from avatar.face.matte import TRANSPARENT
 from core.errors import FaceError
 
@@ -43,7 +44,7 @@ def backdrop(studio: Studio, width: int, height: int, background: str) -> Floats
         if studio.blur:
             smooth = np.asarray(cv2.GaussianBlur(smooth, (0, 0), studio.blur * smooth.shape[0] / 64), np.float32)
         if studio.cover:
-            return _dithered(_covering(smooth, width, height))
+            return _dithered(covering(smooth, width, height))
         return _dithered(np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32))
     if background.startswith("#"):
         colours = _colours(background)
@@ -51,41 +52,36 @@ def backdrop(studio: Studio, width: int, height: int, background: str) -> Floats
             return np.broadcast_to(colours[0], (height, width, 3)).copy()
         ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
         return _dithered(np.broadcast_to(colours[0] + (colours[1] - colours[0]) * ramp, (height, width, 3)))
-    cut = _covering(read_image(background), width, height)
+    cut = covering(read_image(background, width, height), width, height)
     # Depth of field; it also hides that the picture around a moving head moves along a little.
     return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(1.0, height / 90)), np.float32)
 
 
 def check_background(background: str) -> None:
-    """Raises `FaceError` when `backdrop` would."""
+    """Raises `FaceError` when `backdrop` would. A picture is read: call it in a thread."""
     if background.startswith("#"):
         _colours(background)
     elif background not in (STUDIO, TRANSPARENT):
-        read_image(background)
+        if not Path(background).is_file():
+            raise FaceError(
+                f"background {background!r} is neither a #rrggbb colour nor an image file",
+                adapter="vector",
+                code="unknown_background",
+            )
+        read_image(background, 1, 1)
 
 
-def read_image(path: str) -> NDArray[np.uint8]:
-    """An image file as B G R uint8 (h, w, 3). Raises `FaceError`."""
-    image = cv2.imread(path, cv2.IMREAD_COLOR) if Path(path).is_file() else None
-    if image is None:
-        raise FaceError(
-            f"background {path!r} is neither a #rrggbb colour nor a readable image file",
-            adapter="vector",
-            code="unknown_background",
-        )
-    return np.asarray(image, np.uint8)
-
-
-def _covering(image: NDArray[np.uint8] | Floats, width: int, height: int) -> Floats:
+def covering(image: NDArray[np.uint8] | Floats, width: int, height: int) -> Floats:
     """Cut to the shape of width × height, centred, and scaled. The other way round a long thin picture would become
     gigabytes on its way."""
     rows, columns = image.shape[:2]
     zoom = max(width / columns, height / rows)
     wide, high = min(columns, max(1, round(width / zoom))), min(rows, max(1, round(height / zoom)))
     left, top = (columns - wide) // 2, (rows - high) // 2
-    cut = image[top : top + high, left : left + wide].astype(np.float32)
-    way = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(cut, (width, height), interpolation=way), np.float32)
+    cut = image[top : top + high, left : left + wide]
+    if zoom < 1:  # as it is: large pictures as floats are four times as large
+        return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(cv2.resize(cut.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _dithered(picture: Floats) -> Floats:

@@ -6,6 +6,7 @@ import asyncio
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.face.art import Art, built_in, find_presenter
 from avatar.face.backdrop import STUDIO, check_background
+from avatar.face.gallery import Gallery
 from avatar.face.lips import Lips, lips_of
 from avatar.face.matte import TRANSPARENT, mix, sharpened
 from avatar.face.motion import Motion, Pose
@@ -60,10 +62,12 @@ class VectorFace:
     def __init__(self, presenter: str = "mira", background: str | None = None, backgrounds: str | None = None) -> None:
         self._presenter = presenter
         self._background = background or STUDIO
-        self._pictures = None if backgrounds is None else Path(backgrounds)
+        self._gallery = None if backgrounds is None else Gallery(Path(backgrounds))
         self._started = False
         self._arts: Shelf[tuple[str, float], Art] = Shelf(_PRESENTERS_KEPT)
         self._plates: Shelf[tuple[str, int, int, str], Plate] = Shelf(_PLATES_KEPT)
+        self._used: WeakValueDictionary[tuple[str, int, int, str], Plate] = WeakValueDictionary()
+        """Those that a stream has, on the shelf or not: however many others were drawn, it need not be drawn again."""
 
     async def start(self) -> None:
         """Rasterise the configured presenter and prepare 512×512, in a thread. Raises `FaceError`."""
@@ -74,10 +78,15 @@ class VectorFace:
         self._started = False
         self._arts.clear()
         self._plates.clear()
+        self._used.clear()
 
     def presenters(self) -> tuple[PresenterInfo, ...]:
         """The configured one first, then the built-in others. Raises `FaceError` for a broken rig."""
         return tuple(_information(place) for place in self._places().values())
+
+    def pictures(self, side: int) -> dict[str, bytes]:
+        """See `core.stages.PicturedFace`."""
+        return {} if self._gallery is None else self._gallery.thumbnails(side)
 
     def _places(self) -> dict[str, str]:
         """What `find_presenter` takes for each name that may be chosen: paths are the operator's, not told to clients.
@@ -117,39 +126,39 @@ class VectorFace:
         if name in (STUDIO, TRANSPARENT) or name.startswith("#"):
             check_background(name)
             return name
-        picture = None if self._pictures is None else self._pictures / name
-        if picture is None or Path(name).name != name or not picture.is_file():
+        # Whether it can be read is seen when it is first drawn: later sessions need not read it again.
+        picture = None if self._gallery is None else self._gallery.find(name)
+        if picture is None:
             raise FaceError(
                 f"no background {name!r}: choose studio, transparent, a colour #rrggbb, a gradient #rrggbb-#rrggbb or "
                 "a picture of the folder in face.vector.backgrounds",
                 adapter=self.name,
                 code="unknown_background",
             )
-        try:
-            check_background(str(picture))
-        except FaceError:
-            raise FaceError(
-                f"the picture {name!r} can't be read", adapter=self.name, code="unknown_background"
-            ) from None  # its place is told to nobody
-        return str(picture)
+        return picture
 
     def _load(self) -> None:
         # The rig first: it is quick, and most mistakes are in it.
         load_rig(find_presenter(self._presenter))
         check_background(self._background)
-        if self._pictures is not None and not self._pictures.is_dir():
-            raise FaceError(f"{self._pictures} is no folder: correct face.vector.backgrounds", adapter=self.name)
+        if self._gallery is not None and not self._gallery.folder.is_dir():
+            raise FaceError(f"{self._gallery.folder} is no folder: correct face.vector.backgrounds", adapter=self.name)
         self._plate(self._presenter, 512, 512, self._background)
         self._started = True
 
     def _plate(self, presenter: str, width: int, height: int, background: str) -> Plate:
+        key = presenter, width, height, background
+
         def make() -> Plate:
+            if (used := self._used.get(key)) is not None:
+                return used
             # Large pictures are drawn from art with twice the pixels instead of a blurred enlargement.
             scale = 1.0 if View.fit(width, height, load_rig(find_presenter(presenter)).canvas).scale <= 1.3 else 2.0
             art = self._arts.get((presenter, scale), lambda: Art.load(presenter, scale))
-            return Plate(art, width, height, background)
+            plate = self._used[key] = Plate(art, width, height, background)
+            return plate
 
-        return self._plates.get((presenter, width, height, background), make)
+        return self._plates.get(key, make)
 
 
 @cache

@@ -34,7 +34,7 @@ def _by_id(**more: Schema) -> Schema:
     return obj({**_FIELDS, **more}, optional=("token", *more))
 
 
-def _picture(name: str, summary: str, kind: str, *more: Schema) -> Schema:
+def _picture(name: str, summary: str, kind: str, *more: Schema, of: str = "mira") -> Schema:
     return operation(
         name,
         "talk",
@@ -43,7 +43,7 @@ def _picture(name: str, summary: str, kind: str, *more: Schema) -> Schema:
             "description": "A picture, with an ETag; a name that there is not gets the envelope.",
             "content": {kind: {}, **content(ref("Failure"))},
         },
-        parameters=[part("name", text("As in /api/presenters.", examples=["mira"])), *more],
+        parameters=[part("name", text("As in /api/presenters.", examples=[of])), *more],
     )
 
 
@@ -227,7 +227,20 @@ TALK_PATHS: dict[str, Schema] = {
             "presenters",
             "talk",
             "Whom a session may show, and the backgrounds that the page offers",
-            answer(obj({"presenters": many(ref("Presenter")), "backgrounds": many(text())}), example=None),
+            answer(
+                obj(
+                    {
+                        "presenters": many(ref("Presenter")),
+                        "backgrounds": many(text()),
+                        "background_pictures": {
+                            "type": "object",
+                            "additionalProperties": text("Where its thumbnail is, relative to the server."),
+                            "description": "Of those backgrounds that are pictures, by name.",
+                        },
+                    }
+                ),
+                example=None,
+            ),
         )
     },
     "/api/presenters/{name}.png": {"get": _picture("presenter_still", "A presenter's face", "image/png")},
@@ -254,6 +267,14 @@ TALK_PATHS: dict[str, Schema] = {
     },
     "/api/presenters/{name}/cutout.webp": {
         "get": _picture("presenter_cutout", "A presenter with nothing behind", "image/webp")
+    },
+    "/api/backgrounds/{name}.webp": {
+        "get": _picture(
+            "background_picture",
+            "A picture that may be chosen as the background, small",
+            "image/webp",
+            of="beach.jpg",
+        )
     },
     "/api/hangup": {
         "post": on_session(

@@ -71,6 +71,7 @@ export default {
   "operation.readyz": "Whether new sessions can be served",
   "operation.openapi": "This document",
   "operation.poster": "The avatar at rest",
+  "operation.background_picture": "A picture that may be chosen as the background, small",
   "operation.presenter_mouths": "A presenter's mouths and eyelids beside each other",
   "operation.presenter_mouth_places": "What is where in mouths.webp",
   "operation.device_where": "Whether this is the right address",

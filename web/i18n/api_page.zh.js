@@ -71,6 +71,7 @@ export default {
   "operation.readyz": "是否可以接受新会话",
   "operation.openapi": "本文档",
   "operation.poster": "静止时的虚拟人",
+  "operation.background_picture": "可选背景图片的缩略图",
   "operation.presenter_mouths": "并排的虚拟人口型与眼睑",
   "operation.presenter_mouth_places": "mouths.webp 中各部分的位置",
   "operation.device_where": "确认地址是否正确",

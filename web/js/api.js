@@ -53,7 +53,7 @@ export async function readConfig() {
 
 /** Whom a session may show, and before what; nothing where the server doesn't say. */
 export async function readPresenters() {
-  const nothing = { presenters: [], backgrounds: [] };
+  const nothing = { presenters: [], backgrounds: [], background_pictures: {} };
   try {
     const response = await fetch(address("./api/presenters"), { cache: "no-store" });
     return response.ok ? { ...nothing, ...unwrap(await body(response), response.status).data } : nothing;

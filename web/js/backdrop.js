@@ -2,7 +2,7 @@
 import { t } from "./i18n.js";
 
 export const TRANSPARENT = "transparent";
-const STUDIO = "studio";
+export const STUDIO = "studio";
 /** Where hues (degrees) end, and their names. */
 const HUES = [[15, "red"], [42, "orange"], [68, "yellow"], [155, "green"], [195, "teal"], [255, "blue"], [290, "violet"], [345, "pink"], [361, "red"]];
 
@@ -16,7 +16,30 @@ export function cssOf(background) {
 export function nameOf(background) {
   if (background === STUDIO) return t("look.studio");
   if (background === TRANSPARENT) return t("look.transparent");
-  return cssOf(background) ? colourName(background) : background.replace(/\.\w+$/, "");
+  return cssOf(background) ? colourName(background) : titleOf(background.replace(/\.\w+$/, "")) || background;
+}
+
+/** With blanks where a file name has "_" and "-" instead; a date keeps its hyphens, and so does what has blanks. */
+function titleOf(name) {
+  const words = (/\s/.test(name) ? name : name.replace(/(\d-+(?=\d))|[_-]+/g, (found, date) => date ?? " ")).trim();
+  const [first = ""] = words;
+  return first.toLocaleUpperCase() + words.slice(first.length);
+}
+
+/** @returns {boolean} whether a background needs no picture that the server may not have */
+export function isDrawn(background) {
+  return background === STUDIO || background === TRANSPARENT || cssOf(background) !== "";
+}
+
+/**
+ * Pictures of who is to be shown, best first: cut out where the page itself draws what is behind.
+ * @param {import("./look.js").Look} look
+ */
+export function stillsOf({ presenter, current: { background }, backgrounds }) {
+  if (!presenter) return ["./poster.png"];
+  if (cssOf(background) || background === TRANSPARENT) return [presenter.cutout, presenter.portrait];
+  if (!backgrounds.includes(background)) return [presenter.portrait];
+  return [`${presenter.portrait}?${new URLSearchParams({ background })}`, presenter.portrait];
 }
 
 function colourName(background) {

@@ -1,5 +1,6 @@
 /** Who is shown and before what: what the server offers, what the user chose, and what is really shown. */
 import { readPresenters } from "./api.js";
+import { isDrawn } from "./backdrop.js";
 
 const KEPT = "eman.look";
 
@@ -12,6 +13,8 @@ export class Look extends EventTarget {
   #accepted = { avatar: "", background: "" };
   presenters = [];
   backgrounds = [];
+  /** Addresses of thumbnails, by the names of those backgrounds that are pictures. */
+  thumbnails = {};
 
   /**
    * @param {() => boolean} enabled whether choices may be kept in this browser
@@ -26,10 +29,12 @@ export class Look extends EventTarget {
 
   /** Learn what the server offers; a choice of the past that is no longer offered is dropped. */
   async load() {
-    const { presenters, backgrounds } = await readPresenters();
+    const { presenters, backgrounds, background_pictures: thumbnails } = await readPresenters();
     this.presenters = presenters;
     this.backgrounds = backgrounds;
+    this.thumbnails = thumbnails;
     if (!this.#known(this.#chosen.avatar, presenters.map(({ name }) => name))) this.#chosen.avatar = "";
+    if (!isDrawn(this.#chosen.background) && !this.#known(this.#chosen.background, backgrounds)) this.#chosen.background = "";
     this.#tell("offered");
     this.#tell("changed");
   }

@@ -1,6 +1,6 @@
 /** Presenters as faces to choose from, and backgrounds as swatches. Two groups of radio buttons, so that keys just work. */
 import { address } from "./api.js";
-import { cssOf, nameOf } from "./backdrop.js";
+import { cssOf, isDrawn, nameOf } from "./backdrop.js";
 import { has, onLanguage, t } from "./i18n.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -55,8 +55,10 @@ export class Picker {
     const swatch = this.#choice("swatch", "background", background);
     const patch = element("span", "patch");
     const css = cssOf(background);
+    const thumbnail = this.#look.thumbnails[background];
     if (css) patch.style.setProperty("--patch", css);
-    else patch.dataset.kind = ["studio", "transparent"].includes(background) ? background : "picture";
+    else patch.dataset.kind = isDrawn(background) ? background : "picture";
+    if (thumbnail) patch.style.setProperty("--patch", `url("${address(thumbnail)}")`);
     swatch.append(patch, element("span", "swatch-name"));
     return swatch;
   }

@@ -1,6 +1,6 @@
 /** The pictures that stand for the avatar where there is no video: on the first screen, and behind the curtain. */
 import { address } from "./api.js";
-import { cssOf, TRANSPARENT } from "./backdrop.js";
+import { cssOf, STUDIO, stillsOf, TRANSPARENT } from "./backdrop.js";
 
 export class Stills {
   #look;
@@ -25,12 +25,12 @@ export class Stills {
   #draw() {
     const { presenter, current } = this.#look;
     const css = cssOf(current.background);
-    const cut = Boolean(css) || current.background === TRANSPARENT;
     for (const image of this.#images) {
       image.parentElement.style.setProperty("--backdrop", css || "none");
       image.parentElement.dataset.bare = String(current.background === TRANSPARENT);
     }
-    if (presenter) this.#show(cut ? [presenter.cutout, presenter.portrait] : [presenter.portrait]);
+    // The studio is also what stands for "nothing chosen yet": then the portrait is as the settings say.
+    if (presenter) this.#show(current.background === STUDIO ? [presenter.portrait] : stillsOf(this.#look));
   }
 
   /** The first of these that there is; the one before stays until then. */

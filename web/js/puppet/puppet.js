@@ -1,5 +1,5 @@
 /** The presenter as a canvas that this page draws: the server's still with its mouths, lids and moods, moved by the voice. */
-import { cssOf, TRANSPARENT } from "../backdrop.js";
+import { cssOf, stillsOf, TRANSPARENT } from "../backdrop.js";
 import { Atlas, loadPicture } from "./atlas.js";
 import { Blinks } from "./blinks.js";
 import { Gestures, isGesture } from "./gestures.js";
@@ -152,14 +152,6 @@ export class Puppet {
     for (const [name, more] of Object.entries(this.#gestures.at(time))) pose[name] += more;
     return pose;
   }
-}
-
-/** Pictures of who is to be shown, best first: cut out where the page itself draws what is behind. */
-function stillsOf({ presenter, current: { background }, backgrounds }) {
-  if (!presenter) return ["./poster.png"];
-  if (cssOf(background) || background === TRANSPARENT) return [presenter.cutout, presenter.portrait];
-  if (!backgrounds.includes(background)) return [presenter.portrait];
-  return [`${presenter.portrait}?${new URLSearchParams({ background })}`, presenter.portrait];
 }
 
 async function firstPicture([path, ...others]) {
