@@ -167,14 +167,9 @@ class EyePainter:
         rows = self._rows
         shutting = min(1.0, max(0.0, (_FOLDED - openness) / (_FOLDED - _SMOOTH)))
         shutting *= shutting * (3 - 2 * shutting)
-        falling = min(1.0, openness / _FOLDED)
-        ahead = (falling * (1 - falling)) ** 2
-        openness *= self._lids
         lower = self._lower - np.float32(squint) * self._raised if squint else self._lower
-        shut = lower + 0.5 * self.scale
-        edge = shut + (self._upper - shut) * (openness - np.float32(ahead) * self._ahead)
-        if slant:
-            edge = edge + np.float32(slant) * self._outer * (shut - edge)
+        edge = self._edge(openness, lower, slant)
+        openness *= self._lids
         below = np.asarray(rows - edge, np.float32)
         picture: Floats
         if 0 < shutting < 1:
@@ -183,12 +178,14 @@ class EyePainter:
             picture = (self._smooth if shutting else self._lid).copy()
         place, near = picture[:, *part], np.ascontiguousarray(below[part])
         if openness > _SHUT:
-            # Nothing of the eyeball is seen above the lid's edge.
-            hidden = min(len(near) - 1, max(0, int(edge[part[1]].min()) - part[0].start - 1))
-            ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near[hidden:], shutting)
-            seen = unit(near[hidden:] + np.float32(0.5))
-            seen *= (self._within[part] if not squint else self._within_raised(lower))[hidden:]
-            place[:, hidden:] = _blend(place[:, hidden:], ball, seen)
+            # Nothing of the eyeball is seen above the upper lid's edge or below the lower one's.
+            start, columns = part[0].start, part[1]
+            first = min(len(near) - 1, max(0, int(edge[columns].min()) - start - 1))
+            bare = slice(first, max(first + 1, int(lower[columns].max()) - start + 2))
+            ball = self._ball(gaze_x * self._gaze[0], gaze_y * self._gaze[1], near[bare], bare, shutting)
+            seen = unit(near[bare] + np.float32(0.5))
+            seen *= self._within[part][bare] if not squint else self._within_raised(lower, bare)
+            place[:, bare] = _blend(place[:, bare], ball, seen)
             low = picture[:, self._low, part[1]]
             low[:] = _over(low, self._seam_at(openness, squint))
         if self._lash is not None:
@@ -198,18 +195,29 @@ class EyePainter:
         picture += lashes[:3]
         return picture
 
-    def _within_raised(self, lower: Floats) -> Floats:
-        """How far a pixel of `_part` lies above the raised lower lid and between both corners, 0..1."""
-        rows, columns = self._part
-        return np.asarray(unit((lower - self._rows)[rows, columns] + np.float32(0.5)) * self._inside[columns])
+    def _edge(self, openness: float, lower: Floats, slant: float) -> Floats:
+        """Rows of the upper lid's edge over the `lower` lid's."""
+        falling = min(1.0, openness / _FOLDED)
+        ahead = np.float32((falling * (1 - falling)) ** 2) * self._ahead
+        shut = lower + 0.5 * self.scale
+        edge = shut + (self._upper - shut) * (openness * self._lids - ahead)
+        if slant:
+            edge = edge + np.float32(slant) * self._outer * (shut - edge)
+        return np.asarray(edge, np.float32)
 
-    def _ball(self, dx: float, dy: float, below: Floats, shutting: float) -> Floats:
-        """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid, which deepens as it falls;
-        `below` and it: the last rows of `_part`."""
+    def _within_raised(self, lower: Floats, bare: slice) -> Floats:
+        """How far a pixel of the rows `bare` of `_part` lies above the raised lower lid, between both corners, 0..1."""
         rows, columns = self._part
-        part = slice(rows.stop - len(below), rows.stop), columns
+        down = self._rows[rows][bare]
+        return np.asarray(unit(lower[columns] - down + np.float32(0.5)) * self._inside[columns])
+
+    def _ball(self, dx: float, dy: float, below: Floats, bare: slice, shutting: float) -> Floats:
+        """Eyeball with the iris moved by (dx, dy) pixels, in the shade of the upper lid, which deepens as it falls;
+        `below` and it: of the rows `bare` of `_part`."""
+        start, columns = self._part[0].start, self._part[1]
+        part = slice(start + bare.start, start + bare.start + len(below)), columns
         dark = min(1.0, 1.3 * shutting)
-        ball = _over(self._sclera[:, -len(below) :], _shift(self._iris, dx, dy, part))
+        ball = _over(self._sclera[:, bare], _shift(self._iris, dx, dy, part))
         shadow = 1 - unit(below * np.float32(1 / (_DEEP * (1 + 2 * dark) * self.scale)))
         depth = self._shade * (_SHADE + (_DARK - _SHADE) * dark)
         # Only the brightness is shaded: shadows in an eye stay warm.
