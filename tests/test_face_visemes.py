@@ -84,7 +84,7 @@ def test_the_mouths_of_visemes_have_their_shapes(face: VectorFace, presenter: st
     assert 0.8 < ou.gap / hole < 1.15, "around another"
     assert thick[0] < 0.8 * thick[1], "and a thinner upper lip"
     assert ou.forward > 0.9
-    assert 0.5 < lips["FF"].lower / lips["sil"].lower < 0.9, "the lower lip is drawn in under the teeth, and shows"
+    assert 0.5 < lips["FF"].lower / lips["sil"].lower < 1.1, "the lower lip shows under the teeth, also a thin one"
     assert lips["FF"].tucked > 0.9 > 0 == lips["SS"].tucked
     assert 0.85 < lips["FF"].width / lips["sil"].width < 0.94, "narrower than a grin"
     assert abs(lips["FF"].lift) < 0.4 * abs(lips["sil"].lift), "with level corners"

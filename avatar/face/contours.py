@@ -90,8 +90,8 @@ class Contours:
         k = self._scale
         up, down = np.float32(lips.up * k), np.float32(lips.down * k)
         bow = np.float32(1.05) - np.float32(0.05) * np.exp(np.square(inner) * np.float32(-12))
-        upper_in = np.power(1 - np.power(inner, 1.9), 0.56) * bow * up
-        lower_in = np.power(1 - np.power(inner, 2.0), 0.58) * down
+        upper_in = np.sqrt(1 - inner * inner) * bow * up
+        lower_in = np.sqrt(1 - inner * inner) * down
         upper_out = upper * (up + self._middle[0] * np.float32(lips.upper))
         lower_out = lower * (down + self._middle[1] * np.float32(lips.lower))
         # Some flesh is left wherever the opening is.

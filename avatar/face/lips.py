@@ -70,6 +70,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     # Thin lips show more when they come forward.
     more = rounded * max(0.0, 1 - max(thick for _, thick in mouth.upper) / 17)
     drawn = min(0.28, max(0.0, mouth.lower[0][1] - 11.5) / 38)  # a full lip is drawn in further
+    thin = max(0.0, 1 - mouth.lower[0][1] / 20)
     lift = 15 * grin * (1 - 0.5 * shape.press) * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     # A jaw that drops takes the corners along, about half as far as the lip.
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
@@ -79,13 +80,13 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
         up=up,
         down=down,
         upper=max(0.3, 1 + full - 0.34 * shape.press - 0.10 * roll - 0.18 * rounded + 1.2 * more),
-        lower=max(0.18, 1 + full - 0.48 * shape.press - drawn * roll - 0.04 * rounded + 0.5 * more),
+        lower=max(0.18, 1 + full - 0.48 * shape.press - drawn * roll + 0.8 * thin * roll - 0.04 * rounded + 0.5 * more),
         lift=lift + 1.5 * shape.stretch - fall - (1.0 + 0.65 * max(0.0, down - up)) * rounded,
         rounded=rounded,
         forward=rounded * apart,
         tucked=roll,
         agape=agape,
-        level=max(0.85 * rounded, 0.85 * roll, 0.68 * agape, 0.9 * shape.press),
+        level=max(0.85 * rounded, 0.65 * roll, 0.68 * agape, 0.9 * shape.press),
     )
 
 

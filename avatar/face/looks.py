@@ -82,7 +82,7 @@ MOODS = {
         roll=0.014, zoom=0.008, brow_inner=2.5, brow_outer=4.0, squint=0.75, smile=0.86, cheeks=7.0, restless=0.15
     ),
     Expression.SAD: Look(
-        roll=-0.034, pitch=8.0, zoom=-0.006, brow_inner=12.5, brow_outer=-7.0, furrow=0.55, lids=-0.09, slant=0.72,
+        roll=-0.034, pitch=8.0, zoom=-0.006, brow_inner=12.5, brow_outer=-7.0, furrow=0.55, lids=-0.10, slant=0.76,
         smile=-1.35, shrug=-3.0, gaze_y=0.28, restless=-0.35,
     ),
     Expression.SURPRISED: Look(

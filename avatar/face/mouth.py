@@ -28,7 +28,7 @@ _STEPS = 511
 """Resolution of the tabulated creases."""
 _HAIR = 14
 """How far hair may reach beyond the lips, art units."""
-_SEAM = 2.5
+_SEAM = 4.0
 """Half the width of the line between closed lips in their drawing, art units."""
 
 
@@ -257,7 +257,7 @@ class MouthPainter:
             # They throw a shadow on it, downwards.
             tall = round(6 * k) + 1
             shadow = cv2.blur(mask, (1, tall), anchor=(0, tall - 1), borderType=cv2.BORDER_REPLICATE)
-            part[0] -= (part[0] - 16) * (shadow * np.float32((0.14 + 0.18 * self.rig.shade) * lips.tucked))
+            part[0] -= (part[0] - 16) * (shadow * np.float32((0.14 + 0.10 * self.rig.shade) * lips.tucked))
         part += (inside - part) * mask
 
     def _opening(
