@@ -18,10 +18,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from core.cast import THUMBNAIL
 from core.errors import AdapterError
 from core.frames import LISTEN_RATE, FaceCue, Pcm, SpeechChunk, Transcript
 from core.history import History
-from core.stages import Adapter, Dialogue, Face, LipSync, Recognizer, Synthesizer, VoiceService
+from core.stages import Adapter, Dialogue, Face, LipSync, PicturedFace, Recognizer, Synthesizer, VoiceService
 from core.voice_events import LineFailed, LineUp
 
 TIMEOUT_S = 30.0
@@ -158,11 +159,13 @@ async def connect(service: VoiceService) -> str:
 
 
 async def draw(face: Face) -> str:
-    """One picture."""
+    """One picture, and how many there are to be behind it; what is wrong with others is in the log of a start."""
 
     def work() -> str:
         picture = face.open(256, 256).draw(FaceCue(0.0))
-        return f"draws ({picture.shape[1]}×{picture.shape[0] * 2 // 3})"
+        behind = len(face.pictures(THUMBNAIL)) if isinstance(face, PicturedFace) else 0
+        more = f", {behind} background picture{'s' * (behind != 1)}" if behind else ""
+        return f"draws ({picture.shape[1]}×{picture.shape[0] * 2 // 3}{more})"
 
     return await asyncio.to_thread(work)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -111,3 +112,38 @@ async def test_f4_a_remembered_picture_that_is_gone_is_not_asked_for(serving: Se
         await connect(page)
         [session] = server.sessions.all()
         assert (session.face.presenter, session.face.background) == ("ansel", "")
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+
+@pytest.mark.parametrize("context", [{}, PHONE], ids=["wide", "phone"])
+async def test_f4_many_pictures_leave_start_where_it_is_seen(
+    serving: Serve, tmp_path: Path, context: dict[str, Any]
+) -> None:
+    picture = (fill(tmp_path / "rooms") / "wall.webp").read_bytes()
+    for number in range(10, 50):
+        (tmp_path / "rooms" / f"room_{number}.webp").write_bytes(picture)
+    async with (
+        serving(**settings(tmp_path / "rooms")) as server,
+        browser.browser_page(address(server), flags=(), **context) as page,
+    ):
+        await page.locator("#cast .swatch").nth(44).wait_for()
+        page_height = await page.evaluate("innerHeight")
+        start = await page.get_by_role("button", name="Start", exact=True).bounding_box()
+        assert start is not None
+        assert start["y"] + start["height"] < page_height
+        if not context:
+            assert await page.evaluate("(({scrollHeight, clientHeight}) => scrollHeight - clientHeight)"
+                                       "(document.querySelector('.welcome'))") == 0  # fmt: skip
+        # the one that is chosen is in sight, by keys, too
+        await page.focus("#cast input[value=studio]")
+        await page.keyboard.press("ArrowUp")
+        await until(page, "document.querySelector('#cast input[value=\"海边 日落.png\"]').checked")
+        group = await page.locator("#cast .swatches").bounding_box()
+        last = await page.locator("#cast .swatch").last.bounding_box()
+        assert group is not None
+        assert last is not None
+        for edge, size in (("x", "width"), ("y", "height")):
+            assert group[edge] <= last[edge] + 1
+            assert last[edge] + last[size] <= group[edge] + group[size] + 1

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from app import doctor
+from avatar.face.vector import VectorFace
 from config.layers import load_settings
-from core.doctor import Verdict, check_access, check_history, check_origin, check_port
+from core.doctor import Verdict, check_access, check_history, check_origin, check_port, draw
 from core.history import History
+from tests.background_files import fill
 from tests.conftest import FAKES
 
 
@@ -49,3 +51,12 @@ async def test_g2_a_history_that_cannot_be_kept_is_a_note(tmp_path: Path) -> Non
         history = History(file, retention_days=1, avatar_name="Eman")
         assert (await check_history(history, file)).verdict is verdict
     assert (await check_history(History(None, retention_days=1, avatar_name="Eman"), None)).verdict is Verdict.GOOD
+
+
+async def test_f4_counts_the_pictures_that_may_be_behind_a_presenter(tmp_path: Path) -> None:
+    face = VectorFace(backgrounds=str(fill(tmp_path / "rooms")))
+    await face.start()
+    assert await draw(face) == "draws (256×256, 5 background pictures)"
+    plain = VectorFace()
+    await plain.start()
+    assert await draw(plain) == "draws (256×256)"

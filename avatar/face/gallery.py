@@ -75,7 +75,7 @@ class Gallery:
             if kind in _OTHER_PICTURES:
                 why = "save it as JPEG, PNG or WebP"
             elif file.name.startswith("#"):
-                why = "its name begins as a colour's: rename it"
+                why = "its name begins with # as a colour's does: rename it"
             elif not _readable(file.name):
                 why = "its name is not UTF-8: rename it"
             else:

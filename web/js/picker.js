@@ -94,10 +94,21 @@ export class Picker {
 
   #mark() {
     const { current } = this.#look;
-    for (const input of this.#root.querySelectorAll("input")) input.checked = current[input.dataset.part] === input.value;
+    for (const input of this.#root.querySelectorAll("input")) {
+      input.checked = current[input.dataset.part] === input.value;
+      if (input.checked) reveal(input.parentElement);
+    }
     const studio = this.#root.querySelector('.patch[data-kind="studio"]');
     if (studio && this.#look.presenter) studio.style.setProperty("--patch", `url("${address(this.#look.presenter.picture)}")`);
   }
+}
+
+/** Scroll a group of many to one choice, and nothing around the group. */
+function reveal(choice) {
+  const group = choice.parentElement;
+  const [box, one] = [group, choice].map((part) => part.getBoundingClientRect());
+  group.scrollLeft += Math.min(0, one.left - box.left) + Math.max(0, one.right - box.right);
+  group.scrollTop += Math.min(0, one.top - box.top) + Math.max(0, one.bottom - box.bottom);
 }
 
 /** The face moves while one looks at it. */
