@@ -21,7 +21,7 @@ from core.frames import Activity, Expression, FaceCue, Gesture, MouthShape
 STEP = 0.04
 RIGS = {name: load_rig(find_presenter(name)) for name in built_in()}
 
-HEAD = 20.0
+HEAD = 21.0
 """Art units (of 1024 in the picture's height) that a point of the head may move from one picture to the next."""
 BROW = 7.0
 """The same relative to the head, for brows."""
