@@ -45,7 +45,7 @@ async def test_f4_only_pictures_that_can_be_shown_are_offered(
                 data = (await response.json())["data"]
             for name in OFFERED:
                 assert (await server.cast.choose("", name)).background == name
-            for name in ("broken.jpg", "text.png", "huge.png"):
+            for name in ("broken.jpg", "text.png", "huge.png", "gone.jpg", "字" * 200):
                 with pytest.raises(BadRequest, match=name) as refused:
                     await server.cast.choose("", name)
                 assert refused.value.code == "unknown_background"

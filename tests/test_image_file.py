@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,19 @@ def test_the_size_is_that_of_the_decoded_picture(kind: str, options: tuple[int, 
     assert (header.width, header.height) == (150, 37)
     assert header.jpeg == (kind == "jpg")
     assert header.whole
+
+
+def test_bitmaps_of_every_age_have_a_size(tmp_path: Path) -> None:
+    seen = picture(37, 150, 3)
+    new = encoded("bmp", seen)
+    pixels = new[int.from_bytes(new[10:14], "little") :]
+    upside_down = new[:22] + (-37).to_bytes(4, "little", signed=True) + new[26:]
+    old = struct.pack("<2sIHHIIHHHH", b"BM", 26 + len(pixels), 0, 0, 26, 12, 150, 37, 1, 24) + pixels
+    for data in (new, upside_down, old):
+        header = header_of(data)
+        assert header is not None
+        assert (header.width, header.height) == (150, 37)
+        assert np.array_equal(read_image(place(tmp_path, data)), seen)
 
 
 def place(tmp_path: Path, data: bytes) -> str:

@@ -35,7 +35,10 @@ class Gallery:
     def find(self, name: str) -> str | None:
         """The path of a picture; None where there is none of that name."""
         file = self.folder / name
-        return str(file) if Path(name).name == name and "\0" not in name and file.is_file() else None
+        try:
+            return str(file) if Path(name).name == name and file.is_file() else None
+        except (OSError, ValueError):  # no name that a file can have
+            return None
 
     def thumbnails(self, side: int) -> dict[str, bytes]:
         """Each picture that can be shown, by its name, as WebP of `side` × `side` pixels, cut as behind a presenter.

@@ -72,8 +72,10 @@ def header_of(data: bytes) -> Header | None:
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             return _webp(data)
         if data.startswith(b"BM"):
-            height = int.from_bytes(data[22:26], "little", signed=True)  # negative: from the top
-            return Header(_number(data, 18, 4), abs(height))
+            if _number(data, 14, 4) == 12:  # OS/2's
+                return Header(_number(data, 18, 2), _number(data, 20, 2))
+            height = _number(data, 22, 4)
+            return Header(_number(data, 18, 4), min(height, 2**32 - height))  # negative: from the top
     except IndexError:
         pass
     return None
