@@ -198,7 +198,7 @@ class Avatar:
             face=FaceTrack(self.stage, painter, clock),
         )
         link.voice.begin(self._pulled)
-        link.face.begin(self.stage.next_position)
+        link.face.begin(self.stage.picture_due)
         return link
 
     def stock(self, clips: Sequence[Clip]) -> None:

@@ -304,9 +304,9 @@ class SpeechStage:
         late = self._lateness.samples(self._reply.lead)
         return self._played.between(seconds, ago + (self._read - now + late) / MEDIA_RATE)
 
-    def next_position(self) -> int:
-        """Where tracks of a new connection begin: the first whole picture after what was played."""
-        return -(-self._cursor // PICTURE) * PICTURE
+    def picture_due(self) -> int:
+        """Where the pictures of a new connection begin: with the one that is due."""
+        return max(0, self._cursor - 1) // PICTURE * PICTURE  # the packet that ends there sounds now
 
     # -- inside
 

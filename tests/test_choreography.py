@@ -148,14 +148,14 @@ async def test_f5_tags_in_a_text_act_on_the_face_and_are_in_no_message(serving: 
         stage = server.sessions.all()[0].media.stage  # type: ignore[attr-defined]
         await client.human("[happy] one two three [nod] four five")
         await client.message("reply", state="sentence")
-        assert stage.cue(stage.next_position() / 48_000).expression is Expression.HAPPY
+        assert stage.cue(stage.position / 48_000).expression is Expression.HAPPY
         end = await client.message("reply", state="end")
         assert end["text"] == "one two three four five"
-        cue = stage.cue(stage.next_position() / 48_000)
+        cue = stage.cue(stage.position / 48_000)
         assert cue.gesture is Gesture.NOD
         said = [str(m.get("text", "")) + str(m.get("content", "")) for m in client.messages]
         assert not [text for text in said if "[" in text or "happy" in text]
         await client.human("[shake]")
         await client.message("reply", state="end", reply_id="r2", text="")
-        assert stage.cue(stage.next_position() / 48_000).gesture is Gesture.SHAKE
+        assert stage.cue(stage.position / 48_000).gesture is Gesture.SHAKE
         assert not (await client.post("/is_speaking", sessionid=client.session))["data"]

@@ -178,3 +178,30 @@ def test_f3_two_encoders_never_draw_one_face_at_once() -> None:
         finally:
             face.go.set()
         assert drawing.result(20).to_ndarray()[0, 0] == 44
+
+
+async def test_c1_the_first_picture_of_a_connection_does_not_wait_for_the_next_one() -> None:
+    """Wherever the stage is when a connection comes: its sound goes on there, and the picture that is due is shown."""
+    slept: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    with ThreadPoolExecutor(2) as threads:
+        for played in range(4):
+            stage = SpeechStage(Silence())
+            for packet in range(played):
+                stage.read(packet * 960)
+            clock = MediaClock(now=lambda: 100.0, sleep=noted)
+            audio, video = VoiceTrack(stage, clock), FaceTrack(stage, painter(Stamped(), threads), clock)
+            audio.begin(lambda stage=stage: stage.position)  # type: ignore[misc]
+            video.begin(stage.picture_due)
+            first = await audio.recv()
+            assert first.pts == played * 960
+            frame = await video.recv()
+            assert frame.pts is not None
+            at = frame.pts / 90_000 * 48_000
+            assert at <= played * 960 < at + 1920, "the picture of that moment"
+            assert frame.to_ndarray()[0, 0] == frame.pts // 3600
+    assert slept == []
