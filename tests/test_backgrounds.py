@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from core.frames import FaceChoice, FaceCue
 from tests.background_files import BAD, COLOURS, fill
 from tests.conftest import Serve
 from tests.fakes import GreyFace
+from tests.loop_ticks import ticking
 
 OFFERED = ["By the sea & co.jpg", "Glass.png", "my_holiday-photo.jpg", "wall.webp", "海边 日落.png"]
 
@@ -118,18 +118,9 @@ class Pictured(GreyFace):
 
 async def test_f4_pictures_are_read_beside_the_event_loop() -> None:
     cast = Cast(Pictured(), 64, 64, backgrounds=("studio",))
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    await cast.start()
-    ticking.cancel()
-    assert ticks > 10
+    async with ticking() as ticks:
+        await cast.start()
+    assert ticks() > 10
     assert cast.backgrounds == ("studio", "Arch.PNG", "beach.jpg")
     cast.close()
 

@@ -21,6 +21,7 @@ from core.stages import FaceStream
 from tests.avatar_client import AvatarClient
 from tests.conftest import Serve
 from tests.fakes import GreyFace, ToneSynthesizer
+from tests.loop_ticks import ticking
 
 
 async def offer(url: str, **wish: Any) -> dict[str, Any]:
@@ -226,18 +227,9 @@ async def test_f4_presenters_are_loaded_beside_the_event_loop() -> None:
     face = Slow()
     cast = Cast(face, 64, 64)
     await cast.start()
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    await cast.choose("teal", "")
-    ticking.cancel()
-    assert ticks > 10
+    async with ticking() as ticks:
+        await cast.choose("teal", "")
+    assert ticks() > 10
     opened = len(face.opened)
     await cast.choose("teal", "")
     assert len(face.opened) == opened

@@ -87,13 +87,12 @@ def hair(face: VectorFace, painter: MouthPainter, viseme: str) -> tuple[NDArray[
     lips = lips_of(MOUTHS[viseme], painter.rig, painter.drop, 0.5)
     place = Place(400.0, 400.0, 0.0)
     with_it, _, top = painter.paint(place, MOUTHS[viseme], lips)
-    beard, columns = painter._beard, painter._columns
+    beard = painter._beard
     assert beard is not None
     kept = beard._hair
     beard._hair = np.zeros_like(kept)
     without, _, _ = painter.paint(place, MOUTHS[viseme], lips)
     beard._hair = kept
-    assert len(columns) >= with_it.shape[2]
     line = round(400 + painter.rig.line[0][1] * painter.scale - top)
     return np.abs(with_it[0] - without[0]) > 8, line, lips
 

@@ -70,7 +70,7 @@ def lips_of(shape: MouthShape, mouth: Mouth, drop: float, smile: float) -> Lips:
     # Thin lips show more when they come forward.
     more = rounded * max(0.0, 1 - max(thick for _, thick in mouth.upper) / 17)
     drawn = min(0.28, max(0.0, mouth.lower[0][1] - 11.5) / 38)  # a full lip is drawn in further
-    thin = max(0.0, 1 - mouth.lower[0][1] / 20)
+    thin = max(0.0, 1 - mouth.lower[0][1] / 20)  # and of a thin one more is shown, or none would be seen
     lift = 15 * grin * (1 - 0.5 * shape.press) * (1 - 0.75 * rounded) * (1 - 0.35 * shape.jaw_open) * (1 - 0.8 * roll)
     # A jaw that drops takes the corners along, about half as far as the lip.
     fall = (0.30 + 0.12 * agape) * max(0.0, down) * (1 - rounded)
