@@ -93,6 +93,8 @@ def hair(face: VectorFace, painter: MouthPainter, viseme: str) -> tuple[NDArray[
     beard._hair = np.zeros_like(kept)
     without, _, _ = painter.paint(place, MOUTHS[viseme], lips)
     beard._hair = kept
+    assert (with_it[3] >= without[3] - 1e-4).all(), "it covers, and leaves no hole"
+    assert float((with_it[0] - without[0]).max()) > 40, "silver"
     line = round(400 + painter.rig.line[0][1] * painter.scale - top)
     return np.abs(with_it[0] - without[0]) > 8, line, lips
 
